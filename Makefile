@@ -1,0 +1,43 @@
+# Every command prepares what it needs: Debian packages, and Python environments in ~/.cache/devicemapper.containers.
+
+TOOL := python3 tests/tools
+SCENARIO ?= default
+CORE ?=
+
+.PHONY: help prepare demo test unit lint sanity docs molecule bench build format
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+prepare:
+	@$(TOOL)/debian_packages.py
+
+demo: prepare ## boot a guest with blank disks and run the playbook direct_lvm against it
+	@$(TOOL)/guests.py tests/tools/demo
+
+test: prepare ## everything: lint, docs, units, sanity, every molecule scenario
+	@$(TOOL)/everything.py
+
+unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
+	@$(TOOL)/units.py $(CORE)
+
+lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck
+	@$(TOOL)/lint.py
+
+sanity: prepare ## ansible-test sanity, with every ansible-core that runs here, or with CORE=2.19 alone
+	@$(TOOL)/sanity.py $(CORE)
+
+docs: prepare ## check the documentation of modules and roles
+	@$(TOOL)/lint.py docs
+
+molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
+	@$(TOOL)/guests.py molecule test --scenario-name $(SCENARIO)
+
+bench: prepare ## measure the role beside the manual's commands
+	@$(TOOL)/guests.py tests/tools/bench
+
+build: prepare ## the archive that ansible-galaxy installs, in dist/
+	@$(TOOL)/collection.py build dist
+
+format: prepare ## lay out the Python code as lint wants it
+	@"$$($(TOOL)/environments.py lint)/bin/ruff" format --no-cache .

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make the virtual environment that requirements-NAME.txt describes, once, and print its path.
+
+Usage: environments.py NAME
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from workshop import CACHE, TOOLS, give_up, only_one, say
+
+PROBE = "import sys, ensurepip, venv; print(sys._base_executable)"
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+@functools.lru_cache(maxsize=None)
+def interpreters() -> dict[str, str]:
+    """Return every Python 3 here that can make virtual environments: version -> executable.
+
+    pyenv's shims are passed over for what stands behind them: a shim fails where its version is not the selected one.
+    """
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    folders = [folder for folder in os.get_exec_path() if Path(folder).name != "shims"]
+    found: dict[str, str] = {}
+    for folder in [*folders, *sorted(glob.glob(f"{pyenv}/versions/*/bin"))]:
+        for path in sorted(glob.glob(f"{folder}/python3.*")):
+            version = Path(path).name[len("python") :]
+            if version in found or not re.fullmatch(r"3\.\d+", version):
+                continue
+            probe = subprocess.run([path, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            if probe.returncode == 0:
+                found[version] = probe.stdout.strip()
+    return found
+
+
+def interpreter_for(name: str) -> tuple[str, str] | None:
+    """Return version and executable of the oldest Python here in the range that the requirements' first line gives."""
+    oldest, newest = python_range(name)
+    fitting = [version for version in interpreters() if minor(oldest) <= minor(version) <= minor(newest)]
+    return min(
+        ((version, interpreters()[version]) for version in fitting), key=lambda found: minor(found[0]), default=None
+    )
+
+
+def python_range(name: str) -> tuple[str, str]:
+    first_line = (TOOLS / f"requirements-{name}.txt").read_text().splitlines()[0]
+    oldest, newest = re.findall(r"3\.\d+", first_line)
+    return oldest, newest
+
+
+def environment(name: str) -> Path:
+    """Return the folder of the environment, made now if it is not there or its requirements have changed."""
+    found = interpreter_for(name)
+    if found is None:
+        give_up(
+            f"{name} needs a Python {' to '.join(python_range(name))} with venv; here are: {', '.join(interpreters())}"
+        )
+    version, python = found
+    requirements = [TOOLS / f"requirements-{name}.txt", TOOLS / "constraints.txt"]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in requirements) + python.encode()).hexdigest()[:12]
+    folder = CACHE / "environments" / f"{name}-python{version}-{key}"
+    with only_one(folder):
+        if not (folder / "complete").exists():
+            say(f"making the environment {name} with Python {version} (once)")
+            shutil.rmtree(folder, ignore_errors=True)
+            pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
+            subprocess.run([python, "-m", "venv", str(folder)], check=True)
+            subprocess.run([*pip, "-r", str(requirements[0]), "-c", str(requirements[1])], check=True)
+            # Written last: an interrupted installation leaves none and is started afresh next time.
+            (folder / "complete").touch()
+    return folder
+
+
+def interpreter_links() -> Path:
+    """Return a folder of links python3.X to the real interpreters, to go first on the PATH of ansible-test."""
+    folder = CACHE / "interpreters"
+    folder.mkdir(parents=True, exist_ok=True)
+    for version, python in interpreters().items():
+        link = folder / f"python{version}"
+        if not link.is_symlink() or os.readlink(link) != python:
+            new = folder / f".{os.getpid()}"
+            new.symlink_to(python)
+            new.replace(link)
+    return folder
+
+
+def cores(wanted: str | None = None) -> list[str]:
+    """Return the versions of ansible-core that can run here, oldest first, and tell which were left out and why."""
+    known = [path.stem[len("requirements-core-") :] for path in TOOLS.glob("requirements-core-*.txt")]
+    if wanted is not None and wanted not in known:
+        give_up(f"CORE={wanted} is not one of {', '.join(sorted(known, key=minor))}")
+    usable = []
+    for core in sorted([wanted] if wanted else known, key=minor):
+        found = interpreter_for(f"core-{core}")
+        if found:
+            say(f"ansible-core {core} on Python {found[0]}")
+            usable.append(core)
+        else:
+            say(f"ansible-core {core} left out: no Python {' to '.join(python_range(f'core-{core}'))} here")
+    return usable
+
+
+if __name__ == "__main__":
+    print(environment(sys.argv[1]))

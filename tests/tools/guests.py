@@ -1,0 +1,35 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run a command that works with guests: molecule, the demo or the benchmark.
+
+It gets ansible-core, molecule and pytest-testinfra on its PATH, and the collection as users have it: installed from
+the archive, and no other collection in sight.
+
+Usage: guests.py COMMAND [ARGUMENTS]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from collection import install
+from environments import environment
+from workshop import ROOT
+
+
+def variables() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{environment('molecule') / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "ANSIBLE_COLLECTIONS_PATH": str(install()),
+        # A user's or the machine's ansible.cfg would decide on results here.
+        "ANSIBLE_CONFIG": os.devnull,
+    }
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    os.execvpe(sys.argv[1], sys.argv[1:], variables())

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run ansible-test sanity, without containers, with every ansible-core that the Pythons here can run.
+
+Usage: sanity.py [CORE]
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from collection import copied
+from environments import cores, environment, interpreter_links
+from workshop import CACHE, TOOLS, give_up, only_one, say
+
+# The releases of pip that the supported cores ask for: 2.17, 2.18 and 2.19, 2.20 and later.
+PIP_RELEASES = ("23_1_2", "24_2", "25_2")
+
+
+def home(core: str) -> Path:
+    """Return a home folder for ansible-test: its environments stay there, and no collection of the user's is in it."""
+    folder = CACHE / "sanity" / core
+    pips = folder / ".ansible" / "test" / "cache"
+    pips.mkdir(parents=True, exist_ok=True)
+    for release in PIP_RELEASES:
+        shutil.copyfile(TOOLS / "get_pip.py", pips / f"get_pip_{release}.py")
+    # ansible-test empties the environment: a user's choice of package index reaches its pip through this file alone.
+    settings = Path.home() / ".config" / "pip"
+    if settings.exists() and not (folder / ".config").exists():
+        (folder / ".config").mkdir()
+        (folder / ".config" / "pip").symlink_to(settings)
+    return folder
+
+
+def sanity(core: str) -> bool:
+    programs = environment(f"core-{core}") / "bin"
+    path = os.pathsep.join([str(programs), str(interpreter_links()), os.environ["PATH"]])
+    command = ["ansible-test", "sanity", "--local", "--color", "no"]
+    say(f"{' '.join(command)}, ansible-core {core}")
+    # Its environments are made without a lock: two runs with one home folder would spoil them for each other.
+    with copied() as tree, only_one(CACHE / "sanity" / core):
+        finished = subprocess.run(
+            [str(programs / command[0]), *command[1:]],
+            cwd=tree,
+            env={**os.environ, "PATH": path, "HOME": str(home(core))},
+            stdin=subprocess.DEVNULL,
+        )
+    return finished.returncode == 0
+
+
+if __name__ == "__main__":
+    failed = [core for core in cores(*sys.argv[1:]) if not sanity(core)]
+    if failed:
+        give_up(f"sanity failed with ansible-core {', '.join(failed)}")
+    say("sanity passed")

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the unit tests with every ansible-core that the Pythons here can run, and on the oldest Python of managed hosts.
+
+Usage: units.py [CORE [PYTEST ARGUMENTS]]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from environments import cores, environment, interpreter_for
+from workshop import ROOT, give_up, say
+
+OLDEST_TARGET = "target-3.8"
+
+
+def pytest(name: str, *arguments: str, **extra: str) -> bool:
+    python = environment(name) / "bin" / "python"
+    say(f"pytest, {name}")
+    command = [str(python), "-m", "pytest", "--quiet", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **extra}, stdin=subprocess.DEVNULL).returncode == 0
+
+
+def on_oldest_target(core: str) -> bool:
+    """Run the plugins' tests with what a managed host is sent of Ansible: module_utils, and nothing else."""
+    if interpreter_for(OLDEST_TARGET) is None:
+        say("Python 3.8 left out: not found here")
+        return True
+    library = next((environment(f"core-{core}") / "lib").glob("python3.*/site-packages/ansible/module_utils"))
+    with tempfile.TemporaryDirectory() as folder:
+        ansible = Path(folder, "ansible")
+        ansible.mkdir()
+        (ansible / "__init__.py").touch()
+        (ansible / "module_utils").symlink_to(library)
+        (ansible / "release.py").symlink_to(library.parent / "release.py")
+        return pytest(OLDEST_TARGET, "tests/unit/plugins", PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1] if sys.argv[1:] and sys.argv[1] else None
+    usable = cores(wanted)
+    passed = [pytest(f"core-{core}", *(sys.argv[2:] or ["tests/unit"])) for core in usable]
+    if wanted is None:
+        passed.append(on_oldest_target(usable[0]))
+    if not all(passed):
+        give_up("unit tests failed")
+    say("unit tests passed")

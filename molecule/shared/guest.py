@@ -1,0 +1,487 @@
+#!/usr/bin/env python3
+"""Guests: virtual machines with blank disks, for the molecule scenarios and `make demo`.
+
+This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine is booted once
+per layout of disks and its state saved, and every guest is a copy of that state, resumed within seconds. Everything
+is kept under ~/.cache/devicemapper.containers (XDG_CACHE_HOME is heeded); README.md beside this file tells more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Callable, Iterator, List, NoReturn, Sequence, Tuple
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "devicemapper.containers"
+GUESTS = Path(os.environ.get("GUEST_DIR") or CACHE / "guests").absolute()
+KEY = CACHE / "ssh_key"
+HOOK = Path(__file__).resolve().with_name("image-hook.sh")
+
+# Beyond what debvm puts into every image: systemd, a cloud kernel, networkd, apt.
+INSTALLED = ("openssh-server", "sudo", "dbus", "python3", "ca-certificates", "busybox-static", "forkstat")
+# What the roles under test install: only downloaded, so that they have something to do and need no network for it.
+DOWNLOADED = {
+    "bookworm": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "xfsprogs", "apparmor"),
+    "trixie": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "docker-cli", "containerd", "xfsprogs", "apparmor"),
+}
+SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+               "-o", "IdentitiesOnly=yes")  # fmt: skip
+SNAPSHOT = "ready"
+
+
+class GuestError(Exception):
+    """Something that the person at the terminal must know; shown without a traceback."""
+
+
+def say(text: str) -> None:
+    """Tell what takes its time; standard output belongs to what a caller reads."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(argv: Sequence[object], **options: object) -> str:
+    """Run a command and return its standard output; its own words are the error when it fails."""
+    words = [str(word) for word in argv]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              encoding="utf-8", errors="replace", check=False, **options)  # type: ignore[call-overload]  # fmt: skip
+    except FileNotFoundError as error:
+        raise GuestError(f"{words[0]} is not installed; molecule/shared/README.md names the packages") from error
+    if done.returncode:
+        raise GuestError(f"{' '.join(words[:3])} ... failed ({done.returncode}): {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def key_of(*parts: object) -> str:
+    """Name a thing after everything it was made from, so that another recipe never finds the old result."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Let one process at a time through; the kernel frees the lock when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
+    """Return the folder, built if it is not there yet; a build that was killed leaves nothing that looks finished."""
+    with lock(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
+            scratch = folder.with_name(folder.name + ".building")
+            Guest(scratch).remove()
+            scratch.mkdir()
+            build(scratch)
+            scratch.rename(folder)
+    return folder
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def debian_mirrors() -> List[str]:
+    """Return this machine's own Debian mirrors; none, so debvm's default, where it has only unusual ones."""
+    listing = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"])
+    return sorted({words[2] for words in map(str.split, listing.splitlines())
+                   if words[:2] == ["Debian", "Debian"] and words[2].startswith("http")})  # fmt: skip
+
+
+def ssh_key() -> Path:
+    """Return the private key that opens every guest, made here on first use."""
+    with lock(KEY.with_suffix(".lock")):
+        if not KEY.exists():
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devicemapper.containers guests", "-f", KEY])
+    return KEY
+
+
+def image(release: str) -> Path:
+    """Return the folder with root.img, kernel and initrd of a release."""
+    if release not in DOWNLOADED:
+        raise GuestError(f"no image is known for {release!r}; known: {', '.join(DOWNLOADED)}")
+    options = [
+        f"--include={','.join(INSTALLED)}",
+        "--format=directory",
+        "--skip=cleanup/apt/lists,cleanup/apt/cache",
+        # These stay in force inside the guest. Recommended packages would have to be downloaded there.
+        '--aptopt=APT::Install-Recommends "false"',
+        '--aptopt=Acquire::Languages "none"',
+        "--dpkgopt=force-unsafe-io",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        f"--customize-hook={HOOK}",
+        *debian_mirrors()[:1],
+    ]
+    public = ssh_key().with_suffix(".pub")
+    recipe = key_of(release, options[:-1], DOWNLOADED[release], HOOK.read_text(), public.read_text())
+
+    def build(folder: Path) -> None:
+        say(f"building the {release} image, once, 2 to 4 minutes ...")
+        settings = {"GUEST_OUTPUT": str(folder), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
+        # debvm's own file system is a converted ext2 with 1 KiB blocks and no d_type, which no real host has.
+        tree, disk = folder / "root", folder / "root.img"
+        create = ["debvm-create", "-h", "guest", "-r", release, "-s", "ext4", "-o", tree, "--", *options]
+        run(create, env={**os.environ, **settings})
+        run(["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0", "-d", tree, disk, "6G"])
+        shutil.rmtree(tree)
+
+    return build_once(CACHE / "images" / f"{release}-{recipe}", build)
+
+
+# --- Machines ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A blank disk; the guest sees it as /dev/disk/by-id/virtio-<serial>."""
+
+    serial: str
+    size: str
+
+    @classmethod
+    def parse(cls, text: str) -> Disk:
+        """Read SERIAL:SIZE. virtio cuts a serial after 20 characters, and the drive's file is named after it."""
+        match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_-]{0,19}):(\d+[MGT])", text)
+        if not match or match[1] == "root":
+            raise argparse.ArgumentTypeError(f"{text!r} is not SERIAL:SIZE, for example data1:10G")
+        return cls(match[1], match[2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What qemu is told to emulate; guests of equal machines resume the same saved state."""
+
+    release: str
+    disks: Tuple[Disk, ...] = ()
+    memory: int = 1536
+    accelerator: str = "tcg"
+
+    def command(self, port: int) -> List[str]:
+        """Return the qemu command line; files are named relative to the guest's folder."""
+        boot = image(self.release)
+        command = ["qemu-system-x86_64", "-machine", "pc", "-accel", self.accelerator]
+        # Under emulation the plainest processor is the fastest: boot 21 s, against 28 s with `max`.
+        command += ["-cpu", "host" if self.accelerator == "kvm" else "qemu64"]
+        # With two processors the 6.12 kernel crashes under emulation.
+        command += ["-smp", "1", "-m", str(self.memory), "-rtc", "base=utc", "-nodefaults", "-display", "none"]
+        command += ["-kernel", str(boot / "kernel"), "-initrd", str(boot / "initrd")]
+        command += ["-append", "root=LABEL=debvm rw console=ttyS0"]
+        # Port 0 lets the kernel choose a free one, without a race between guests that start at the same time.
+        command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"]
+        command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]
+        for name in ("root", *(disk.serial for disk in self.disks)):
+            command += ["-drive", f"if=none,id={name},file={name}.qcow2,format=qcow2,discard=unmap"]
+            command += ["-device", f"virtio-blk-pci,drive={name},serial={name}"]
+        command += ["-chardev", "socket,id=console,path=console,server=on,wait=off,logfile=console.log,logappend=on"]
+        return [*command, "-serial", "chardev:console", "-qmp", "unix:monitor,server=on,wait=off", "-daemonize"]
+
+    def make_disks(self, folder: Path) -> None:
+        """Put an overlay of the image and the blank disks into the folder."""
+        base = image(self.release) / "root.img"
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", folder / "root.qcow2"])
+        for disk in self.disks:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", folder / f"{disk.serial}.qcow2", disk.size])
+
+
+class Guest:
+    """A folder with disks, console log and monitor socket, and the qemu that runs on it, if one does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of this guest's qemu; 0 if it is not running, or if the id is now another process."""
+        file = self.folder / "pid"
+        try:
+            pid = int(file.read_text())
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return 0
+        return pid if os.fsencode(file) in words else 0
+
+    def start(self, machine: Machine, port: int = 0, saved: bool = False) -> None:
+        """Start qemu on the disks in the folder and wait until ssh answers."""
+        for leftover in ("pid", "monitor", "console"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / leftover).unlink()
+        resume = ["-loadvm", SNAPSHOT] if saved else []
+        run([*machine.command(port), *resume, "-pidfile", self.folder / "pid"], cwd=self.folder)
+        if not port:
+            port = int(re.search(r"HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)", self.monitor("info usernet"))[1])  # type: ignore[index]
+        (self.folder / "guest.json").write_text(json.dumps({"port": port, "machine": dataclasses.asdict(machine)}))
+        self.wait(60 if saved or machine.accelerator == "kvm" else 300)
+
+    def wait(self, seconds: int) -> None:
+        """Wait until a command runs over ssh; end a guest that does not get there, and show its console."""
+        deadline = time.monotonic() + seconds
+        reason = f"no answer on ssh within {seconds} s"
+        while time.monotonic() < deadline:
+            if not self.pid:
+                reason = "qemu ended"
+                break
+            if "internal-error" in self.monitor("info status"):
+                reason = "the processor stopped with an internal error of KVM"
+                break
+            if subprocess.run([*self.ssh(), "true"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+                return
+            time.sleep(0.3)
+        log = self.folder / "console.log"
+        lines = log.read_text(errors="replace").splitlines()[-40:] if log.exists() else []
+        self.kill()
+        raise GuestError("\n".join([f"guest {self.name} did not come up: {reason}. The end of {log}:", *lines]))
+
+    def monitor(self, command: str) -> str:
+        """Return the answer of qemu's monitor to one command of its command line."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            with socket.socket(socket.AF_UNIX) as channel:
+                channel.settimeout(120)
+                # By way of /proc, since the path of a socket may not be longer than 107 bytes.
+                channel.connect(f"/proc/self/fd/{folder}/monitor")
+                call = {"execute": "human-monitor-command", "arguments": {"command-line": command}}
+                channel.sendall(b'{"execute": "qmp_capabilities"}' + json.dumps(call).encode())
+                answers = (json.loads(line) for line in channel.makefile())
+                texts = (answer["return"] for answer in answers if isinstance(answer.get("return"), str))
+                return next(texts, "")
+        except OSError as error:
+            raise GuestError(f"the monitor of guest {self.name} does not answer: {error}") from error
+        finally:
+            os.close(folder)
+
+    def kill(self) -> None:
+        """End qemu at once, as a power cut would."""
+        pid = self.pid
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        while self.pid:
+            time.sleep(0.05)
+
+    def quit(self) -> None:
+        """End qemu with its disk files in order."""
+        with contextlib.suppress(GuestError):  # It may hang up before it answers.
+            self.monitor("quit")
+        for _ in range(600):
+            if not self.pid:
+                return
+            time.sleep(0.1)
+        raise GuestError(f"qemu (process {self.pid}) of guest {self.name} does not end")
+
+    def remove(self) -> None:
+        """End the guest and forget it."""
+        self.kill()
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
+
+    def settings(self) -> dict:
+        """Return what was written down when the guest was started."""
+        try:
+            return json.loads((self.folder / "guest.json").read_text())
+        except FileNotFoundError:
+            raise GuestError(f"there is no guest {self.name}; `guest.py list` shows those there are") from None
+
+    def ssh(self) -> List[str]:
+        """Return the ssh command line, complete but for a remote command."""
+        port = self.settings()["port"]
+        return ["ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=10", "-i", str(KEY), "-p", str(port), "ansible@127.0.0.1"]
+
+    def introduce(self, resumed: bool) -> None:
+        """Give the guest its own name and, where it is a copy, the time and an identity of its own."""
+        script = [f"hostname {self.name}", "hostname > /etc/hostname", 'echo "127.0.0.1 localhost $(hostname)" > /etc/hosts']
+        if resumed:
+            script += [f"date -s @{time.time():.0f}", f"echo {uuid.uuid4().hex} > /etc/machine-id"]
+            script += ["systemctl restart systemd-journald"]
+        run([*self.ssh(), "sudo sh -ec " + shlex.quote("; ".join(script))])
+
+
+def accelerator() -> str:
+    """Return "kvm" where it really runs a guest, "tcg" (emulation) elsewhere; found out once per boot of this machine.
+
+    /dev/kvm is no proof: inside some virtual machines qemu gives up at once, or lives on with a processor that stopped.
+    """
+    choice = os.environ.get("GUEST_ACCEL", "")
+    if choice not in ("", "kvm", "tcg"):
+        raise GuestError(f"GUEST_ACCEL is {choice!r}; it can be kvm, tcg, or unset to find out")
+    if choice or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return choice or "tcg"
+
+    def probe(folder: Path) -> None:
+        guest, machine, answer = Guest(folder), Machine("bookworm", accelerator="kvm"), "kvm"
+        machine.make_disks(folder)
+        try:
+            guest.start(machine)
+        except GuestError as error:
+            answer = "tcg"
+            (folder / "reason").write_text(f"{error}\n")
+        guest.kill()
+        (folder / "answer").write_text(answer)
+
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text()
+    return (build_once(CACHE / "accelerator" / key_of(boot_id), probe) / "answer").read_text()
+
+
+def saved_state(machine: Machine) -> Path:
+    """Return the folder with the disks of a machine that was booted and then saved while it ran."""
+
+    def build(folder: Path) -> None:
+        say(f"booting a {machine.release} machine with {len(machine.disks)} blank disks, once, to save its state ...")
+        guest = Guest(folder)
+        machine.make_disks(folder)
+        guest.start(machine)
+        # Once the boot is over, use what every play uses, so that guests have it in memory from their first second.
+        warm = "sudo systemctl is-system-running --wait; sudo apt-get check; python3 -m json.tool --help"
+        subprocess.run([*guest.ssh(), warm], stdin=subprocess.DEVNULL, capture_output=True)
+        answer = guest.monitor(f"savevm {SNAPSHOT}")
+        if answer:
+            raise GuestError(f"qemu could not save the state of {guest.name}: {answer}; GUEST_SAVED_STATE=0 does without")
+        guest.quit()
+
+    version = run(["qemu-system-x86_64", "--version"]).splitlines()[0]
+    return build_once(CACHE / "saved" / f"{machine.release}-{key_of(machine, machine.command(0), version)}", build)
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def up(args: argparse.Namespace) -> None:
+    """Make a guest and wait for it."""
+    guest = Guest(GUESTS / args.name)
+    if guest.folder.exists():
+        raise GuestError(f"guest {args.name} exists ({guest.folder}); `guest.py down {args.name}` ends it")
+    machine = Machine(args.release, tuple(args.disk), args.memory, accelerator())
+    resume = os.environ.get("GUEST_SAVED_STATE") != "0"
+    source = saved_state(machine) if resume else None
+    guest.folder.mkdir(parents=True)
+    if source:
+        run(["cp", "--sparse=always", "--reflink=auto", *sorted(source.glob("*.qcow2")), guest.folder])
+    else:
+        machine.make_disks(guest.folder)
+    guest.start(machine, saved=resume)
+    guest.introduce(resumed=resume)
+    print(shlex.join(guest.ssh()))
+
+
+def start(args: argparse.Namespace) -> None:
+    """Boot a guest again that was cut off, on its own disks and port."""
+    guest = Guest(GUESTS / args.name)
+    settings = guest.settings()
+    if guest.pid:
+        raise GuestError(f"guest {args.name} runs already")
+    values = settings["machine"]
+    values["disks"] = tuple(Disk(**disk) for disk in values["disks"])
+    guest.start(Machine(**values), port=settings["port"])
+
+
+def cut(args: argparse.Namespace) -> None:
+    """Cut the guest's power: qemu is killed, the disks stay."""
+    Guest(GUESTS / args.name).kill()
+
+
+def down(args: argparse.Namespace) -> None:
+    """End guests and delete their disks; one that is not there is no error."""
+    for name in args.names:
+        Guest(GUESTS / name).remove()
+
+
+def list_guests(_args: argparse.Namespace) -> None:
+    """Show every guest, whether it runs, and how to log in."""
+    for file in sorted(GUESTS.glob("*/guest.json")):
+        guest = Guest(file.parent)
+        machine = guest.settings()["machine"]
+        state = f"process {guest.pid}" if guest.pid else "not running"
+        print(f"{guest.name}  {machine['release']}  {machine['accelerator']}  {state}  {shlex.join(guest.ssh())}")
+
+
+def inventory(args: argparse.Namespace) -> None:
+    """Print an Ansible inventory of guests; each is in a group named after its release."""
+    hosts, children = {}, {}
+    for name in args.names:
+        settings = Guest(GUESTS / name).settings()
+        hosts[name] = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": settings["port"],
+            "ansible_user": "ansible",
+            "ansible_ssh_private_key_file": str(KEY),
+            "ansible_ssh_common_args": shlex.join(SSH_OPTIONS),
+            "ansible_ssh_pipelining": True,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+        children.setdefault(settings["machine"]["release"], {"hosts": {}})["hosts"][name] = {}
+    print(json.dumps({"all": {"hosts": hosts, "children": children}}, indent=2))
+
+
+def ssh(args: argparse.Namespace) -> NoReturn:
+    """Log in to a guest, or run a command there."""
+    command = Guest(GUESTS / args.name).ssh()
+    os.execvp(command[0], [*command, *args.words])
+
+
+def console(args: argparse.Namespace) -> NoReturn:
+    """Open the serial console, which is logged in as root; Ctrl-] leaves it. Its log is console.log beside the disks."""
+    os.chdir(GUESTS / args.name)
+    os.execvp("socat", ["socat", "-,raw,echo=0,escape=0x1d", "UNIX-CONNECT:console"])
+
+
+def monitor(args: argparse.Namespace) -> None:
+    """Ask qemu's monitor, for example `info block`."""
+    print(Guest(GUESTS / args.name).monitor(" ".join(args.words)), end="")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; every command's help is the docstring of the function that carries it out."""
+    parser = argparse.ArgumentParser(description="Virtual machines with blank disks.")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def command(name: str, function: Callable[[argparse.Namespace], None], *positional: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        sub.set_defaults(function=function)
+        for word in positional:
+            nargs = {"names": "+", "words": argparse.REMAINDER}.get(word)
+            sub.add_argument(word, nargs=nargs)
+        return sub
+
+    command("image", lambda args: print(image(args.release)), "release").set_defaults()
+    sub = command("up", up, "name")
+    sub.add_argument("--release", default="bookworm", choices=sorted(DOWNLOADED))
+    sub.add_argument("--disk", action="append", default=[], type=Disk.parse, metavar="SERIAL:SIZE")
+    sub.add_argument("--memory", type=int, default=1536, metavar="MIB")
+    command("start", start, "name")
+    command("cut", cut, "name")
+    command("down", down, "names")
+    command("list", list_guests)
+    command("inventory", inventory, "names")
+    command("ssh", ssh, "name", "words")
+    command("console", console, "name")
+    command("monitor", monitor, "name", "words")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    """Carry out one command."""
+    args = parse(sys.argv[1:])
+    try:
+        args.function(args)
+    except GuestError as error:
+        print(f"guest.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

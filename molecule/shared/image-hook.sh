@@ -1,0 +1,32 @@
+#!/bin/sh
+# Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.
+# GUEST_OUTPUT is the folder that gets kernel and initrd; GUEST_KEY the public key that may log in; GUEST_DEBS the
+# packages whose .deb files wait in the guest's apt cache, so that installing them there downloads nothing.
+set -eu
+root=$1
+
+cp "$root"/boot/vmlinuz-* "$GUEST_OUTPUT/kernel"
+cp "$root"/boot/initrd.img-* "$GUEST_OUTPUT/initrd"
+# The guest boots those two copies, so a new initrd inside it has no use, and costs minutes under emulation.
+sed -i 's/^update_initramfs=.*/update_initramfs=no/' "$root/etc/initramfs-tools/update-initramfs.conf"
+
+# Plays log in without privileges and use `become`, as users do.
+chroot "$root" useradd --create-home --shell /bin/bash ansible
+echo 'ansible ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/ansible"
+install -d -m 700 "$root/home/ansible/.ssh"
+install -m 600 "$GUEST_KEY" "$root/home/ansible/.ssh/authorized_keys"
+chroot "$root" chown -R ansible:ansible /home/ansible/.ssh
+
+# The journal of the boot before this one is evidence in tests.
+install -d "$root/etc/systemd/journald.conf.d"
+printf '[Journal]\nStorage=persistent\n' > "$root/etc/systemd/journald.conf.d/persistent.conf"
+
+# Nothing may take apt's lock, trim a disk or turn up in the journal of its own accord.
+for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer man-db.timer; do
+    ln -sf /dev/null "$root/etc/systemd/system/$unit"
+done
+
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+apt-get clean
+# shellcheck disable=SC2086  # a list of words
+apt-get install --yes --download-only $GUEST_DEBS

@@ -36,8 +36,8 @@ HOOK = Path(__file__).resolve().with_name("image-hook.sh")
 INSTALLED = ("openssh-server", "sudo", "dbus", "python3", "ca-certificates", "busybox-static", "forkstat")
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
 DOWNLOADED = {
-    "bookworm": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "xfsprogs", "apparmor"),
-    "trixie": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "docker-cli", "containerd", "xfsprogs", "apparmor"),
+    "bookworm": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "xfsprogs", "e2fsprogs", "apparmor"),
+    "trixie": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "docker-cli", "containerd", "xfsprogs", "e2fsprogs", "apparmor"),
 }
 SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
                "-o", "IdentitiesOnly=yes")  # fmt: skip

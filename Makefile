@@ -40,4 +40,4 @@ build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist
 
 format: prepare ## lay out the Python code as lint wants it
-	@"$$($(TOOL)/environments.py lint)/bin/ruff" format --no-cache .
+	@ruff="$$($(TOOL)/environments.py lint)/bin/ruff" && $$ruff check --no-cache --fix-only . && $$ruff format --no-cache .

@@ -26,15 +26,16 @@ def wanted() -> list[str]:
 
 def missing() -> list[str]:
     query = ["dpkg-query", "--show", "--showformat", "${Package} ${Status}\\n", *wanted()]
-    shown = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
-    installed = {line.split()[0] for line in shown if line.endswith(" installed")}
+    # It fails where one package is unknown, and shows the others all the same.
+    shown = subprocess.run(query, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
     return [package for package in wanted() if package not in installed]
 
 
 def as_root(*command: str) -> bool:
     """Run a command as root and return whether it succeeded; apt and debconf ask nothing."""
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    return subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *command]).returncode == 0
+    return subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *command], check=False).returncode == 0
 
 
 def install() -> None:

@@ -42,9 +42,12 @@ def interpreters() -> dict[str, str]:
             version = Path(path).name[len("python") :]
             if version in found or not re.fullmatch(r"3\.\d+", version):
                 continue
-            probe = subprocess.run([path, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            if probe.returncode == 0:
-                found[version] = probe.stdout.strip()
+            # An interpreter without ensurepip answers with an error, and with nothing on its standard output.
+            answer = subprocess.run(
+                [path, "-c", PROBE], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ).stdout.strip()
+            if answer:
+                found[version] = answer
     return found
 
 
@@ -71,16 +74,17 @@ def environment(name: str) -> Path:
             f"{name} needs a Python {' to '.join(python_range(name))} with venv; here are: {', '.join(interpreters())}"
         )
     version, python = found
-    requirements = [TOOLS / f"requirements-{name}.txt", TOOLS / "constraints.txt"]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in requirements) + python.encode()).hexdigest()[:12]
+    listed, pinned = TOOLS / f"requirements-{name}.txt", TOOLS / "constraints.txt"
+    key = hashlib.sha256(listed.read_bytes() + pinned.read_bytes() + python.encode()).hexdigest()[:12]
     folder = CACHE / "environments" / f"{name}-python{version}-{key}"
     with only_one(folder):
         if not (folder / "complete").exists():
             say(f"making the environment {name} with Python {version} (once)")
             shutil.rmtree(folder, ignore_errors=True)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-            subprocess.run([python, "-m", "venv", str(folder)], check=True)
-            subprocess.run([*pip, "-r", str(requirements[0]), "-c", str(requirements[1])], check=True)
+            for command in ([python, "-m", "venv", str(folder)], [*pip, "-r", str(listed), "-c", str(pinned)]):
+                if subprocess.run(command, check=False).returncode:
+                    give_up(f"the environment {name} could not be made: {' '.join(command)}")
             # Written last: an interrupted installation leaves none and is started afresh next time.
             (folder / "complete").touch()
     return folder

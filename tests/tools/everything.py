@@ -47,7 +47,8 @@ def check(name: str, command: list[str]) -> bool:
     start = time.monotonic()
     tell(f"{name} ...")
     with open(LOGS / f"{name}.log", "wb") as log:
-        passed = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode == 0
+        finished = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    passed = finished.returncode == 0
     tell(f"{name} {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
     return passed
 
@@ -63,7 +64,7 @@ def main() -> int:
         names = {pool.submit(check, name, command): name for name, command in checks()}
         waiting = set(names)
         while waiting:
-            _, waiting = wait(waiting, timeout=HEARTBEAT, return_when=FIRST_COMPLETED)
+            waiting = wait(waiting, timeout=HEARTBEAT, return_when=FIRST_COMPLETED).not_done
             running = [names[one] for one in waiting if one.running()]
             if running:
                 tell(f"running: {', '.join(running)}")

@@ -17,7 +17,7 @@ import sys
 
 from collection import install
 from environments import environment
-from workshop import ROOT
+from workshop import ROOT, TOOLS
 
 
 def variables() -> dict[str, str]:
@@ -25,8 +25,7 @@ def variables() -> dict[str, str]:
         **os.environ,
         "PATH": f"{environment('molecule') / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(install()),
-        # A user's or the machine's ansible.cfg would decide on results here.
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(TOOLS / "ansible.cfg"),
     }
 
 

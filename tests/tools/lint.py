@@ -59,8 +59,8 @@ if __name__ == "__main__":
         }
         for command in for_docs(tree) if "docs" in sys.argv[1:] else for_code(tree):
             say(" ".join(command))
-            if subprocess.run(command, cwd=tree, env=variables, stdin=subprocess.DEVNULL).returncode:
-                failed.append(command[0])
+            if subprocess.run(command, check=False, cwd=tree, env=variables, stdin=subprocess.DEVNULL).returncode:
+                failed.append(" ".join(command[:2]))
     if failed:
         give_up(f"found something: {', '.join(failed)}")
     say("nothing found")

@@ -1,0 +1,206 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Block devices, and why one may not be taken. What cannot be found out is a reason not to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
+
+# lvm.conf devices/pv_min_size is 2 MiB by default; below it LVM does not even look at a device.
+MINIMUM_SIZE = 2 * MIB
+# Drivers whose devices keep nothing, or are not disks (kernel Documentation/admin-guide/devices.txt).
+_UNFIT = re.compile(r"(zram|ram|fd|sr|nbd|mtdblock)\d")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Something that says what a device holds: a filesystem, a partition table, a member's label."""
+
+    type: str
+    offset: int  # bytes
+
+    def __str__(self) -> str:
+        return f"{self.type} at {self.offset:#x}"
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A device, and what speaks against taking it."""
+
+    name: str  # as the user wrote it
+    path: str  # canonical
+    size: int = 0  # bytes
+    alignment: int = MIB  # bytes; where LVM will begin its extents
+    signatures: tuple[Signature, ...] = ()
+    obstacles: tuple[str, ...] = ()  # what no switch overrides: mounts, holders, partitions, read-only, ...
+
+    @property
+    def label(self) -> str:
+        """The user's name of the device, and the kernel's where it is another."""
+        return self.name if self.name == self.path else f"{self.name} ({self.path})"
+
+    def refusals(self, *, wipe_signatures: bool) -> list[str]:
+        """Return every reason why the device may not be taken; empty where it may."""
+        reasons = [f"{self.label} {obstacle}" for obstacle in self.obstacles]
+        if not self.signatures:
+            return reasons
+        found = ", ".join(str(signature) for signature in self.signatures)
+        if any(signature.type == "LVM2_member" for signature in self.signatures):
+            # LVM itself does not list it: another system's group, one whose metadata is missing, or hidden by a filter.
+            reasons.append(
+                f"{self.label} carries the label of a physical volume that LVM does not list here ({found}): it may belong "
+                "to another system or be hidden by LVM's devices file or filter; see 'pvs --all' and lvmdevices(8)"
+            )
+        elif not wipe_signatures:
+            reasons.append(
+                f"{self.label} is not blank: it holds {found}. If nothing on it is needed, set the option that wipes "
+                "signatures (wipe_signatures: true), or choose another device"
+            )
+        return reasons
+
+
+def resolve(names: t.Iterable[str]) -> dict[str, str]:
+    """Return canonical paths with the names they were given by; several names of one device count once."""
+    paths: dict[str, str] = {}
+    problems = []
+    for name in names:
+        path = os.path.realpath(name)
+        if not name.startswith("/"):
+            problems.append(f"{name!r} is not a device: write its whole path, best one under /dev/disk/by-id")
+        elif not os.path.exists(path):
+            problems.append(f"{name} does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'")
+        elif not stat.S_ISBLK(os.stat(path).st_mode):
+            problems.append(f"{name} is not a block device")
+        else:
+            paths.setdefault(path, name)
+    if problems:
+        raise Refused("\n".join(problems))
+    return paths
+
+
+def examine(name: str) -> BlockDevice:
+    """Return what is known of a device that is no physical volume yet; reads, never writes.
+
+    Sources: sysfs (Documentation/ABI/stable/sysfs-block), proc(5) for mounts and swap, wipefs(8) for signatures.
+    """
+    path = os.path.realpath(name)
+    number = os.stat(path).st_rdev
+    maj_min = f"{os.major(number)}:{os.minor(number)}"
+    sys = os.path.realpath(f"/sys/dev/block/{maj_min}")
+    disk = os.path.dirname(sys) if os.path.exists(f"{sys}/partition") else sys
+    size = int(_attribute(sys, "size") or 0) * 512
+    return BlockDevice(
+        name=name,
+        path=path,
+        size=size,
+        alignment=max(
+            MIB,
+            int(_attribute(disk, "queue/minimum_io_size") or 0),
+            int(_attribute(disk, "queue/optimal_io_size") or 0),
+        ),
+        signatures=probe(path),
+        obstacles=tuple(_obstacles(path, maj_min, sys, disk, size)),
+    )
+
+
+def probe(path: str) -> tuple[Signature, ...]:
+    """Return the signatures on a device: one wipefs process, which only reads."""
+    return signatures(_process.run("wipefs", "--no-act", "--parsable", path))
+
+
+def signatures(text: str) -> tuple[Signature, ...]:
+    """Return the signatures in the output of ``wipefs --parsable``: offset,uuid,label,type."""
+    found = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            fields = line.split(",")
+            found.append(Signature(type=fields[-1], offset=int(fields[0], 16)))
+    return tuple(found)
+
+
+def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Iterator[str]:
+    if not os.path.isdir(sys):
+        yield "is not known to the kernel (no entry in /sys/dev/block)"
+        return
+    kernel_name = os.path.basename(sys)
+    if _UNFIT.match(kernel_name):
+        yield "is not a disk that keeps what is written to it"
+    if (_attribute(sys, "dm/uuid") or "").startswith("LVM-"):
+        yield "is a logical volume; a physical volume on it would be hidden from LVM (lvm.conf, devices/scan_lvs)"
+    if size < MINIMUM_SIZE:
+        yield f"is too small ({human(size)}): LVM needs at least {human(MINIMUM_SIZE)}"
+    if _attribute(sys, "ro") != "0":
+        yield "is read-only"
+    if _attribute(disk, "removable") == "1":
+        yield "is removable"
+    if (_attribute(disk, "queue/zoned") or "none") != "none":
+        yield "is a zoned disk, which LVM cannot use for a thin pool"
+    partitions = sorted(entry for entry in os.listdir(sys) if os.path.exists(f"{sys}/{entry}/partition"))
+    if partitions:
+        yield f"has partitions ({', '.join(partitions)}); name a partition itself if it is free"
+    for holder in sorted(_listdir(f"{sys}/holders")):
+        dm_name = _attribute(f"/sys/block/{holder}", "dm/name")
+        yield f"is held by {holder}" + (f" ({dm_name})" if dm_name else "")
+    for point in _mount_points(path, maj_min):
+        yield f"is mounted at {point}"
+    if path in _swaps():
+        yield f"is swap in use: see 'swapoff {path}'"
+    for loop in sorted(_listdir("/sys/block")):
+        if os.path.realpath(_attribute(f"/sys/block/{loop}", "loop/backing_file") or "/") == path:
+            yield f"is the backing device of /dev/{loop}"
+    try:
+        # O_EXCL on a block device: refused while the kernel has it mounted, swapped on or held (open(2)).
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            yield "is in use (the kernel does not grant exclusive access to it)"
+        else:
+            yield f"cannot be opened: {error.strerror}"
+
+
+def _attribute(directory: str, name: str) -> str | None:
+    try:
+        with open(f"{directory}/{name}", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _listdir(directory: str) -> list[str]:
+    return os.listdir(directory) if os.path.isdir(directory) else []
+
+
+def _mount_points(path: str, maj_min: str) -> list[str]:
+    """Return where a device is mounted, in our mount namespace or in the first one (proc(5), mountinfo)."""
+    points = set()
+    for process in ("self", "1"):
+        try:
+            with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split(" ")
+            source = fields[fields.index("-") + 2]
+            # btrfs mounts carry a number of their own, so the source's name counts too.
+            if fields[2] == maj_min or (source.startswith("/") and os.path.realpath(source) == path):
+                points.add(fields[4])
+    return sorted(points)
+
+
+def _swaps() -> set[str]:
+    with open("/proc/swaps", encoding="utf-8") as file:
+        return {os.path.realpath(line.split()[0]) for line in file.read().splitlines()[1:]}

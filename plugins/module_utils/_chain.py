@@ -1,0 +1,279 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The whole way from a host with a blank disk to Docker on a thin pool, foretold.
+
+Every link decides as its own module does, on the state that the links before it are foretold to leave.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _daemon_json,
+    _dm_name,
+    _docker,
+    _package,
+    _physical_volume,
+    _profile,
+    _thin_pool,
+    _view,
+    _volume_group,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size, human
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the role's variables ask for."""
+
+    vg: str
+    pool: str
+    data_size: Size
+    metadata_size: Size
+    chunk_size: int  # bytes
+    zero: bool
+    autoextend_threshold: int  # percent
+    autoextend_percent: int
+    autoextend_room: str  # warn, fail, ignore
+    wipe_signatures: bool
+    docker_packages: tuple[str, ...]
+    storage_opts: tuple[str, ...]
+    daemon_options: t.Mapping[str, t.Any]
+
+    @property
+    def dm_name(self) -> str:
+        return _dm_name.join(self.vg, self.pool)
+
+    @property
+    def profile(self) -> str:
+        """The profile is named like the pool's device, as the manual does."""
+        return self.dm_name
+
+    @property
+    def all_storage_opts(self) -> tuple[str, ...]:
+        return (f"dm.thinpooldev=/dev/mapper/{self.dm_name}", *self.storage_opts)
+
+    def pool_wish(self) -> _thin_pool.Wish:
+        return _thin_pool.Wish(
+            vg=self.vg,
+            name=self.pool,
+            size=self.data_size,
+            metadata_size=self.metadata_size,
+            chunk_size=self.chunk_size,
+            zero=self.zero,
+            profile=self.profile,
+            threshold=self.autoextend_threshold,
+        )
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was read of the host."""
+
+    report: Report
+    devices: tuple[BlockDevice, ...]
+    signatures: t.Mapping[str, str]  # of plain volumes that would be converted
+    profile: Profile
+    daemon_text: t.Optional[str]
+    docker: Docker
+    missing_packages: tuple[str, ...]
+    missing_docker_packages: tuple[str, ...]
+    candidates: tuple[Candidate, ...]  # of every missing package
+
+
+@dataclass
+class Chain:
+    """The steps of every link, in the order in which they are taken, and what will be there then."""
+
+    links: dict[str, list[Step]] = field(default_factory=dict)
+    diff: list[dict[str, t.Any]] = field(default_factory=list)
+    extension: t.Optional[_thin_pool.AutoExtension] = None
+    warning: str = ""
+    report: Report = Report()
+
+    @property
+    def actions(self) -> list[str]:
+        return [sentence for steps in self.links.values() for sentence in actions(steps)]
+
+    def add(self, link: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None) -> None:
+        self.links[link] = list(steps)
+        if steps and header:
+            self.diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
+
+
+def foretell(host: Host, wish: Wish) -> Chain:
+    """Return the whole chain; everything that speaks against it is refused at once."""
+    refusals: list[str] = []
+
+    def attempt(decide: t.Callable[[], t.Any], otherwise: t.Any) -> t.Any:
+        try:
+            return decide()
+        except Unwanted as refusal:
+            refusals.extend(refusal.reasons)
+        except Refused as refusal:
+            refusals.append(str(refusal))
+        return otherwise
+
+    docker_wanted = host.docker.installed or bool(wish.docker_packages)
+    attempt(lambda: _check_docker(host, wish), None)
+    attempt(lambda: wish.pool_wish().check(), None)
+
+    volumes, report = attempt(
+        lambda: _physical_volume.decide(
+            host.report,
+            [device for device in host.devices if _is_new(host.report, device)],
+            wipe_signatures=wish.wipe_signatures,
+        ),
+        ([], None),
+    )
+    group_steps, grouped = attempt(
+        lambda: _volume_group.decide(report, name=wish.vg, devices=host.devices) if report else ([], None), ([], None)
+    )
+    profile_steps, profile = attempt(
+        lambda: _profile.decide(host.profile, threshold=wish.autoextend_threshold, percent=wish.autoextend_percent),
+        ([], host.profile),
+    )
+    pool_steps, after = attempt(
+        lambda: _thin_pool.decide(grouped, wish.pool_wish(), signatures=host.signatures) if grouped else ([], None),
+        ([], None),
+    )
+    daemon_steps, daemon_text = attempt(
+        lambda: _daemon_json.decide(
+            host.daemon_text,
+            _daemon_json.DEFAULT_PATH,
+            storage_driver="devicemapper",
+            storage_opts=wish.all_storage_opts,
+            options=wish.daemon_options,
+            flags=host.docker.flags,
+        ),
+        ([], None),
+    )
+    chain = Chain()
+    if after:
+        chain.report = after
+        chain.extension, shortage = _room(after, wish)
+        if shortage and wish.autoextend_room == "fail":
+            refusals.append(shortage)
+        elif wish.autoextend_room == "warn":
+            chain.warning = shortage
+    if refusals or not after:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    was_pool = host.report.volume(wish.vg, wish.pool)
+    replaced = was_pool is None or not was_pool.is_pool
+    restart = bool(daemon_steps) or replaced or _runs_on_other_storage(host.docker, wish)
+    paths = [device.path for device in host.devices]
+    chain.add("packages", _install(host.missing_packages))
+    chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
+    chain.add(
+        "physical_volumes",
+        volumes,
+        "physical volumes",
+        {"physical_volumes": _view.physical_volumes(host.report, paths)},
+        {"physical_volumes": _view.physical_volumes(t.cast(Report, report), paths)},
+    )
+    chain.add(
+        "volume_group",
+        group_steps,
+        f"volume group {wish.vg}",
+        {"volume_group": _view.volume_group(host.report, wish.vg)},
+        {"volume_group": _view.volume_group(t.cast(Report, grouped), wish.vg)},
+    )
+    chain.add("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or "")
+    chain.add(
+        "thin_pool",
+        pool_steps,
+        f"thin pool {wish.vg}/{wish.pool}",
+        {"thin_pool": _view.pool(was_pool)},
+        {"thin_pool": _view.pool(after.volume(wish.vg, wish.pool))},
+    )
+    chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    chain.add("docker_packages", _install(host.missing_docker_packages))
+    stopped = not host.docker.active or restart or not host.docker.enabled
+    chain.add("docker_start", [Step("start Docker and enable it")] if docker_wanted and stopped else [])
+    return chain
+
+
+def needed_packages(family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]) -> list[str]:
+    """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
+    packages = list(_package.STORAGE[family])
+    if docker_wanted:
+        document = _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH)
+        option = _daemon_json.storage_option({_daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.fs")
+        filesystem = option or _daemon_json.storage_option(document, "dm.fs")
+        # Without dm.fs Docker takes xfs if it can and ext4 otherwise, so either program does.
+        if filesystem in _package.MKFS and not find(f"mkfs.{filesystem}"):
+            packages.append(_package.MKFS[filesystem])
+        elif not filesystem and not find("mkfs.xfs") and not find("mkfs.ext4"):
+            packages.append(_package.MKFS["ext4"])
+    return packages
+
+
+def _is_new(report: Report, device: BlockDevice) -> bool:
+    """Whether making a physical volume of the device is this chain's business; members of groups are the next link's."""
+    volume = report.device(device.path)
+    return volume is None or not volume.vg
+
+
+def _install(packages: t.Sequence[str]) -> list[Step]:
+    return [Step(f"install packages {', '.join(packages)}")] if packages else []
+
+
+def _check_docker(host: Host, wish: Wish) -> None:
+    _docker.check(host.docker)
+    if "dm.thinpooldev" in {option.partition("=")[0] for option in wish.storage_opts}:
+        raise Refused("storage_opts: dm.thinpooldev is set by this role, from vg and pool: leave it out")
+    engine = _package.engine(host.missing_docker_packages)
+    for candidate in host.candidates:
+        # One that the package lists do not know is asked for again once they are fresh, still before any disk is touched.
+        if candidate.package == engine and candidate.version:
+            _docker.check_version(_docker.parse_version(candidate.version), f"package {engine} ({candidate.version})")
+    info = host.docker.info
+    override = _daemon_json.storage_option({_daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.override_udev_sync_check")
+    if info and info.driver == "devicemapper" and info.status.get("Udev Sync Supported") == "false" and not override:
+        raise Refused(
+            f"{host.docker.path} runs without udev synchronisation ('docker info': Udev Sync Supported: false) and will lose "
+            "devices: install a dynamically linked Docker, from the distribution's or Docker's packages"
+        )
+
+
+def _runs_on_other_storage(docker: Docker, wish: Wish) -> bool:
+    """Whether the running daemon was started with other settings than its file has now."""
+    return docker.info is not None and (docker.info.driver, docker.info.pool_name) != ("devicemapper", wish.dm_name)
+
+
+def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:
+    """Return what the next automatic extension takes, and what to say where the group does not have it."""
+    group, pool = after.group(wish.vg), after.volume(wish.vg, wish.pool)
+    if group is None or pool is None or wish.autoextend_threshold >= 100:
+        return None, ""
+    extension = _thin_pool.auto_extension(group, pool, after.spare(wish.vg), wish.autoextend_percent)
+    if extension.data_possible and extension.metadata_possible:
+        return extension, ""
+    lacking = [
+        f"{needed} extents ({human(needed * group.extent_size)}) of {what}"
+        for what, needed, possible in (
+            ("data", extension.data_needed, extension.data_possible),
+            ("metadata", extension.metadata_needed, extension.metadata_possible),
+        )
+        if not possible
+    ]
+    largest = extension.free * 100 // (pool.size // group.extent_size)
+    return extension, (
+        f"thin pool {wish.vg}/{wish.pool} cannot be extended automatically: the next {wish.autoextend_percent} percent take "
+        f"{' and '.join(lacking)}, and volume group {wish.vg} has {extension.free} free "
+        f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
+        + (f", or set autoextend_percent to {largest} or less" if largest else "")
+    )

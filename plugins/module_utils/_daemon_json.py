@@ -1,0 +1,258 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""dockerd's daemon.json: what it says, what it shall say, and every other key left as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+
+DEFAULT_PATH = "/etc/docker/daemon.json"
+DRIVER = "storage-driver"
+OPTIONS = "storage-opts"
+
+
+def _boolean(value: str) -> bool:
+    # strconv.ParseBool, which the driver uses.
+    return value in ("1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
+
+
+def _bytes(value: str) -> bool:
+    # github.com/docker/go-units RAMInBytes.
+    return bool(re.fullmatch(r"(?i)\d+(\.\d+)? ?([kmgtp]?i?b?)", value))
+
+
+def _share(value: str) -> bool:
+    return value.isdigit() and int(value) <= 100
+
+
+# The options of the driver in Docker 20.10 to 24, which ends at any other (moby, daemon/graphdriver/devmapper/
+# deviceset.go NewDeviceSet()), and what each may be.
+DM_OPTIONS: dict[str, tuple[t.Callable[[str], bool], str]] = {
+    "dm.basesize": (_bytes, "a size such as 10G"),
+    "dm.loopdatasize": (_bytes, "a size such as 100G"),
+    "dm.loopmetadatasize": (_bytes, "a size such as 2G"),
+    "dm.fs": (lambda value: value in ("ext4", "xfs"), "ext4 or xfs"),
+    "dm.mkfsarg": (bool, "an argument of mkfs"),
+    "dm.mountopt": (bool, "mount options"),
+    "dm.datadev": (lambda value: value.startswith("/"), "the path of a device"),
+    "dm.metadatadev": (lambda value: value.startswith("/"), "the path of a device"),
+    "dm.thinpooldev": (bool, "the pool's path under /dev/mapper"),
+    "dm.blkdiscard": (_boolean, "true or false"),
+    "dm.blocksize": (_bytes, "a size such as 64K"),
+    "dm.override_udev_sync_check": (_boolean, "true or false"),
+    "dm.use_deferred_removal": (_boolean, "true or false"),
+    "dm.use_deferred_deletion": (_boolean, "true or false"),
+    "dm.min_free_space": (lambda v: bool(re.fullmatch(r"\d{1,2}%", v)), "a percentage below 100, such as 10%"),
+    "dm.xfs_nospace_max_retries": (str.isdigit, "a whole number"),
+    "dm.directlvm_device": (lambda value: value.startswith("/"), "the path of a device"),
+    "dm.directlvm_device_force": (_boolean, "true or false"),
+    "dm.thinp_percent": (_share, "a percentage from 0 to 100, without the sign"),
+    "dm.thinp_metapercent": (_share, "a percentage from 0 to 100, without the sign"),
+    "dm.thinp_autoextend_threshold": (_share, "a percentage from 0 to 100, without the sign"),
+    "dm.thinp_autoextend_percent": (_share, "a percentage from 0 to 100, without the sign"),
+    "dm.libdm_log_level": (lambda value: value in tuple("234567"), "2 to 7"),
+}
+REPEATABLE = ("dm.mkfsarg", "dm.mountopt")
+
+# dockerd's flags that say the same as a key of daemon.json; with both, it does not start ("the following
+# directives are specified both as a flag and in the configuration file"). Lists are named in the plural in the file.
+_FLAG_KEYS = {
+    "-s": DRIVER,
+    "-H": "hosts",
+    "-D": "debug",
+    "-l": "log-level",
+    "-g": "data-root",
+    "-G": "group",
+    "-b": "bridge",
+    "-p": "pidfile",
+    "--storage-opt": OPTIONS,
+    "--host": "hosts",
+    "--label": "labels",
+    "--log-opt": "log-opts",
+    "--insecure-registry": "insecure-registries",
+    "--registry-mirror": "registry-mirrors",
+    "--exec-opt": "exec-opts",
+    "--dns-opt": "dns-opts",
+    "--authorization-plugin": "authorization-plugins",
+    "--default-ulimit": "default-ulimits",
+    "--add-runtime": "runtimes",
+    "--graph": "data-root",
+}
+
+
+def parse(text: str | None, path: str) -> dict[str, t.Any]:
+    """Return the keys of a daemon.json; an absent or empty file has none."""
+    if text is None or not text.strip():
+        return {}
+    try:
+        document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except ValueError as error:
+        raise Refused(f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first") from error
+    if not isinstance(document, dict):
+        raise Refused(f"{path} holds {type(document).__name__} where Docker wants an object ({{...}}): correct it first")
+    options = document.get(OPTIONS, [])
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise Refused(f'{path}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
+    return document
+
+
+def _unique(pairs: list[tuple[str, t.Any]], path: str) -> dict[str, t.Any]:
+    keys = [key for key, value in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise Refused(f"{path} has {', '.join(twice)} twice, and Docker would use the last: leave one")
+    return dict(pairs)
+
+
+def render(document: t.Mapping[str, t.Any]) -> str:
+    """Return the text of a daemon.json."""
+    return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+
+
+def check_options(options: t.Iterable[str]) -> None:
+    """Refuse options of the devicemapper driver that Docker would end at, all of them at once."""
+    problems = []
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            problems.append(f"storage option {option!r} has no value: write key=value")
+        elif key.startswith("dm."):
+            if key not in DM_OPTIONS:
+                near = [known for known in DM_OPTIONS if known.replace("_", "") == key.replace("_", "").replace("-", "")]
+                hint = f"; did you mean {near[0]}?" if near else f": it knows {', '.join(DM_OPTIONS)}"
+                problems.append(f"storage option {key!r} is not known to Docker's devicemapper driver{hint}")
+            elif not DM_OPTIONS[key][0](value):
+                problems.append(f"storage option {key} must be {DM_OPTIONS[key][1]}, not {value!r}")
+    keys = {option.partition("=")[0] for option in options}
+    if "dm.thinpooldev" in keys:
+        for other in sorted(keys & {"dm.directlvm_device", "dm.datadev", "dm.metadatadev"}):
+            problems.append(f"storage option {other} cannot stand beside dm.thinpooldev: Docker would not start")
+    if problems:
+        raise Unwanted(problems)
+
+
+def decide(
+    text: str | None,
+    path: str,
+    *,
+    storage_driver: str | None = None,
+    storage_opts: t.Sequence[str] = (),
+    options: t.Mapping[str, t.Any] | None = None,
+    state: str = "present",
+    backup: bool = False,
+    flags: t.Sequence[str] = (),
+) -> tuple[list[Step], str | None]:
+    """Return the steps that merge the wishes into a daemon.json (or take them out), and its text after them.
+
+    ``flags`` are dockerd's command line in its unit: what stands there and in the file keeps it from starting.
+    """
+    current = parse(text, path)
+    if state == "absent":
+        wanted = _without(current, storage_driver, storage_opts, options or {})
+    else:
+        check_options(storage_opts)
+        wanted = _merged(current, storage_driver, storage_opts, options or {})
+        driver = wanted.get(DRIVER)
+        if driver == "devicemapper":
+            check_options(wanted.get(OPTIONS, []))
+        _check_flags(wanted, flags, path)
+    if wanted == current and list(wanted) == list(current):
+        return [], text
+    new = render(wanted) if wanted else None
+    if new is None and text is None:
+        return [], None
+    changed = [key for key in {**current, **wanted} if current.get(key) != wanted.get(key) or (key in current) != (key in wanted)]
+    verb = "remove" if new is None else "change" if text is not None else "write"
+    step = Step(f"{verb} {path}: {', '.join(changed)}", write=Write(path, new, backup=backup))
+    return [step], new
+
+
+def _merged(
+    current: t.Mapping[str, t.Any], driver: str | None, storage_opts: t.Sequence[str], options: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    wanted = dict(current)
+    wanted.update(options)
+    if driver:
+        wanted[DRIVER] = driver
+    if storage_opts or (driver and OPTIONS in wanted):
+        wanted[OPTIONS] = _merged_options(wanted.get(OPTIONS, []), storage_opts, wanted.get(DRIVER, ""))
+        if not wanted[OPTIONS]:
+            del wanted[OPTIONS]
+    return wanted
+
+
+def _merged_options(current: t.Sequence[str], wished: t.Sequence[str], driver: str) -> list[str]:
+    """Return the driver's options: a wished key replaces its old values where they stand, other keys stay.
+
+    Options of another driver go, since a driver ends at options that it does not know.
+    """
+    prefixes = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", "zfs": "zfs."}
+    prefix = prefixes.get(driver, "")
+    kept = [option for option in current if option.startswith(prefix)]
+    by_key: dict[str, list[str]] = {}
+    for option in wished:
+        key = option.partition("=")[0]
+        by_key[key] = [*by_key.get(key, []), option] if key in REPEATABLE else [option]
+    merged: list[str] = []
+    placed: set[str] = set()
+    for option in kept:
+        key = option.partition("=")[0]
+        if key not in by_key:
+            merged.append(option)
+        elif key not in placed:
+            merged += by_key[key]
+            placed.add(key)
+    return merged + [option for key, options in by_key.items() if key not in placed for option in options]
+
+
+def _without(
+    current: t.Mapping[str, t.Any], driver: str | None, storage_opts: t.Sequence[str], options: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    """Return the document without the named keys, as far as they still have the named values."""
+    left = {key: value for key, value in current.items() if key not in options or options[key] != value}
+    if driver and left.get(DRIVER) == driver:
+        del left[DRIVER]
+    remaining = [option for option in left.get(OPTIONS, []) if option not in storage_opts]
+    if OPTIONS in left:
+        left[OPTIONS] = remaining
+        if not remaining:
+            del left[OPTIONS]
+    return left
+
+
+def flag_keys(flags: t.Sequence[str]) -> dict[str, str]:
+    """Return the keys of daemon.json that dockerd's flags already set, with the flag."""
+    found = {}
+    for flag in flags:
+        word = flag.partition("=")[0]
+        if re.fullmatch(r"-[sHDlgGbp].+", word):  # -sdevicemapper
+            word = word[:2]
+        if word.startswith("-"):
+            found[_FLAG_KEYS.get(word, word.lstrip("-"))] = word
+    return found
+
+
+def _check_flags(wanted: t.Mapping[str, t.Any], flags: t.Sequence[str], path: str) -> None:
+    clashes = {key: flag for key, flag in flag_keys(flags).items() if key in wanted}
+    if clashes:
+        named = ", ".join(f"{flag} ({key})" for key, flag in clashes.items())
+        raise Refused(
+            f"dockerd's unit already sets {named}; a key that stands both there and in {path} keeps Docker from starting. "
+            "Take the flag out of the unit or its environment file ('systemctl cat docker')"
+        )
+
+
+def storage_option(document: t.Mapping[str, t.Any], key: str) -> str | None:
+    """Return the last value of a storage option in a daemon.json."""
+    values = [option.partition("=")[2] for option in document.get(OPTIONS, []) if option.partition("=")[0] == key]
+    return values[-1] if values else None
+

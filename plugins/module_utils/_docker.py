@@ -1,0 +1,199 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Docker on the managed host: which one, how it is started, and what the running daemon says of its storage."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import socket
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+SOCKET = "/run/docker.sock"
+# The driver was removed in 25.0 (docker/cli, docs/deprecated.md; moby pull request 43637).
+FIRST_WITHOUT_DRIVER = 25
+
+
+@dataclass(frozen=True)
+class Info:
+    """What ``docker info`` says of the storage; None of it is known while the daemon does not answer."""
+
+    driver: str = ""
+    status: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pool_name(self) -> str:
+        return self.status.get("Pool Name", "")
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether the pool lies on sparse files; Docker 17.06 and older name the line even where it is empty."""
+        return bool(self.status.get("Data loop file"))
+
+
+@dataclass(frozen=True)
+class Docker:
+    """Docker as it is installed and running."""
+
+    path: str = ""  # of dockerd; empty: not installed
+    version: str = ""
+    static: bool = False
+    unit: str = ""  # systemd's LoadState of docker.service: loaded, not-found, masked, ...
+    active: bool = False
+    enabled: bool = False
+    flags: tuple[str, ...] = ()  # dockerd's command line in the unit
+    info: t.Optional[Info] = None
+
+    @property
+    def installed(self) -> bool:
+        return bool(self.path)
+
+
+def read() -> Docker:
+    """Return what there is of Docker: two processes, and one question to the running daemon's socket."""
+    path = _process.find("dockerd") or ""
+    unit = read_unit()
+    active = unit.get("ActiveState") in ("active", "activating", "reloading")
+    return Docker(
+        path=path,
+        version=parse_version(_process.run("dockerd", "--version")) if path else "",
+        static=bool(path) and _is_static(path),
+        unit=unit.get("LoadState", ""),
+        active=active,
+        enabled=unit.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "indirect", "generated"),
+        flags=flags(unit),
+        info=info() if active else None,
+    )
+
+
+def parse_version(text: str) -> str:
+    """Return the version in ``dockerd --version`` or in a package's: 20.10.24 of 20.10.24+dfsg1-1+b3."""
+    match = re.search(r"(?:\d+:)?(\d+\.\d+(?:\.\d+)?)", text)
+    return match[1] if match else ""
+
+
+def check_version(version: str, source: str) -> None:
+    """Refuse a Docker without the devicemapper driver."""
+    if not version:
+        raise Refused(f"{source}: its version could not be found out, and so not whether it has the devicemapper driver")
+    if int(version.split(".")[0]) >= FIRST_WITHOUT_DRIVER:
+        raise Refused(
+            f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). Use Docker 20.10 to 24, or "
+            "give the pool to containerd's devmapper snapshotter, which newer Docker uses through its containerd image store"
+        )
+
+
+def check(docker: Docker) -> None:
+    """Refuse an installed Docker that cannot use a thin pool."""
+    if not docker.installed:
+        return
+    check_version(docker.version, docker.path)
+    if docker.static:
+        raise Refused(
+            f"{docker.path} is a static build, and those have no devicemapper driver since 17.10: install Docker from "
+            "the distribution's or Docker's packages"
+        )
+    if docker.unit == "masked":
+        raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
+
+
+def read_unit() -> dict[str, str]:
+    """Return systemd's properties of docker.service; empty where systemd does not run."""
+    if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        return {}
+    properties = "LoadState,ActiveState,UnitFileState,ExecStart,Environment,EnvironmentFiles"
+    text = _process.run("systemctl", "show", "docker.service", f"--property={properties}", accept=(0, 1, 4))
+    pairs = (line.partition("=") for line in text.splitlines())
+    found: dict[str, str] = {}
+    for key, _equals, value in pairs:
+        found[key] = f"{found[key]}\n{value}" if key in found else value
+    return found
+
+
+def flags(unit: t.Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words of dockerd's command line, with the unit's variables put in (systemd.service(5))."""
+    match = re.search(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=", unit.get("ExecStart", ""))
+    if not match:
+        return ()
+    variables = dict(word.partition("=")[::2] for word in shlex.split(unit.get("Environment", "")))
+    for line in unit.get("EnvironmentFiles", "").splitlines():
+        variables.update(_environment_file(line.rpartition(" (")[0] or line))
+    words: list[str] = []
+    for word in match[1].split()[1:]:
+        if re.fullmatch(r"\$\w+", word):
+            words += variables.get(word[1:], "").split()
+        else:
+            words.append(re.sub(r"\$\{(\w+)\}", lambda found: variables.get(found[1], ""), word))
+    return tuple(words)
+
+
+def _environment_file(path: str) -> dict[str, str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.strip() for line in file]
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if equals and not key.startswith("#"):
+            found[key.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def _is_static(path: str) -> bool:
+    """Whether an ELF program names no interpreter, which loads the shared libraries of all others (elf(5), PT_INTERP)."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+        if head[:4] != b"\x7fELF" or head[4] != 2:  # a wrapper script, or a 32-bit program: not for us to say
+            return False
+        order = "little" if head[5] == 1 else "big"
+        offset, size, count = (int.from_bytes(head[a:b], order) for a, b in ((32, 40), (54, 56), (56, 58)))
+        file.seek(offset)
+        table = file.read(size * count)
+    return not any(int.from_bytes(table[at : at + 4], order) == 3 for at in range(0, len(table), size))
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def info(path: str = SOCKET) -> Info | None:
+    """Return what the running daemon says of its storage, None where it does not answer.
+
+    Asked on its socket (Docker Engine API, GET /info), which ``docker info`` asks too: the client may not be
+    installed, and costs more than the answer.
+    """
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", "/info")
+        response = connection.getresponse()
+        return parse_info(response.read().decode("utf-8")) if response.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def parse_info(text: str) -> Info:
+    """Return the storage part of the API's answer."""
+    answer = json.loads(text)
+    return Info(driver=answer.get("Driver", ""), status={key: value for key, value in answer.get("DriverStatus") or []})

@@ -1,0 +1,75 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Text files: read if there, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible.module_utils.basic import AnsibleModule
+
+
+@dataclass(frozen=True)
+class Write:
+    """A file's new text, or its removal (``text=None``)."""
+
+    path: str
+    text: t.Optional[str]
+    mode: int = 0o644  # of a new file; an existing one keeps its mode and owner
+    backup: bool = False
+    validate: tuple[str, ...] = ()  # a command that accepts the new text or fails; {name} is its file's bare name
+
+
+def read(path: str) -> str | None:
+    """Return the text of a file, None where there is none; anything that is no readable text file is refused."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError as error:
+        raise Refused(f"{path} is a directory, not a file: move it away") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+
+
+def carry_out(module: AnsibleModule, change: Write) -> str | None:
+    """Replace or remove a file; return the path of the backup, if one was asked for and made.
+
+    The new text reaches the disk before it takes the old one's name, so that a crash leaves one or the other.
+    A symbolic link stays: what it points to is replaced.
+    """
+    path = os.path.realpath(change.path)
+    backup = module.backup_local(path) if change.backup and os.path.exists(path) else None
+    if change.text is None:
+        os.unlink(path)
+        return backup
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    handle, new = tempfile.mkstemp(prefix="ansible-", suffix=os.path.splitext(path)[1], dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(change.text)
+            file.flush()
+            os.fsync(file.fileno())
+        if change.validate:
+            name = os.path.splitext(os.path.basename(new))[0]
+            _process.run(*(word.replace("{name}", name) for word in change.validate))
+        os.chmod(new, change.mode)
+        module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there
+    finally:
+        if os.path.exists(new):
+            os.unlink(new)
+    return backup

@@ -1,0 +1,106 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The distribution's packages: which this job needs, which are missing, and which Docker would come."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+STORAGE = {
+    "debian": ("lvm2", "thin-provisioning-tools", "dmeventd"),
+    "redhat": ("lvm2", "device-mapper-persistent-data", "device-mapper-event"),
+}
+# Docker does not depend on what makes its base filesystem, and ends where it is missing (seen).
+MKFS = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
+# What the packages of Docker's engine are called: Debian's and Ubuntu's, Docker's own, Fedora's, Docker's old ones.
+ENGINES = ("docker.io", "docker-ce", "moby-engine", "docker-engine", "docker")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The version that an install would bring; empty: the package lists do not know the package."""
+
+    package: str
+    version: str
+
+
+def family(os_release: str) -> str:
+    """Return debian or redhat, from the text of /etc/os-release (os-release(5): ID and ID_LIKE)."""
+    values = dict(re.findall(r"(?m)^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", os_release))
+    words = f"{values.get('ID', '')} {values.get('ID_LIKE', '')}".split()
+    for name, ids in (("debian", {"debian", "ubuntu"}), ("redhat", {"rhel", "fedora", "centos"})):
+        if ids & set(words):
+            return name
+    raise Refused(
+        f"this role knows the packages of the Debian and Red Hat families, not those of {values.get('ID') or 'this system'} "
+        "(/etc/os-release)"
+    )
+
+
+def read_family() -> str:
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+            return family(file.read())
+    except OSError as error:
+        raise Refused(f"/etc/os-release cannot be read ({error.strerror}), so the distribution is unknown") from error
+
+
+def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
+    """Return those of the packages that are not installed, in their order: one process."""
+    if not packages:
+        return []
+    if family_name == "debian":
+        out = _process.run("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages, accept=(0, 1))
+        there = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
+    else:
+        out = _process.run("rpm", "--query", "--queryformat", "%{NAME}\n", *packages, accept=range(256))
+        there = set(out.split())
+    return [package for package in packages if package not in there]
+
+
+def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
+    """Return what an install of each package would bring, from the lists that the host has: one process."""
+    if not packages:
+        return []
+    if family_name == "debian":
+        out = _process.run("apt-cache", "policy", *packages, accept=range(256))
+        found = parse_policy(out)
+    else:
+        out = _process.run(
+            "dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n", *packages, accept=range(256)
+        )
+        found = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
+    return [Candidate(package, found.get(package, "")) for package in packages]
+
+
+def parse_policy(text: str) -> dict[str, str]:
+    """Return the candidate version of each package in the output of ``apt-cache policy``."""
+    found = {}
+    for block in re.finditer(r"(?m)^(\S+):\n(?:  .*\n?)*", text):
+        match = re.search(r"(?m)^  Candidate: (\S+)$", block[0])
+        if match and match[1] != "(none)":
+            found[block[1]] = match[1]
+    return found
+
+
+def engine(packages: t.Iterable[str]) -> str:
+    """Return the one of the packages that is Docker's engine; empty where none is."""
+    return next((package for package in packages if package.partition("=")[0] in ENGINES), "")
+
+
+def needs_apparmor(find: t.Callable[[str], t.Any]) -> bool:
+    """Whether the kernel confines by AppArmor and its loader is missing, without which no container starts (seen)."""
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+            return file.read().strip() == "Y" and not find("apparmor_parser")
+    except OSError:
+        return False

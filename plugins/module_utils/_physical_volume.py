@@ -1,0 +1,108 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""From devices to physical volumes: what to do, and what the report will say then."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import PhysicalVolume, Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
+
+
+def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
+    """Return the named devices; only those that are no physical volume yet are looked into."""
+    return [
+        BlockDevice(name, path) if report.device(path) else _block_device.examine(name)
+        for path, name in _block_device.resolve(names).items()
+    ]
+
+
+def decide(
+    report: Report, devices: t.Iterable[BlockDevice], *, state: str = "present", resize: bool = False, wipe_signatures: bool = False
+) -> tuple[list[Step], Report]:
+    """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
+    steps: list[Step] = []
+    refusals: list[str] = []
+    after = report
+    for device in devices:
+        volume = report.device(device.path)
+        if state == "absent":
+            if volume is None:
+                continue
+            if volume.vg:
+                refusals.append(f"{device.label} belongs to volume group {volume.vg}: remove it from the group first")
+            elif volume.in_use:
+                refusals.append(_in_use(device))
+            else:
+                steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path)))
+                after = after.without(device=device.path)
+        elif volume is None:
+            reasons = device.refusals(wipe_signatures=wipe_signatures)
+            refusals += reasons
+            if not reasons:
+                steps += initialise(device)
+                after = after.with_device(foretell(device))
+        elif volume.in_use and not volume.vg:
+            refusals.append(_in_use(device))
+        elif volume.missing or volume.duplicate:
+            refusals.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
+        elif resize:
+            group = after.group(volume.vg)
+            extent_size = group.extent_size if group else 4 * 1024 * 1024
+            if volume.can_grow(extent_size):
+                steps.append(
+                    Step(
+                        f"grow physical volume {device.path} to {human(volume.device_size)}",
+                        ("pvresize", "--yes", device.path),
+                    )
+                )
+                added = (volume.device_size - volume.data_start) // extent_size - volume.extents if group else 0
+                size = volume.size + added * extent_size if group else volume.device_size
+                after = after.with_device(replace(volume, size=size, extents=volume.extents + added))
+                if group:
+                    after = after.with_group(
+                        replace(group, extents=group.extents + added, extents_free=group.extents_free + added)
+                    )
+    if refusals:
+        raise Unwanted(refusals)
+    return steps, after
+
+
+def initialise(device: BlockDevice) -> list[Step]:
+    """Return the steps that make a physical volume of a device that passed every check."""
+    steps = []
+    if device.signatures:
+        found = ", ".join(str(signature) for signature in device.signatures)
+        steps.append(Step(f"wipe signatures of {device.path}: {found}", ("wipefs", "--all", "--quiet", device.path)))
+    steps.append(Step(f"create physical volume {device.path}", ("pvcreate", "--yes", device.path)))
+    return steps
+
+
+def foretell(device: BlockDevice) -> PhysicalVolume:
+    """Return the physical volume that pvcreate will make, in no group and so without extents."""
+    return PhysicalVolume(
+        device=device.path,
+        vg="",
+        size=device.size,
+        device_size=device.size,
+        data_start=device.alignment,
+        extents=0,
+        extents_used=0,
+        in_use=False,
+    )
+
+
+def _in_use(device: BlockDevice) -> str:
+    return (
+        f"{device.label} is marked as used by a volume group whose metadata is missing here: see 'pvs -o+pv_in_use' "
+        "and bring the group's other devices back"
+    )

@@ -1,0 +1,64 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""What is going to be done: pure ``decide`` functions return steps, one loop takes them."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
+
+
+class Refused(Exception):
+    """A wish that is not carried out.
+
+    The message names the object, says what is wrong with it and which option or command helps.
+    """
+
+
+class Unwanted(Refused):
+    """Several refusals at once, so that a person mends them all before the next run."""
+
+    def __init__(self, reasons: t.Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(self.reasons))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: the sentence that a person reads, and the command or the file that does it.
+
+    The sentence is the same whether the step is taken or only foretold, so it stands in the imperative.
+    """
+
+    action: str
+    command: t.Tuple[str, ...] = ()
+    write: t.Optional[Write] = None
+
+
+class Host(t.Protocol):
+    """What takes steps: the real host, or the recording one of a unit test."""
+
+    def run(self, *command: str) -> str: ...
+
+    def write(self, change: Write) -> None: ...
+
+
+def actions(steps: t.Iterable[Step]) -> list[str]:
+    """Return the sentences of the steps, as modules return them in ``actions``."""
+    return [step.action for step in steps]
+
+
+def carry_out(steps: t.Sequence[Step], host: Host) -> None:
+    """Take the steps in their order; the first failure ends it, and a rerun decides anew from what it finds."""
+    for step in steps:
+        if step.write is not None:
+            host.write(step.write)
+        if step.command:
+            host.run(*step.command)

@@ -1,0 +1,83 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The one place that starts processes on the managed host."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import typing as t
+
+# A volume group lock may be held by dmeventd for as long as an extension takes, and zeroing 16 GiB of pool
+# metadata on a slow disk takes minutes: long enough for both, short enough that a play does not hang for ever.
+TIMEOUT = 600
+
+# LVM_SUPPRESS_FD_WARNINGS: Ansible's open pipes are no concern of LVM's (lvm(8)).
+_ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
+# LVM lives in sbin, which a shell reached through su or a bare ssh command may not have in its PATH.
+_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
+
+
+class ProcessError(Exception):
+    """A command that could not be started, did not end in time, or failed."""
+
+    def __init__(self, message: str, command: t.Sequence[str], rc: int | None = None, stderr: str = "") -> None:
+        super().__init__(message)
+        self.command = tuple(command)
+        self.rc = rc
+        self.stderr = stderr
+
+    def as_result(self) -> dict[str, t.Any]:
+        """Return the keys of a failed module result."""
+        return {"msg": str(self), "cmd": list(self.command), "rc": self.rc, "stderr": self.stderr}
+
+
+def find(program: str) -> str | None:
+    """Return the path of a program on this host, or None."""
+    return shutil.which(program, path=_PATH)
+
+
+def run(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT) -> str:
+    """Run a command and return its standard output; anything but an accepted exit status is a ProcessError.
+
+    Standard input is closed, so that nothing waits for an answer, and the two outputs are kept apart,
+    because LVM's errors would land inside its JSON.
+    """
+    return capture(*command, accept=accept, timeout=timeout)[1]
+
+
+def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT) -> tuple[int, str]:
+    """Run a command like :func:`run` and return its exit status too, for programs that answer with it."""
+    words = " ".join(shlex.quote(word) for word in command)
+    environment = {**os.environ, **_ENVIRONMENT, "PATH": _PATH}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            executable=find(command[0]),
+        )
+    except OSError as error:
+        raise ProcessError(f"{command[0]} could not be started: {error.strerror or error}", command) from error
+    try:
+        out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
+    except subprocess.TimeoutExpired as error:
+        # SIGTERM only: an LVM command that is killed outright may leave a device suspended (all its I/O hangs).
+        process.terminate()
+        raise ProcessError(
+            f"{words} had not ended after {timeout:.0f} seconds and was asked to stop. Another LVM command may hold "
+            "the volume group's lock, or a device no longer answers: see 'ps -ef | grep lv' and the kernel log",
+            command,
+        ) from error
+    if process.returncode not in accept:
+        reason = "; ".join(line.strip() for line in err.splitlines() if line.strip()) or "it gave no reason"
+        raise ProcessError(f"{words} failed with status {process.returncode}: {reason}", command, process.returncode, err)
+    return process.returncode, out

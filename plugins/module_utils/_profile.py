@@ -1,0 +1,162 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The autoextend profile: a file in the directory that LVM reports, and the daemon that keeps a copy of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _file, _lvm, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+
+DEFAULT_DIRECTORY = "/etc/lvm/profile"  # where LVM is not installed yet; what Debian's and Red Hat's packages use
+THRESHOLD = "thin_pool_autoextend_threshold"
+PERCENT = "thin_pool_autoextend_percent"
+
+_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,100}")
+_SETTING = r"(?m)^(\s*(?:activation/)?%s\s*=\s*)(\S+)[ \t]*$"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile's file as it is, and whether the running dmeventd read an older one."""
+
+    path: str
+    text: t.Optional[str] = None  # None: no such file
+    dmeventd_running: bool = False
+    dmeventd_stale: bool = False
+
+    def value(self, setting: str) -> int | None:
+        """Return a setting's value in the file, None where it is not set or no integer."""
+        found = re.search(_SETTING % setting, self.text or "")
+        return int(found[2]) if found and found[2].isdigit() else None
+
+
+def read(name: str, *, directory: str | None = None) -> Profile:
+    """Return the profile of a name. The directory is LVM's own word (config/profile_dir), one lvmconfig process."""
+    if not _NAME.fullmatch(name):
+        raise Refused(f"{name!r} is not a name for a profile: use letters, digits and + _ . - (not at the beginning)")
+    path = os.path.join(directory or profile_directory(), f"{name}.profile")
+    text = _file.read(path)
+    started = _dmeventd_started()
+    stale = text is not None and started is not None and os.stat(path).st_mtime > started
+    return Profile(path=path, text=text, dmeventd_running=started is not None, dmeventd_stale=stale)
+
+
+def profile_directory() -> str:
+    """Return the directory of LVM's profiles on this host."""
+    return _lvm.configuration("config/profile_dir").get("profile_dir") or DEFAULT_DIRECTORY
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What LVM does for a pool with a profile, or with none: percent of use, and percent to add."""
+
+    threshold: int
+    percent: int
+
+
+def policy(name: str) -> Policy:
+    """Return the policy as LVM itself sees it: one lvmconfig process.
+
+    A profile whose file is gone protects nothing: LVM falls back to its defaults, where nothing is extended.
+    """
+    try:
+        found = _lvm.configuration(f"activation/{THRESHOLD}", f"activation/{PERCENT}", profile=name)
+    except _process.ProcessError:
+        found = {}
+    return Policy(int(found.get(THRESHOLD, 100)), int(found.get(PERCENT, 20)))
+
+
+def decide(
+    current: Profile, *, threshold: int, percent: int, state: str = "present", used_by: t.Sequence[str] = ()
+) -> tuple[list[Step], Profile]:
+    """Return the steps that make the profile what is wished (or remove it), and the profile after them."""
+    if state == "absent":
+        if current.text is None:
+            return [], current
+        if used_by:
+            raise Refused(
+                f"{current.path} is attached to {', '.join(used_by)}: without it these pools would never be extended. "
+                f"Detach it first ('lvchange --detachprofile {used_by[0]}')"
+            )
+        return [Step(f"remove profile {current.path}", write=Write(current.path, None))], replace(current, text=None)
+    check(threshold, percent)
+    steps = []
+    after = current
+    if (current.value(THRESHOLD), current.value(PERCENT)) != (threshold, percent):
+        text = render(current, threshold, percent)
+        words = f"{THRESHOLD} {threshold}, {PERCENT} {percent}"
+        # Checks names and types; --profile in its place would check a command profile (lvmconfig(8)).
+        validate = ("lvmconfig", "--validate", "--metadataprofile", "{name}")
+        steps.append(Step(f"write profile {current.path}: {words}", write=Write(current.path, text, validate=validate)))
+        after = replace(current, text=text, dmeventd_stale=current.dmeventd_running)
+    if after.dmeventd_stale:
+        # dmeventd reads a profile once and keeps it (lib/config/config.c, load_profile() returns early), so a changed
+        # value would only count after its next start. -R takes over what is monitored (dmeventd(8)).
+        steps.append(Step("restart dmeventd, which keeps profiles in memory", ("dmeventd", "-R")))
+        after = replace(after, dmeventd_stale=False)
+    return steps, after
+
+
+def check(threshold: int, percent: int) -> None:
+    """Refuse values outside the ranges in which LVM does what they say.
+
+    lvmconfig --validate looks at types only. Below 50 LVM uses 50 (dmeventd_thin.c, CHECK_MINIMUM), from 100 on
+    nothing is extended, and with 0 percent the extension itself fails (lib/metadata/lv_manip.c).
+    """
+    if not (50 <= threshold <= 99 or threshold == 100):
+        raise Refused(
+            f"{THRESHOLD} must be 50 to 99 (percent of the pool in use), or 100 to switch automatic extension off, "
+            f"not {threshold}"
+        )
+    if not 1 <= percent <= 100:
+        raise Refused(f"{PERCENT} must be 1 to 100 (percent of the pool's size to add), not {percent}")
+
+
+def render(current: Profile, threshold: int, percent: int) -> str:
+    """Return the file's new text; what else an administrator set in it stays."""
+    text = current.text or ""
+    if current.value(THRESHOLD) is not None and current.value(PERCENT) is not None:
+        text = re.sub(_SETTING % THRESHOLD, rf"\g<1>{threshold}", text)
+        return re.sub(_SETTING % PERCENT, rf"\g<1>{percent}", text)
+    others = [
+        line.strip()
+        for line in text.splitlines()
+        if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation") and not re.match(_SETTING % r"\w+_autoextend_\w+", line)
+    ]
+    if others:
+        raise Refused(
+            f"{current.path} has settings of its own ({'; '.join(others)}) but not both {THRESHOLD} and {PERCENT}: add the "
+            "two to its activation section, or name another profile"
+        )
+    return (
+        "# Kept by the module devicemapper.containers.lvm_profile. lvmthin(7) explains the settings.\n"
+        f"activation {{\n\t{THRESHOLD}={threshold}\n\t{PERCENT}={percent}\n}}\n"
+    )
+
+
+def _dmeventd_started() -> float | None:
+    """Return when the running dmeventd was started, in seconds since 1970; None where none runs."""
+    try:
+        with open("/run/dmeventd.pid", encoding="ascii") as file:
+            pid = int(file.read())
+        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+            if file.read().strip() != "dmeventd":
+                return None
+        # The directory of a process carries no start time; its stat does, in clock ticks since the boot (proc(5)).
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        with open("/proc/stat", encoding="ascii") as file:
+            booted = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    except (OSError, ValueError):
+        return None
+    return booted + ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,528 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""From a volume group to a thin pool: what to do, and what the report will say then."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _lvm, _volume_group
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    OWNER_TAG,
+    LogicalVolume,
+    Report,
+    VolumeGroup,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, MIB, Size, human
+
+# lib/config/defaults.h DEFAULT_THIN_POOL_{MIN,MAX}_CHUNK_SIZE; the kernel wants a multiple of 64 KiB
+# (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
+CHUNK_MINIMUM, CHUNK_MAXIMUM, CHUNK_STEP = 64 * KIB, GIB, 64 * KIB
+# defaults.h DEFAULT_THIN_POOL_MIN_METADATA_SIZE, and the largest that every LVM and kernel uses whole:
+# libdevmapper.h DM_THIN_MAX_METADATA_SIZE, 15.81 GiB. LVM would silently use less than a larger wish.
+METADATA_MINIMUM, METADATA_MAXIMUM = 2 * MIB, 255 * (1 << 14) * 4096 - 256 * KIB * 512
+
+DEFAULT_METADATA_SIZE = "1%VG"
+DEFAULT_CHUNK_SIZE = 512 * KIB
+
+# lib/metadata/metadata.c apply_lvname_restrictions(): LVM keeps these for the parts of its own volumes.
+_RESERVED = re.compile(r"^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A thin pool as it shall be; None leaves what is there, or takes the default of a new pool."""
+
+    vg: str
+    name: str
+    size: t.Optional[Size] = None
+    metadata_size: t.Optional[Size] = None
+    metadata_name: str = ""
+    chunk_size: t.Optional[int] = None  # bytes
+    zero: t.Optional[bool] = None
+    profile: t.Optional[str] = None  # empty: none
+    threshold: int = 100  # percent, the profile's
+    when_full: t.Optional[str] = None  # queue or error
+    monitor: bool = True
+    active: bool = True
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.vg}/{self.name}"
+
+    @property
+    def metadata_volume(self) -> str:
+        return self.metadata_name or f"{self.name}meta"
+
+    def check(self) -> None:
+        """Refuse what LVM would refuse, or worse, would silently change."""
+        for kind, name in (("thin pool", self.name), ("pool metadata volume", self.metadata_volume)):
+            _volume_group.check_name(kind, name)
+            if _RESERVED.search(name):
+                raise Refused(f"{name!r} is not a name for a {kind}: LVM keeps such names for parts of its own volumes")
+        if self.metadata_volume == self.name:
+            raise Refused(f"the metadata volume of {self.full_name} needs a name of its own, not {self.name!r}")
+        if len(_dm_name.join(self.vg, self.name)) > 120:
+            raise Refused(f"the names {self.vg!r} and {self.name!r} are too long together: the kernel allows 127 bytes")
+        chunk = self.chunk_size
+        if chunk is not None and (not CHUNK_MINIMUM <= chunk <= CHUNK_MAXIMUM or chunk % CHUNK_STEP):
+            raise Refused(
+                f"chunk_size of {self.full_name} must be a multiple of 64k from 64k to 1g, not {human(chunk)} "
+                f"({chunk} bytes)"
+            )
+        metadata = self.metadata_size.bytes if self.metadata_size else None
+        if metadata is not None and not METADATA_MINIMUM <= metadata <= METADATA_MAXIMUM:
+            raise Refused(
+                f"metadata_size of {self.full_name} must be 2m to 15.8g, not {human(metadata)}: LVM would use "
+                "another size without a word"
+            )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a pool's parts shall have, in extents; never less than they have."""
+
+    data: int
+    metadata: int
+    needed: int  # free extents that getting there takes, LVM's spare included
+
+
+@dataclass(frozen=True)
+class AutoExtension:
+    """What the next automatic extension of a pool takes, in extents, and whether the group has it."""
+
+    data_needed: int
+    metadata_needed: int
+    free: int
+    extent_size: int  # bytes
+
+    @property
+    def data_possible(self) -> bool:
+        return self.data_needed <= self.free
+
+    @property
+    def metadata_possible(self) -> bool:
+        return self.metadata_needed <= self.free
+
+
+def auto_extension(group: VolumeGroup, pool: LogicalVolume, spare: LogicalVolume | None, percent: int) -> AutoExtension:
+    """Return what extending the pool by its profile's percentage takes.
+
+    lvextend --use-policies takes all or nothing and rounds up (lib/metadata/lv_manip.c
+    _lvresize_extents_from_percent()); metadata gets one percent more since 2.03.16, and from 2.03.17 on its
+    spare grows with it, so both are counted.
+    """
+    metadata = pool.metadata_size // group.extent_size
+    metadata_growth = -(-metadata * (percent + 1) // 100)
+    spare_now = spare.size // group.extent_size if spare else 0
+    return AutoExtension(
+        data_needed=-(-(pool.size // group.extent_size) * percent // 100),
+        metadata_needed=metadata_growth + max(0, metadata + metadata_growth - spare_now),
+        free=group.extents_free,
+        extent_size=group.extent_size,
+    )
+
+
+def decide(
+    report: Report, wish: Wish, *, state: str = "present", signatures: t.Mapping[str, str] | None = None
+) -> tuple[list[Step], Report]:
+    """Return the steps that make the pool what is wished (or remove it), and the report after them.
+
+    ``signatures`` says what the plain volumes that would be converted hold, by their names.
+    """
+    wish.check()
+    group = report.group(wish.vg)
+    if state == "absent":
+        return _remove(report, wish, group)
+    if group is None:
+        raise Refused(f"volume group {wish.vg} does not exist: make it first (module lvm_vg), or correct vg")
+    obstacles = group.obstacles()
+    if obstacles:
+        raise Refused("\n".join(obstacles))
+    data = report.volume(wish.vg, wish.name)
+    if data is not None and data.is_pool:
+        return _change(report, wish, group, data)
+    if wish.size is None:
+        raise Refused(f"thin pool {wish.full_name} does not exist: set size to create it")
+    metadata = report.volume(wish.vg, wish.metadata_volume)
+    if data is None and metadata is None:
+        return _create(report, wish, group)
+    return _convert(report, wish, group, data, metadata, signatures or {})
+
+
+def convertible(report: Report, wish: Wish) -> list[LogicalVolume]:
+    """Return the plain volumes that would be converted; what they hold must be looked at before decide()."""
+    found = [report.volume(wish.vg, name) for name in (wish.name, wish.metadata_volume)]
+    if found[0] is not None and found[0].is_pool:
+        return []
+    return [volume for volume in found if volume is not None and volume.active]
+
+
+def targets(report: Report, wish: Wish, group: VolumeGroup, data_now: int, metadata_now: int) -> Targets:
+    """Return the wished sizes in extents.
+
+    A share of FREE is a share of what the pool has and could have, so that it means the same before and after
+    the pool is made; LVM's spare, as large as the largest metadata of the group, is left room for.
+    """
+    extent_size = group.extent_size
+    spare = report.spare(group.name)
+    spare_now = spare.size // extent_size if spare else 0
+
+    smallest = -(-METADATA_MINIMUM // extent_size)
+    largest = METADATA_MAXIMUM // extent_size
+    size = wish.metadata_size or (None if metadata_now else Size.parse(DEFAULT_METADATA_SIZE))
+    metadata = metadata_now
+    if size is not None:
+        own = data_now + metadata_now + spare_now
+        wished = size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=group.extents_free + own)
+        # A share follows the group, so it is kept within what LVM can use; wish.check() refused bytes that are not.
+        metadata = max(metadata_now, min(max(wished, smallest), largest) if size.is_share else wished)
+    spare_growth = max(0, metadata - spare_now)
+
+    data = data_now
+    if wish.size is not None:
+        room = group.extents_free + data_now + metadata_now - metadata - spare_growth
+        data = max(
+            data_now, wish.size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=max(0, room))
+        )
+    grown = metadata - metadata_now
+    return Targets(data, metadata, needed=(data - data_now) + grown + (spare_growth if grown else 0))
+
+
+def _check_room(wish: Wish, group: VolumeGroup, wanted: Targets) -> None:
+    if wanted.needed > group.extents_free:
+        extent_size = group.extent_size
+        what = f"{wish.size.text} ({wanted.data} extents)" if wish.size else f"{wanted.data} extents"
+        raise Refused(
+            f"thin pool {wish.full_name} cannot have {what} of data and {wanted.metadata} extents of metadata: "
+            f"that takes {wanted.needed} more extents ({human(wanted.needed * extent_size)}), LVM's spare for metadata "
+            f"repair included, and volume group {group.name} has {group.extents_free} free "
+            f"({human(group.extents_free * extent_size)}). Lower size or metadata_size, or add a device to the group"
+        )
+
+
+def _describe(wish: Wish, group: VolumeGroup, wanted: Targets, chunk_size: int) -> str:
+    words = [
+        f"data {wanted.data} extents ({human(wanted.data * group.extent_size)})",
+        f"metadata {wanted.metadata} extents ({human(wanted.metadata * group.extent_size)})",
+        f"chunk size {human(chunk_size)}",
+        f"zeroing {'on' if wish.zero else 'off'}",
+    ]
+    if wish.profile:
+        words.append(f"profile {wish.profile}")
+    return ", ".join(words)
+
+
+def _new(wish: Wish, group: VolumeGroup, wanted: Targets, tags: tuple[str, ...]) -> LogicalVolume:
+    """Return the pool as LVM will report it right after it was made."""
+    chunk_size = wish.chunk_size or DEFAULT_CHUNK_SIZE
+    size = wanted.data * group.extent_size
+    return LogicalVolume(
+        vg=wish.vg,
+        name=wish.name,
+        type="thin-pool",
+        size=size,
+        tags=tags,
+        attributes="twi-a-tz--" if wish.zero else "twi-a-t---",
+        active=True,
+        profile=wish.profile or "",
+        when_full=wish.when_full or "queue",
+        data_volume=f"{wish.name}_tdata",
+        metadata_volume=f"{wish.name}_tmeta",
+        metadata_size=wanted.metadata * group.extent_size,
+        data_percent=0.0,
+        chunk_size=chunk_size,
+        zero=bool(wish.zero),
+        discards="passdown",
+        monitored=wish.monitor,
+        low_water_mark=_lvm.low_water_mark(size, chunk_size, wish.threshold if wish.profile else 100),
+    )
+
+
+def _pool_options(wish: Wish) -> tuple[str, ...]:
+    """Return the options that lvcreate and lvconvert share when they make a pool.
+
+    The profile is given here and not afterwards, because the kernel learns the low water mark from the table that
+    is loaded when the pool is made (seen: attached later, it stays 0 until a refresh).
+    """
+    options = ("--chunksize", f"{wish.chunk_size or DEFAULT_CHUNK_SIZE}b", "--zero", "y" if wish.zero else "n")
+    return (*options, "--metadataprofile", wish.profile) if wish.profile else options
+
+
+def _afterwards(wish: Wish) -> list[Step]:
+    """Return the steps after a pool was made that only an unusual wish needs: a new pool is active and monitored."""
+    steps = []
+    if wish.when_full == "error":
+        # Not given to lvconvert, which knows --errorwhenfull only since 2.03.12.
+        steps.append(_when_full_step(wish))
+    if not wish.monitor:
+        steps.append(_monitor_step(wish))
+    if not wish.active:
+        steps.append(_active_step(wish))
+    return steps
+
+
+def _when_full_step(wish: Wish) -> Step:
+    return Step(
+        f"make thin pool {wish.full_name} {wish.when_full} writes when it is full",
+        ("lvchange", "--yes", "--errorwhenfull", "y" if wish.when_full == "error" else "n", wish.full_name),
+    )
+
+
+def _monitor_step(wish: Wish) -> Step:
+    return Step(
+        f"{'monitor' if wish.monitor else 'no longer monitor'} thin pool {wish.full_name}",
+        ("lvchange", "--yes", "--monitor", "y" if wish.monitor else "n", wish.full_name),
+    )
+
+
+def _active_step(wish: Wish) -> Step:
+    return Step(
+        f"{'activate' if wish.active else 'deactivate'} thin pool {wish.full_name}",
+        ("lvchange", "--yes", "--activate", "y" if wish.active else "n", wish.full_name),
+    )
+
+
+def _made(report: Report, wish: Wish, group: VolumeGroup, wanted: Targets, pool: LogicalVolume) -> Report:
+    """Return the report with the new pool in it, its spare and the extents they took."""
+    if wish.when_full == "error":
+        pool = replace(pool, when_full="error")
+    if not wish.active:
+        pool = replace(pool, active=False, low_water_mark=None, monitored=False, data_percent=None)
+    after = report.without(volume=(wish.vg, wish.metadata_volume)).with_volume(pool)
+    if wanted.metadata * group.extent_size > (getattr(report.spare(group.name), "size", 0)):
+        after = after.with_volume(
+            LogicalVolume(
+                vg=group.name, name="lvol0_pmspare", type="linear", size=wanted.metadata * group.extent_size, hidden=True
+            )
+        )
+    return after.with_group(replace(group, extents_free=group.extents_free - wanted.needed))
+
+
+def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:
+    wanted = targets(report, wish, group, 0, 0)
+    _check_room(wish, group, wanted)
+    chunk_size = wish.chunk_size or DEFAULT_CHUNK_SIZE
+    if wanted.data * group.extent_size < chunk_size:
+        raise Refused(f"thin pool {wish.full_name} would be smaller than one chunk of {human(chunk_size)}: raise size")
+    command = (
+        *("lvcreate", "--yes", "--type", "thin-pool", "--name", wish.name, "--extents", str(wanted.data)),
+        *("--poolmetadatasize", f"{wanted.metadata * group.extent_size}b", "--poolmetadataspare", "y"),
+        *_pool_options(wish),
+        *("--addtag", OWNER_TAG, wish.vg),
+    )
+    step = Step(f"create thin pool {wish.full_name}: {_describe(wish, group, wanted, chunk_size)}", command)
+    pool = _new(wish, group, wanted, (OWNER_TAG,))
+    return [step, *_afterwards(wish)], _made(report, wish, group, wanted, pool)
+
+
+def _convert(
+    report: Report,
+    wish: Wish,
+    group: VolumeGroup,
+    data: LogicalVolume | None,
+    metadata: LogicalVolume | None,
+    signatures: t.Mapping[str, str],
+) -> tuple[list[Step], Report]:
+    """Return the steps from the manual's plain volumes, one of them perhaps still missing, to a pool."""
+    for volume in (data, metadata):
+        if volume is not None:
+            _check_convertible(volume, signatures.get(volume.name, ""))
+    steps = []
+    extent_size = group.extent_size
+    data_now = data.size // extent_size if data else 0
+    metadata_now = metadata.size // extent_size if metadata else 0
+    wanted = targets(report, wish, group, data_now, metadata_now)
+    # What is too small is grown once it is a pool; what is not there is made as it shall be.
+    _check_room(wish, group, wanted)
+    lone = data if metadata is None else metadata if data is None else None
+    if lone is not None:
+        # One volume alone is the manual's first step, or what an interrupted run left, only if its size says so.
+        freed = replace(group, extents_free=group.extents_free + lone.size // extent_size)
+        without = report.without(volume=(wish.vg, lone.name)).with_group(freed)
+        fresh = targets(without, wish, freed, 0, 0)
+        ours = group.is_ours or OWNER_TAG in lone.tags
+        if lone is data and ours and data_now == fresh.metadata != fresh.data:
+            # lvcreate makes the metadata first, under the pool's own name, and renames it when it makes the pool
+            # (lib/metadata/pool_manip.c create_pool()): this is a pool whose making was interrupted.
+            steps.append(
+                Step(f"remove {lone.full_name}, left by an interrupted lvcreate", ("lvremove", "--yes", lone.full_name))
+            )
+            more, after = _create(without, wish, freed)
+            return steps + more, after
+        if lone.size // extent_size != (fresh.data if lone is data else fresh.metadata):
+            raise Refused(
+                f"{lone.full_name} is a plain volume of {human(lone.size)}, and not of the size that a first step towards "
+                "this pool would have: it may be somebody's data, and is neither converted nor removed. If it may go, "
+                f"run 'lvremove {lone.full_name}'; else choose another name for the pool"
+            )
+    if metadata_now and metadata_now * extent_size < METADATA_MINIMUM:
+        raise Refused(
+            f"{wish.vg}/{wish.metadata_volume} has {human(metadata_now * extent_size)}, too little for a pool's metadata "
+            f"(2 MiB): run 'lvextend -L 2m {wish.vg}/{wish.metadata_volume}'"
+        )
+    for name, volume, extents in ((wish.name, data, wanted.data), (wish.metadata_volume, metadata, wanted.metadata)):
+        if volume is None:
+            steps.append(
+                Step(
+                    f"create volume {wish.vg}/{name} of {extents} extents ({human(extents * extent_size)})",
+                    ("lvcreate", "--yes", "--wipesignatures", "y", "--name", name, "--extents", str(extents), wish.vg),
+                )
+            )
+    as_made = Targets(data_now or wanted.data, metadata_now or wanted.metadata, 0)
+    steps.append(
+        Step(
+            f"convert {wish.full_name} and {wish.vg}/{wish.metadata_volume} to a thin pool: "
+            + _describe(wish, group, as_made, wish.chunk_size or DEFAULT_CHUNK_SIZE),
+            (
+                *("lvconvert", "--yes", "--type", "thin-pool", "--poolmetadata", f"{wish.vg}/{wish.metadata_volume}"),
+                *_pool_options(wish),
+                wish.full_name,
+            ),
+        )
+    )
+    steps += _afterwards(wish)
+    taken = (0 if data else as_made.data) + (0 if metadata else as_made.metadata)
+    spare = report.spare(group.name)
+    taken += max(0, as_made.metadata - (spare.size // extent_size if spare else 0))
+    pool = _new(wish, group, as_made, data.tags if data else ())
+    after = _made(report, wish, group, replace(as_made, needed=taken), pool)
+    more, after = _change(after, wish, t.cast(VolumeGroup, after.group(wish.vg)), t.cast(LogicalVolume, after.volume(wish.vg, wish.name)))
+    return steps + more, after
+
+
+def _check_convertible(volume: LogicalVolume, signature: str) -> None:
+    if volume.type not in ("linear", "striped"):
+        raise Refused(f"{volume.full_name} is a volume of type {volume.type}, not a plain one: choose another name")
+    if not volume.active:
+        raise Refused(
+            f"{volume.full_name} is not active, so what it holds cannot be looked at: run 'lvchange -ay {volume.full_name}'"
+        )
+    if volume.open:
+        raise Refused(f"{volume.full_name} is in use (mounted, or held by another device): it is not converted")
+    if signature:
+        raise Refused(
+            f"{volume.full_name} holds {signature}: converting it would destroy that. If it may go, run "
+            f"'wipefs --all /dev/{volume.full_name}' and run this again, or choose another name"
+        )
+
+
+def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], Report]:
+    """Return the steps that bring an existing pool to the wish; it never shrinks."""
+    if wish.chunk_size is not None and pool.chunk_size != wish.chunk_size:
+        raise Refused(
+            f"thin pool {pool.full_name} has chunks of {human(pool.chunk_size)}, and the chunk size of a pool cannot be "
+            f"changed to {human(wish.chunk_size)}: set chunk_size to {pool.chunk_size // KIB}k, or make a new pool"
+        )
+    extent_size = group.extent_size
+    data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
+    wanted = targets(report, wish, group, data_now, metadata_now)
+    steps = []
+    after = pool
+    if pool.active != wish.active and wish.active:
+        steps.append(_active_step(wish))
+        after = replace(after, active=True, low_water_mark=_mark(after, wish, report))
+    if (wanted.data, wanted.metadata) != (data_now, metadata_now):
+        if pool.check_needed or pool.health not in ("", "out_of_data"):
+            raise Refused(
+                f"thin pool {pool.full_name} is not well ({pool.health or 'its metadata needs a check'}) and cannot grow: "
+                "see lvmthin(7), 'Metadata check and repair'"
+            )
+        _check_room(wish, group, wanted)
+    # Metadata first, as LVM's own policy does: a pool that is out of both can only grow once it can write metadata.
+    if wanted.metadata > metadata_now:
+        growth = wanted.metadata - metadata_now
+        steps.append(
+            Step(
+                f"grow metadata of thin pool {pool.full_name} from {metadata_now} to {wanted.metadata} extents "
+                f"({human(wanted.metadata * extent_size)})",
+                ("lvextend", "--yes", "--poolmetadatasize", f"+{growth * extent_size}b", pool.full_name),
+            )
+        )
+        after = replace(after, metadata_size=wanted.metadata * extent_size)
+    if wanted.data > data_now:
+        steps.append(
+            Step(
+                f"grow data of thin pool {pool.full_name} from {data_now} to {wanted.data} extents "
+                f"({human(wanted.data * extent_size)})",
+                ("lvextend", "--yes", "--extents", str(wanted.data), pool.full_name),
+            )
+        )
+        after = replace(after, size=wanted.data * extent_size)
+    if steps and after.active:  # activating and growing load a new table, with the mark of the profile attached so far
+        after = replace(after, low_water_mark=_mark(after, wish, report))
+    if wish.zero is not None and pool.zero != wish.zero:
+        steps.append(
+            Step(
+                f"switch zeroing of thin pool {pool.full_name} {'on' if wish.zero else 'off'}",
+                ("lvchange", "--yes", "--zero", "y" if wish.zero else "n", pool.full_name),
+            )
+        )
+        after = replace(after, zero=wish.zero)
+    if wish.when_full is not None and pool.when_full and pool.when_full != wish.when_full:
+        steps.append(_when_full_step(wish))
+        after = replace(after, when_full=wish.when_full)
+    if wish.profile is not None and pool.profile != wish.profile:
+        steps.append(_profile_step(wish))
+        after = replace(after, profile=wish.profile)
+    mark = _lvm.low_water_mark(after.size, after.chunk_size, wish.threshold if after.profile else 100)
+    if wish.profile and after.active and wish.active and after.low_water_mark != mark:
+        steps.append(
+            Step(
+                f"refresh thin pool {pool.full_name}, so that the kernel's low water mark is {mark} chunks",
+                ("lvchange", "--yes", "--refresh", pool.full_name),
+            )
+        )
+        after = replace(after, low_water_mark=mark)
+    if after.active and wish.active and pool.monitored != wish.monitor and (pool.active or not wish.monitor):
+        steps.append(_monitor_step(wish))
+        after = replace(after, monitored=wish.monitor)
+    if pool.active and not wish.active:
+        if pool.open:
+            raise Refused(f"thin pool {pool.full_name} is in use: stop Docker or containerd before it is deactivated")
+        steps.append(_active_step(wish))
+        after = replace(after, active=False, low_water_mark=None, monitored=False)
+    if not steps:
+        return [], report
+    grown = wanted.needed if (wanted.data, wanted.metadata) != (data_now, metadata_now) else 0
+    return steps, report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - grown))
+
+
+def _mark(pool: LogicalVolume, wish: Wish, report: Report) -> int:
+    """Return the mark that a table loaded now gets: that of the attached profile, where it is the wished one."""
+    threshold = wish.threshold if wish.profile and pool.profile == wish.profile else 100
+    return _lvm.low_water_mark(pool.size, pool.chunk_size, threshold)
+
+
+def _profile_step(wish: Wish) -> Step:
+    if wish.profile:
+        return Step(
+            f"attach profile {wish.profile} to thin pool {wish.full_name}",
+            ("lvchange", "--yes", "--metadataprofile", wish.profile, wish.full_name),
+        )
+    return Step(
+        f"detach the profile of thin pool {wish.full_name}", ("lvchange", "--yes", "--detachprofile", wish.full_name)
+    )
+
+
+def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list[Step], Report]:
+    pool = report.volume(wish.vg, wish.name)
+    if group is None or pool is None:
+        return [], report
+    if not (group.is_ours or OWNER_TAG in pool.tags):
+        raise Refused(
+            f"{pool.full_name} was not made by this collection (neither it nor its group has the tag {OWNER_TAG}) and is "
+            f"not removed; if it may go, say so with 'lvchange --addtag {OWNER_TAG} {pool.full_name}'"
+        )
+    if pool.open:
+        raise Refused(f"{pool.full_name} is in use: stop Docker or containerd first, and see 'dmsetup ls --tree'")
+    freed = (pool.size + pool.metadata_size) // group.extent_size
+    after = report.without(volume=(wish.vg, wish.name)).with_group(replace(group, extents_free=group.extents_free + freed))
+    return [Step(f"remove thin pool {pool.full_name}", ("lvremove", "--yes", pool.full_name))], after

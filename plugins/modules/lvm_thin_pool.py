@@ -1,0 +1,271 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvm_thin_pool
+short_description: Make, grow and watch an LVM thin pool for containers
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Creates a thin pool where nothing exists, converts the two plain volumes that Docker's manual makes where those
+    exist, takes over a pool that is there, and grows its data or metadata. B(It never shrinks a pool), so one that was
+    extended automatically stays as it is.
+  - The layout is the manual's in every case. LVM adds a spare of the metadata's size for repairs, and room is kept for it.
+  - The profile is attached so that it counts. The running kernel table gets the low water mark of its threshold.
+  - LVM thin volumes are never made in the pool, since Docker and containerd use its device numbers themselves.
+options:
+  vg:
+    description: Volume group of the pool.
+    type: str
+    required: true
+  name:
+    description: "Name of the pool: letters, digits and C(+ _ . -), not beginning with a hyphen."
+    type: str
+    required: true
+  size:
+    description:
+      - What the pool's data shall at least have, such as V(80%VG), V(100%FREE), V(10g) or a number of bytes. Units are
+        LVM's C(b), C(s), C(k), C(m), C(g), C(t), powers of 1024 in either case.
+      - Shares are rounded down to extents, other sizes up. A share of C(FREE) is one of what the pool has and could
+        have beside its metadata and LVM's spare, so that V(100%FREE) means the same in every run.
+      - Required to create a pool.
+    type: str
+  metadata_size:
+    description:
+      - What the pool's metadata shall at least have, from V(2m) to V(15.8g), in the same words. A share that comes to
+        more or less is kept within these limits.
+      - A new pool gets V(1%VG) by default.
+    type: str
+  metadata_name:
+    description:
+      - Name of the plain volume that becomes the metadata where a pair of volumes is converted.
+      - The default is O(name) with C(meta) behind it.
+    type: str
+  chunk_size:
+    description:
+      - Size of a chunk, a multiple of V(64k) from V(64k) to V(1g). It cannot be changed later, and a pool with another
+        one is refused.
+      - A new pool gets V(512k) by default.
+    type: str
+  zero:
+    description:
+      - Whether chunks are zeroed when they are first used. Without it (as Docker's manual wants), parts of a chunk that
+        nobody wrote may show what another container left there.
+      - A new pool is not zeroed by default.
+    type: bool
+  profile:
+    description:
+      - Name of the profile to attach, see M(devicemapper.containers.lvm_profile). An empty string detaches.
+    type: str
+  monitor:
+    description: Whether dmeventd shall monitor the pool. Without that it is never extended automatically.
+    type: bool
+    default: true
+  active:
+    description: Whether the pool shall be active. One that is in use is not deactivated.
+    type: bool
+    default: true
+  when_full:
+    description:
+      - What becomes of writes when the pool is full. V(queue) holds them for 60 seconds (the kernel's
+        C(dm_thin_pool.no_space_timeout)) and then fails them, V(error) fails them at once.
+      - LVM's default is V(queue).
+    type: str
+    choices: [queue, error]
+  state:
+    description:
+      - V(present) makes the pool.
+      - V(absent) B(destroys it and all that is in it), if it or its group carries the tag C(devicemapper.containers)
+        and nothing uses it.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - devicemapper.containers.attributes
+seealso:
+  - module: devicemapper.containers.lvm_vg
+  - module: devicemapper.containers.lvm_profile
+  - module: devicemapper.containers.lvm_thin_pool_info
+  - name: lvmthin(7)
+    description: LVM's own description of thin pools.
+    link: https://man7.org/linux/man-pages/man7/lvmthin.7.html
+"""
+
+EXAMPLES = r"""
+- name: Make a pool that has room for one automatic extension
+  devicemapper.containers.lvm_thin_pool:
+    vg: docker
+    name: thinpool
+    size: 80%VG
+    metadata_size: 1%VG
+    profile: docker-thinpool
+
+- name: Let the pool have all that its group has
+  devicemapper.containers.lvm_thin_pool:
+    vg: docker
+    name: thinpool
+    size: 100%FREE
+    profile: docker-thinpool
+"""
+
+RETURN = r"""
+actions:
+  description: The steps taken, or foretold in check mode, as sentences in their order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - >-
+      create thin pool docker/thinpool: data 2047 extents (8.00 GiB), metadata 25 extents (100.00 MiB),
+      chunk size 512.00 KiB, zeroing off, profile docker-thinpool
+thin_pool:
+  description: The pool after the run, the foretold one in check mode; V(null) if there is none.
+  returned: success
+  type: dict
+  contains:
+    vg:
+      description: Its volume group.
+      type: str
+      sample: docker
+    name:
+      description: Its name.
+      type: str
+      sample: thinpool
+    type:
+      description: "LVM segment type: V(thin-pool)."
+      type: str
+      sample: thin-pool
+    dm_name:
+      description: Its device-mapper name, with hyphens doubled, as containerd''s C(pool_name) wants it.
+      type: str
+      sample: docker-thinpool
+    path:
+      description: Its path, as Docker''s C(dm.thinpooldev) wants it.
+      type: str
+      sample: /dev/mapper/docker-thinpool
+    size:
+      description: Size of its data in bytes.
+      type: int
+      sample: 8585740288
+    metadata_size:
+      description: Size of its metadata in bytes.
+      type: int
+      sample: 104857600
+    chunk_size:
+      description: Size of its chunks in bytes.
+      type: int
+      sample: 524288
+    zero:
+      description: Whether new chunks are zeroed.
+      type: bool
+      sample: false
+    discards:
+      description: "What becomes of discards: V(passdown), V(nopassdown) or V(ignore)."
+      type: str
+      sample: passdown
+    when_full:
+      description: "What becomes of writes to a full pool: V(queue) or V(error)."
+      type: str
+      sample: queue
+    profile:
+      description: The attached profile, V(null) if none.
+      type: str
+      sample: docker-thinpool
+    active:
+      description: Whether it is active.
+      type: bool
+      sample: true
+    monitored:
+      description: Whether dmeventd monitors it.
+      type: bool
+      sample: true
+    low_water_mark:
+      description: Free chunks at which the kernel sends its event, V(0) for never, V(null) while inactive.
+      type: int
+      sample: 3275
+    tags:
+      description: Its LVM tags.
+      type: list
+      elements: str
+      sample: [devicemapper.containers]
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _block_device,
+    _lvm,
+    _module,
+    _profile,
+    _size,
+    _thin_pool,
+    _view,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "vg": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "size": {"type": "str"},
+            "metadata_size": {"type": "str"},
+            "metadata_name": {"type": "str"},
+            "chunk_size": {"type": "str"},
+            "zero": {"type": "bool"},
+            "profile": {"type": "str"},
+            "monitor": {"type": "bool", "default": True},
+            "active": {"type": "bool", "default": True},
+            "when_full": {"type": "str", "choices": ["queue", "error"]},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def wish_of(params: t.Mapping[str, t.Any], threshold: int) -> _thin_pool.Wish:
+    """Return the wish that the options spell."""
+    return _thin_pool.Wish(
+        vg=params["vg"],
+        name=params["name"],
+        size=_size.option("size", _size.Size.parse, params["size"]),
+        metadata_size=_size.option("metadata_size", _size.Size.parse, params["metadata_size"]),
+        metadata_name=params["metadata_name"] or "",
+        chunk_size=_size.option("chunk_size", _size.parse_bytes, params["chunk_size"]),
+        zero=params["zero"],
+        profile=params["profile"],
+        threshold=threshold,
+        when_full=params["when_full"],
+        monitor=params["monitor"],
+        active=params["active"],
+    )
+
+
+def work(module: AnsibleModule) -> dict:
+    state, profile = module.params["state"], module.params["profile"]
+    threshold = _profile.policy(profile).threshold if profile and state == "present" else 100
+    wish = wish_of(module.params, threshold)
+    report = _lvm.read()
+    signatures = {
+        volume.name: ", ".join(str(found) for found in _block_device.probe(f"/dev/{volume.full_name}"))
+        for volume in _thin_pool.convertible(report, wish)
+        if state == "present"
+    }
+    steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
+    _module.carry_out(module, steps)
+    if steps and not module.check_mode:
+        after = _lvm.read()
+    before, now = (_view.pool(state.volume(wish.vg, wish.name)) for state in (report, after))
+    return _module.result(
+        steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {wish.full_name}", thin_pool=now
+    )
+
+
+if __name__ == "__main__":
+    main()

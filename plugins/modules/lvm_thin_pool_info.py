@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lvm_thin_pool_info
+short_description: Tell everything that is known of thin pools
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Tells the size, use, settings and health of thin pools, and whether the next automatic extension can succeed.
+  - Reads LVM's report once and asks the kernel without flushing, so that it does not wait for a pool that is stuck.
+options:
+  vg:
+    description: Only pools of this volume group.
+    type: str
+  name:
+    description: Only pools of this name.
+    type: str
+extends_documentation_fragment:
+  - devicemapper.containers.attributes.info
+seealso:
+  - module: devicemapper.containers.lvm_thin_pool
+"""
+
+EXAMPLES = r"""
+- name: Look at Docker's pool
+  devicemapper.containers.lvm_thin_pool_info:
+    vg: docker
+    name: thinpool
+  register: pool
+
+- name: Say whether it can grow by itself
+  ansible.builtin.assert:
+    that: pool.thin_pools[0].autoextend.data_possible
+    fail_msg: "{{ pool.thin_pools[0].autoextend }}"
+"""
+
+RETURN = r"""
+thin_pools:
+  description: The pools that were found, by volume group and name; empty if there are none.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    vg:
+      description: Its volume group.
+      type: str
+      sample: docker
+    name:
+      description: Its name.
+      type: str
+      sample: thinpool
+    type:
+      description: "LVM segment type: V(thin-pool)."
+      type: str
+      sample: thin-pool
+    dm_name:
+      description: Its device-mapper name, with hyphens doubled, as containerd''s C(pool_name) wants it.
+      type: str
+      sample: docker-thinpool
+    path:
+      description: Its path, as Docker''s C(dm.thinpooldev) wants it.
+      type: str
+      sample: /dev/mapper/docker-thinpool
+    size:
+      description: Size of its data in bytes.
+      type: int
+      sample: 8585740288
+    metadata_size:
+      description: Size of its metadata in bytes.
+      type: int
+      sample: 104857600
+    chunk_size:
+      description: Size of its chunks in bytes.
+      type: int
+      sample: 524288
+    zero:
+      description: Whether new chunks are zeroed.
+      type: bool
+      sample: false
+    discards:
+      description: "What becomes of discards: V(passdown), V(nopassdown) or V(ignore)."
+      type: str
+      sample: passdown
+    when_full:
+      description: "What becomes of writes to a full pool: V(queue) or V(error)."
+      type: str
+      sample: queue
+    profile:
+      description: The attached profile, V(null) if none.
+      type: str
+      sample: docker-thinpool
+    active:
+      description: Whether it is active.
+      type: bool
+      sample: true
+    monitored:
+      description: Whether dmeventd monitors it.
+      type: bool
+      sample: true
+    low_water_mark:
+      description: Free chunks at which the kernel sends its event, V(0) for never, V(null) while inactive.
+      type: int
+      sample: 3275
+    tags:
+      description: Its LVM tags.
+      type: list
+      elements: str
+      sample: [devicemapper.containers]
+    data_percent:
+      description: How much of the data is in use, in percent; V(null) while inactive.
+      type: float
+      sample: 12.34
+    metadata_percent:
+      description:
+        - How much of the metadata is in use, in percent; V(null) while inactive. The kernel counts its own reserve in, so
+          that an empty pool shows about 10.
+      type: float
+      sample: 10.04
+    health:
+      description:
+        - "LVM's word for the pool's health: V(ok), V(partial), V(failed), V(out_of_data), V(metadata_read_only) or
+          V(unknown) (lvs(8), lv_health_status)."
+      type: str
+      sample: ok
+    mode:
+      description:
+        - "The mode of the running kernel table: V(rw), V(ro), V(out_of_data_space), V(fail) or V(error); V(null) while
+          inactive (kernel documentation, thin-provisioning)."
+      type: str
+      sample: rw
+    needs_check:
+      description: Whether the metadata must be checked before the pool can be written again.
+      type: bool
+      sample: false
+    transaction_id:
+      description: The kernel's transaction number, which Docker and containerd raise; LVM's own stays 0.
+      type: int
+      sample: 8
+    armed:
+      description: Whether the kernel's low water mark is that of the attached profile's threshold.
+      type: bool
+      sample: true
+    autoextend:
+      description: What the attached profile does, as LVM sees it.
+      type: dict
+      contains:
+        threshold:
+          description: Percent of use from which the pool is extended; V(100) for never.
+          type: int
+          sample: 80
+        percent:
+          description: Percent of its size that is added.
+          type: int
+          sample: 20
+        extent_size:
+          description: Size of an extent in bytes.
+          type: int
+          sample: 4194304
+        data_needed:
+          description: Extents that the next extension of the data takes.
+          type: int
+          sample: 410
+        metadata_needed:
+          description: Extents that the next extension of the metadata takes, LVM's spare included.
+          type: int
+          sample: 12
+        free:
+          description: Extents that the volume group has free.
+          type: int
+          sample: 462
+        data_possible:
+          description: Whether the data can be extended.
+          type: bool
+          sample: true
+        metadata_possible:
+          description: Whether the metadata can be extended.
+          type: bool
+          sample: true
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _lvm,
+    _module,
+    _pool_status,
+    _profile,
+    _thin_pool,
+    _view,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"vg": {"type": "str"}, "name": {"type": "str"}},
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def work(module: AnsibleModule) -> dict:
+    vg, name = module.params["vg"], module.params["name"]
+    report = _lvm.read()
+    pools = [
+        volume
+        for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
+        if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
+    ]
+    statuses = _pool_status.read() if any(pool.active for pool in pools) else {}
+    policies = {profile: _profile.policy(profile) for profile in {pool.profile for pool in pools}}
+    return {
+        "changed": False,
+        "thin_pools": [
+            tell(report, pool, statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool"), policies[pool.profile])
+            for pool in pools
+        ],
+    }
+
+
+def tell(
+    report: _lvm.Report, pool: _lvm.LogicalVolume, status: _pool_status.PoolStatus | None, policy: _profile.Policy
+) -> dict:
+    """Return everything known of one pool."""
+    group = report.group(pool.vg)
+    mark = _lvm.low_water_mark(pool.size, pool.chunk_size, policy.threshold)
+    return {
+        **(_view.pool(pool) or {}),
+        "data_percent": pool.data_percent,
+        "metadata_percent": pool.metadata_percent,
+        "health": pool.health or "ok",
+        "mode": status.mode if status else None,
+        "needs_check": pool.check_needed or bool(status and status.needs_check),
+        "transaction_id": status.transaction_id if status else pool.transaction_id,
+        "armed": pool.low_water_mark == mark and mark > 0,
+        "autoextend": {
+            "threshold": policy.threshold,
+            "percent": policy.percent,
+            **(_view.auto_extension(_thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent)) if group else {}),
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

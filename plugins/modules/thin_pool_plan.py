@@ -1,0 +1,361 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: thin_pool_plan
+short_description: Foretell everything that putting Docker on a thin pool takes
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Reads the host once (packages, devices, LVM's report, the profile, C(daemon.json), Docker's unit and the running
+    daemon) and foretells every step of the role P(devicemapper.containers.direct_lvm#role), in order. B(Changes nothing.)
+  - Decides with the same code as the modules that take the steps, each on the state that the ones before it leave. So
+    check mode tells the whole truth on a blank host, where the later modules alone have nothing to look at yet.
+  - Everything that must be refused is refused here, with all reasons at once, before the first write.
+  - On a host that needs nothing it answers with no steps, after having compared the running Docker too.
+options:
+  devices:
+    description: Paths of the block devices of the volume group.
+    type: list
+    elements: path
+    required: true
+  vg:
+    description: Name of the volume group.
+    type: str
+    default: docker
+  pool:
+    description: Name of the thin pool.
+    type: str
+    default: thinpool
+  data_size:
+    description: As O(devicemapper.containers.lvm_thin_pool#module:size).
+    type: str
+    default: 80%VG
+  metadata_size:
+    description: As O(devicemapper.containers.lvm_thin_pool#module:metadata_size).
+    type: str
+    default: 1%VG
+  chunk_size:
+    description: As O(devicemapper.containers.lvm_thin_pool#module:chunk_size).
+    type: str
+    default: 512K
+  zero:
+    description: As O(devicemapper.containers.lvm_thin_pool#module:zero).
+    type: bool
+    default: false
+  autoextend_threshold:
+    description: As O(devicemapper.containers.lvm_profile#module:thin_pool_autoextend_threshold), in percent.
+    type: int
+    default: 80
+  autoextend_percent:
+    description: As O(devicemapper.containers.lvm_profile#module:thin_pool_autoextend_percent), in percent.
+    type: int
+    default: 20
+  autoextend_room:
+    description:
+      - What to do when the volume group does not have what the next automatic extension takes.
+      - V(warn) says so with the figures, V(fail) refuses, V(ignore) is silent.
+    type: str
+    choices: [warn, fail, ignore]
+    default: warn
+  wipe_signatures:
+    description: As O(devicemapper.containers.lvm_pv#module:wipe_signatures).
+    type: bool
+    default: false
+  docker_packages:
+    description:
+      - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked first.
+    type: list
+    elements: str
+    default: []
+  storage_opts:
+    description: More entries for O(devicemapper.containers.docker_daemon#module:storage_opts).
+    type: list
+    elements: str
+    default: []
+  daemon_options:
+    description: More keys for O(devicemapper.containers.docker_daemon#module:options).
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - devicemapper.containers.attributes.info
+seealso:
+  - module: devicemapper.containers.lvm_pv
+  - module: devicemapper.containers.lvm_vg
+  - module: devicemapper.containers.lvm_profile
+  - module: devicemapper.containers.lvm_thin_pool
+  - module: devicemapper.containers.docker_daemon
+"""
+
+EXAMPLES = r"""
+- name: Foretell what a pool on the first data disk takes
+  devicemapper.containers.thin_pool_plan:
+    devices: [/dev/disk/by-id/virtio-data1]
+  register: plan
+
+- name: Show the steps
+  ansible.builtin.debug:
+    var: plan.actions
+"""
+
+RETURN = r"""
+actions:
+  description: Every step of the chain, as sentences in their order; empty on a host that needs nothing.
+  returned: success
+  type: list
+  elements: str
+  sample: [install packages lvm2, create physical volume /dev/vdb, create volume group docker on /dev/vdb]
+links:
+  description:
+    - The same steps by the link of the chain that takes them, in its order. A link without steps need not run.
+  returned: success
+  type: dict
+  contains:
+    packages:
+      description: Packages of LVM and of the filesystem's tools.
+      type: list
+      elements: str
+    docker_stop:
+      description: Docker stopped, because its configuration or its pool changes.
+      type: list
+      elements: str
+    physical_volumes:
+      description: Steps of M(devicemapper.containers.lvm_pv).
+      type: list
+      elements: str
+    volume_group:
+      description: Steps of M(devicemapper.containers.lvm_vg).
+      type: list
+      elements: str
+    profile:
+      description: Steps of M(devicemapper.containers.lvm_profile).
+      type: list
+      elements: str
+    thin_pool:
+      description: Steps of M(devicemapper.containers.lvm_thin_pool).
+      type: list
+      elements: str
+    daemon:
+      description: Steps of M(devicemapper.containers.docker_daemon).
+      type: list
+      elements: str
+    docker_packages:
+      description: Docker's own packages.
+      type: list
+      elements: str
+    docker_start:
+      description: Docker started.
+      type: list
+      elements: str
+packages:
+  description: What the package steps install.
+  returned: success
+  type: dict
+  contains:
+    manager:
+      description: "The package manager's module: V(apt) or V(dnf)."
+      type: str
+    storage:
+      description: Missing packages of LVM and of the filesystem's tools.
+      type: list
+      elements: str
+    docker:
+      description: Missing packages of Docker.
+      type: list
+      elements: str
+    unknown:
+      description: Missing packages that the host's package lists do not know; the lists must be fetched first.
+      type: list
+      elements: str
+thin_pool:
+  description: The pool as it will be, see RV(devicemapper.containers.lvm_thin_pool#module:thin_pool).
+  returned: success
+  type: dict
+profile:
+  description: Name of the pool's profile.
+  returned: success
+  type: str
+  sample: docker-thinpool
+storage_opts:
+  description: All entries for Docker's C(storage-opts).
+  returned: success
+  type: list
+  elements: str
+  sample: [dm.thinpooldev=/dev/mapper/docker-thinpool]
+autoextend:
+  description: What the next automatic extension takes; V(null) where it is switched off.
+  returned: success
+  type: dict
+  contains:
+    extent_size:
+      description: Size of an extent in bytes.
+      type: int
+    data_needed:
+      description: Extents that extending the data takes.
+      type: int
+    metadata_needed:
+      description: Extents that extending the metadata takes, LVM's spare included.
+      type: int
+    free:
+      description: Extents that the volume group will have free.
+      type: int
+    data_possible:
+      description: Whether the data can be extended.
+      type: bool
+    metadata_possible:
+      description: Whether the metadata can be extended.
+      type: bool
+docker:
+  description: Docker as it is now.
+  returned: success
+  type: dict
+  contains:
+    installed:
+      description: Whether there is a dockerd.
+      type: bool
+    version:
+      description: Its version.
+      type: str
+    active:
+      description: Whether its service runs.
+      type: bool
+    driver:
+      description: The running daemon's storage driver; V(null) if it does not answer.
+      type: str
+    pool_name:
+      description: The running daemon's pool; V(null) if it does not answer.
+      type: str
+    udev_sync:
+      description: Whether the running daemon synchronises with udev; V(null) if it does not say.
+      type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _block_device,
+    _chain,
+    _daemon_json,
+    _docker,
+    _file,
+    _lvm,
+    _module,
+    _package,
+    _physical_volume,
+    _plan,
+    _process,
+    _profile,
+    _size,
+    _thin_pool,
+    _view,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "devices": {"type": "list", "elements": "path", "required": True},
+            "vg": {"type": "str", "default": "docker"},
+            "pool": {"type": "str", "default": "thinpool"},
+            "data_size": {"type": "str", "default": "80%VG"},
+            "metadata_size": {"type": "str", "default": "1%VG"},
+            "chunk_size": {"type": "str", "default": "512K"},
+            "zero": {"type": "bool", "default": False},
+            "autoextend_threshold": {"type": "int", "default": 80},
+            "autoextend_percent": {"type": "int", "default": 20},
+            "autoextend_room": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
+            "wipe_signatures": {"type": "bool", "default": False},
+            "docker_packages": {"type": "list", "elements": "str", "default": []},
+            "storage_opts": {"type": "list", "elements": "str", "default": []},
+            "daemon_options": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def wish_of(module: AnsibleModule) -> _chain.Wish:
+    """Return the wish that the options spell."""
+    params = dict(module.params)
+    del params["devices"]
+    for name in ("data_size", "metadata_size"):
+        params[name] = _size.option(name, _size.Size.parse, params[name])
+    params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
+    params["docker_packages"] = tuple(params["docker_packages"])
+    params["storage_opts"] = tuple(params["storage_opts"])
+    return _chain.Wish(**params)
+
+
+def read(names: list, wish: _chain.Wish) -> tuple:
+    """Return what the host is like, and its distribution's family."""
+    if not names:
+        raise _plan.Refused("devices is empty: name at least one block device for the pool")
+    family = _package.read_family()
+    # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it is.
+    has_lvm = bool(_process.find("lvm"))
+    report = _lvm.read() if has_lvm else _lvm.Report()
+    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
+    docker = _docker.read()
+    docker_wanted = docker.installed or bool(wish.docker_packages)
+    storage = _chain.needed_packages(family, wish, daemon_text, docker_wanted, _process.find)
+    if docker_wanted and family == "debian" and _package.needs_apparmor(_process.find):
+        storage.append("apparmor")
+    lacking = set(_package.missing(family, [*storage, *wish.docker_packages]))
+    missing = [package for package in storage if package in lacking]
+    missing_docker = [package for package in wish.docker_packages if package in lacking]
+    host = _chain.Host(
+        report=report,
+        devices=tuple(_physical_volume.examine(report, names)),
+        signatures={
+            volume.name: ", ".join(str(found) for found in _block_device.probe(f"/dev/{volume.full_name}"))
+            for volume in _thin_pool.convertible(report, wish.pool_wish())
+        },
+        profile=_profile.read(wish.profile, directory=None if has_lvm else _profile.DEFAULT_DIRECTORY),
+        daemon_text=daemon_text,
+        docker=docker,
+        missing_packages=tuple(missing),
+        missing_docker_packages=tuple(missing_docker),
+        candidates=tuple(_package.candidates(family, [*missing, *missing_docker])),
+    )
+    return host, family
+
+
+def work(module: AnsibleModule) -> dict:
+    wish = wish_of(module)
+    host, family = read(module.params["devices"], wish)
+    chain = _chain.foretell(host, wish)
+    if chain.warning:
+        module.warn(chain.warning)
+    info = host.docker.info
+    udev_sync = info.status.get("Udev Sync Supported") if info else None
+    return {
+        "changed": False,
+        "actions": chain.actions,
+        "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
+        "diff": chain.diff,
+        "packages": {
+            "manager": "apt" if family == "debian" else "dnf",
+            "storage": list(host.missing_packages),
+            "docker": list(host.missing_docker_packages),
+            "unknown": [candidate.package for candidate in host.candidates if not candidate.version],
+        },
+        "thin_pool": _view.pool(chain.report.volume(wish.vg, wish.pool)),
+        "profile": wish.profile,
+        "storage_opts": list(wish.all_storage_opts),
+        "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
+        "docker": {
+            "installed": host.docker.installed,
+            "version": host.docker.version,
+            "active": host.docker.active,
+            "driver": info.driver if info else None,
+            "pool_name": info.pool_name if info else None,
+            "udev_sync": udev_sync == "true" if udev_sync else None,
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ docs: prepare ## check the documentation of modules and roles
 	@$(TOOL)/lint.py docs
 
 molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
-	@$(TOOL)/guests.py molecule test --scenario-name $(SCENARIO)
+	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
 
 bench: prepare ## measure the role beside the manual's commands
 	@$(TOOL)/guests.py tests/tools/bench

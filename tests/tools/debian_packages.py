@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 from workshop import CACHE, TOOLS, give_up, only_one, say
 
 # The lock is waited for: a new machine often still installs its own updates.
-INSTALL = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+INSTALL = ["apt-get", "--quiet", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
 
 
 def wanted() -> list[str]:
@@ -32,10 +33,13 @@ def missing() -> list[str]:
     return [package for package in wanted() if package not in installed]
 
 
-def as_root(*command: str) -> bool:
+def as_root(*command: str, shown: bool = True) -> bool:
     """Run a command as root and return whether it succeeded; apt and debconf ask nothing."""
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    return subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *command], check=False).returncode == 0
+    output = None if shown else subprocess.DEVNULL
+    words = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *command]
+    # Standard output belongs to the commands that this one prepares for.
+    return subprocess.run(words, check=False, stdout=output or sys.stderr, stderr=output).returncode == 0
 
 
 def install() -> None:
@@ -49,7 +53,9 @@ def install() -> None:
     if os.geteuid() != 0 and not shutil.which("sudo"):
         give_up(f"this needs root: apt-get install {' '.join(packages)}")
     # The package lists of a new machine are missing or name files that are no longer on the servers.
-    if not as_root(*INSTALL, *packages) and not (as_root("apt-get", "update") and as_root(*INSTALL, *packages)):
+    if as_root(*INSTALL, *packages, shown=False):
+        return
+    if not as_root("apt-get", "--quiet", "update") or not as_root(*INSTALL, *packages):
         give_up(f"apt-get could not install {' '.join(packages)}")
 
 

@@ -15,12 +15,12 @@ import time
 import typing as t
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-from collection import install
 from environments import cores
-from workshop import CACHE, ROOT, TOOLS
+from workshop import CACHE, ROOT
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # One processor for each guest: on a machine with two, a third check would only slow down the other two.
 AT_A_TIME = 2
@@ -28,28 +28,31 @@ HEARTBEAT = 60
 LOGS = CACHE / "logs"
 
 
-def tool(script: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(TOOLS / script), *arguments]
-
-
-def checks() -> Iterator[tuple[str, list[str]]]:
-    """Yield name and command of each check: what fails within seconds first, then what takes longest."""
-    yield "lint", tool("lint.py")
-    yield "docs", tool("lint.py", "docs")
-    yield "unit", tool("units.py")
+def checks() -> Iterator[list[str]]:
+    """Yield the arguments of make for each check: what fails within seconds first, then what takes longest."""
+    yield ["lint"]
+    yield ["docs"]
+    yield ["unit"]
     for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
-        yield f"molecule-{scenario}", tool("guests.py", "molecule", "test", "--scenario-name", scenario)
+        yield ["molecule", f"SCENARIO={scenario}"]
     for core in cores():
-        yield f"sanity-{core}", tool("sanity.py", core)
+        yield ["sanity", f"CORE={core}"]
 
 
-def check(name: str, command: list[str]) -> bool:
+def log_of(words: list[str]) -> Path:
+    return LOGS / f"{'-'.join(words)}.log"
+
+
+def check(words: list[str]) -> bool:
     start = time.monotonic()
-    tell(f"{name} ...")
-    with open(LOGS / f"{name}.log", "wb") as log:
-        finished = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    command = ["make", "--no-print-directory", *words]
+    tell(f"{' '.join(words)} ...")
+    with log_of(words).open("wb") as log:
+        finished = subprocess.run(
+            command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
     passed = finished.returncode == 0
-    tell(f"{name} {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
+    tell(f"{' '.join(words)} {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
     return passed
 
 
@@ -59,19 +62,17 @@ def tell(text: str) -> None:
 
 def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
-    install()
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        names = {pool.submit(check, name, command): name for name, command in checks()}
-        waiting = set(names)
+        running = {pool.submit(check, words): words for words in checks()}
+        waiting = set(running)
         while waiting:
             waiting = wait(waiting, timeout=HEARTBEAT, return_when=FIRST_COMPLETED).not_done
-            running = [names[one] for one in waiting if one.running()]
-            if running:
-                tell(f"running: {', '.join(running)}")
-    failed = sorted(name for one, name in names.items() if not one.result())
-    for name in failed:
-        print(f"\n===== {name}: {LOGS / name}.log =====\n{(LOGS / f'{name}.log').read_text(errors='replace')}")
-    print(f"\n{len(names) - len(failed)} passed, {len(failed)} failed")
+            tell("; ".join(["running", *(" ".join(running[one]) for one in waiting if one.running())]))
+    failed = [words for one, words in running.items() if not one.result()]
+    for words in failed:
+        log = log_of(words)
+        print(f"\n===== make {' '.join(words)}: {log}\n{log.read_text(errors='replace')}")
+    print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 

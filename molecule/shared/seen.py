@@ -1,0 +1,112 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the tests of the scenarios ask a guest: LVM, the kernel, the journal and the running Docker, never a file we wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+MIB = 1024 * 1024
+
+# One file system image of a single static program: no registry is needed.
+IMPORT_IMAGE = (
+    "docker image inspect busybox >/dev/null 2>&1 || { d=$(mktemp -d) && mkdir $d/bin && cp /bin/busybox $d/bin/ && "
+    "ln -s busybox $d/bin/sh && tar -C $d -c . | docker import - busybox; }"
+)
+
+
+def root(host, command: str) -> str:
+    """Run a shell command as root and return its output; its own words are the failure when it fails."""
+    with host.sudo():
+        done = host.run(command)
+    assert done.rc == 0, f"{command}: status {done.rc}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def volumes(host) -> dict[str, dict[str, str]]:
+    """Return LVM's report of every volume, the hidden ones too, by name."""
+    fields = "lv_name,lv_attr,lv_size,seg_size_pe,segtype,chunk_size,zero,lv_profile,seg_monitor,data_percent,vg_free_count,lv_tags"
+    report = json.loads(root(host, f"lvs --all --units b --nosuffix --reportformat json -o {fields}"))["report"]
+    return {row["lv_name"].strip("[]"): row for element in report for row in element["lv"]}
+
+
+def low_water_mark(host) -> int:
+    """Return the mark in the table that the kernel runs."""
+    table = root(host, "dmsetup table docker-thinpool").split()
+    assert table[2] == "thin-pool", table
+    return int(table[6])
+
+
+def docker_info(host) -> dict:
+    """Return what the running daemon says of itself, with its storage lines as a dictionary."""
+    info = json.loads(root(host, "docker info --format '{{json .}}'"))
+    info["storage"] = dict(info["DriverStatus"])
+    return info
+
+
+def run_container(host, command: str) -> str:
+    root(host, IMPORT_IMAGE)
+    return root(host, f"docker run --rm --network none busybox /bin/busybox {command}")
+
+
+def fill(host, mebibytes: int, container: str) -> None:
+    """Let a container write so much, and leave it there."""
+    root(host, IMPORT_IMAGE)
+    root(
+        host,
+        f"docker run --name {container} --network none busybox /bin/busybox "
+        f"dd if=/dev/zero of=/filled bs=1M count={mebibytes} conv=fsync",
+    )
+
+
+def wait_until(seconds: float, look, what: str):
+    """Return what ``look`` finds once it is true."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(2)
+
+
+def journal(host, since: str) -> str:
+    return root(host, f"journalctl --no-pager --output=cat --since '{since}' _COMM=dmeventd")
+
+
+def now(host) -> str:
+    return root(host, "date '+%Y-%m-%d %H:%M:%S'").strip()
+
+
+def reboot(host) -> None:
+    """Reboot the guest and wait until it answers again."""
+    boot = root(host, "cat /proc/sys/kernel/random/boot_id")
+    with host.sudo():
+        host.run("systemctl reboot")
+
+    def is_back() -> bool:
+        done = host.run("cat /proc/sys/kernel/random/boot_id")
+        return done.rc == 0 and done.stdout != boot
+
+    wait_until(300, is_back, "the guest answers after its reboot")
+    wait_until(300, lambda: host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "boot ends")
+
+
+def pool_extents(host) -> tuple[int, int]:
+    """Return the extents of the pool's data and metadata."""
+    found = volumes(host)
+    return int(found["thinpool_tdata"]["lv_size"]) // (4 * MIB), int(found["thinpool_tmeta"]["lv_size"]) // (4 * MIB)
+
+
+def assert_pool_is_kept_alive(host) -> None:
+    """See the pool active, with its profile, monitored, and armed for the size that it has."""
+    pool = volumes(host)["thinpool"]
+    assert re.match(r"twi-a", pool["lv_attr"]), pool
+    assert pool["lv_profile"] == "docker-thinpool"
+    assert pool["seg_monitor"] == "monitored"
+    chunks = int(pool["lv_size"]) // int(pool["chunk_size"])
+    assert low_water_mark(host) == chunks * 20 // 100

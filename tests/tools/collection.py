@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -66,7 +67,15 @@ def install() -> Path:
             # --force: without it nothing is installed where another path that Ansible looks at holds the same version.
             ansible_galaxy("install", "--force", "--collections-path", str(new), str(archive))
             new.rename(folder)
+            remove_old(folder.parent)
     return folder
+
+
+def remove_old(folder: Path, days: int = 7) -> None:
+    """Remove the installed collections of states that have been left behind long ago."""
+    for path in folder.iterdir():
+        if path.is_dir() and time.time() - path.stat().st_mtime > days * 86400:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def ansible_galaxy(command: str, *arguments: str) -> None:

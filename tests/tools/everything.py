@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import typing as t
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from environments import cores
 from workshop import CACHE, ROOT
@@ -46,28 +46,33 @@ def log_of(words: list[str]) -> Path:
 def check(words: list[str]) -> bool:
     start = time.monotonic()
     command = ["make", "--no-print-directory", *words]
-    tell(f"{' '.join(words)} ...")
+    tell(f"make {' '.join(words)}")
     with log_of(words).open("wb") as log:
         finished = subprocess.run(
             command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     passed = finished.returncode == 0
-    tell(f"{' '.join(words)} {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
+    tell(f"make {' '.join(words)}: {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
     return passed
 
 
 def tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    # In one piece: two threads tell.
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         running = {pool.submit(check, words): words for words in checks()}
-        waiting = set(running)
-        while waiting:
-            waiting = wait(waiting, timeout=HEARTBEAT, return_when=FIRST_COMPLETED).not_done
-            tell("; ".join(["running", *(" ".join(running[one]) for one in waiting if one.running())]))
+        try:
+            while wait(running, timeout=HEARTBEAT).not_done:
+                tell(f"running: {', '.join(' '.join(words) for one, words in running.items() if one.running())}")
+        except KeyboardInterrupt:
+            # Leaving the pool would otherwise start what is still queued.
+            pool.shutdown(cancel_futures=True)
+            raise
     failed = [words for one, words in running.items() if not one.result()]
     for words in failed:
         log = log_of(words)

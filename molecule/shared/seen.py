@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of the scenarios ask a guest: LVM, the kernel, the journal and the running Docker, never a file we wrote."""
+"""What the tests ask a guest: LVM, the kernel, the journal and the running Docker, never a file that we wrote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def root(host, command: str) -> str:
 
 def volumes(host) -> dict[str, dict[str, str]]:
     """Return LVM's report of every volume, the hidden ones too, by name."""
-    fields = "lv_name,lv_attr,lv_size,seg_size_pe,segtype,chunk_size,zero,lv_profile,seg_monitor,data_percent,vg_free_count,lv_tags"
+    fields = "lv_name,lv_attr,lv_size,segtype,chunk_size,zero,lv_profile,seg_monitor,data_percent,vg_free_count"
     report = json.loads(root(host, f"lvs --all --units b --nosuffix --reportformat json -o {fields}"))["report"]
     return {row["lv_name"].strip("[]"): row for element in report for row in element["lv"]}
 
@@ -93,7 +93,9 @@ def reboot(host) -> None:
         return done.rc == 0 and done.stdout != boot
 
     wait_until(300, is_back, "the guest answers after its reboot")
-    wait_until(300, lambda: host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "boot ends")
+    wait_until(
+        300, lambda: host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "boot ends"
+    )
 
 
 def pool_extents(host) -> tuple[int, int]:

@@ -61,8 +61,9 @@ class BlockDevice:
         if any(signature.type == "LVM2_member" for signature in self.signatures):
             # LVM itself does not list it: another system's group, one whose metadata is missing, or hidden by a filter.
             reasons.append(
-                f"{self.label} carries the label of a physical volume that LVM does not list here ({found}): it may belong "
-                "to another system or be hidden by LVM's devices file or filter; see 'pvs --all' and lvmdevices(8)"
+                f"{self.label} carries the label of a physical volume that LVM does not list here ({found}): it may "
+                "belong to another system or be hidden by LVM's devices file or filter; see 'pvs --all' and "
+                "lvmdevices(8)"
             )
         elif not wipe_signatures:
             reasons.append(

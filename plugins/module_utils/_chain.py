@@ -86,7 +86,7 @@ class Host:
     devices: tuple[BlockDevice, ...]
     signatures: t.Mapping[str, str]  # of plain volumes that would be converted
     profile: Profile
-    daemon_text: t.Optional[str]
+    daemon_text: str | None
     docker: Docker
     missing_packages: tuple[str, ...]
     missing_docker_packages: tuple[str, ...]
@@ -99,7 +99,7 @@ class Chain:
 
     links: dict[str, list[Step]] = field(default_factory=dict)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
-    extension: t.Optional[_thin_pool.AutoExtension] = None
+    extension: _thin_pool.AutoExtension | None = None
     warning: str = ""
     report: Report = Report()
 
@@ -107,7 +107,9 @@ class Chain:
     def actions(self) -> list[str]:
         return [sentence for steps in self.links.values() for sentence in actions(steps)]
 
-    def add(self, link: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None) -> None:
+    def add(
+        self, link: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None
+    ) -> None:
         self.links[link] = list(steps)
         if steps and header:
             self.diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
@@ -206,7 +208,9 @@ def foretell(host: Host, wish: Wish) -> Chain:
     return chain
 
 
-def needed_packages(family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]) -> list[str]:
+def needed_packages(
+    family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
+) -> list[str]:
     """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
     packages = list(_package.STORAGE[family])
     if docker_wanted:
@@ -222,7 +226,7 @@ def needed_packages(family: str, wish: Wish, daemon_text: str | None, docker_wan
 
 
 def _is_new(report: Report, device: BlockDevice) -> bool:
-    """Whether making a physical volume of the device is this chain's business; members of groups are the next link's."""
+    """Whether the device becomes a physical volume first; a member of a group is the next link's business."""
     volume = report.device(device.path)
     return volume is None or not volume.vg
 
@@ -237,15 +241,18 @@ def _check_docker(host: Host, wish: Wish) -> None:
         raise Refused("storage_opts: dm.thinpooldev is set by this role, from vg and pool: leave it out")
     engine = _package.engine(host.missing_docker_packages)
     for candidate in host.candidates:
-        # One that the package lists do not know is asked for again once they are fresh, still before any disk is touched.
+        # One that the package lists do not know is asked for again once they are fresh, still before any disk is
+        # touched.
         if candidate.package == engine and candidate.version:
             _docker.check_version(_docker.parse_version(candidate.version), f"package {engine} ({candidate.version})")
     info = host.docker.info
-    override = _daemon_json.storage_option({_daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.override_udev_sync_check")
+    override = _daemon_json.storage_option(
+        {_daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.override_udev_sync_check"
+    )
     if info and info.driver == "devicemapper" and info.status.get("Udev Sync Supported") == "false" and not override:
         raise Refused(
-            f"{host.docker.path} runs without udev synchronisation ('docker info': Udev Sync Supported: false) and will lose "
-            "devices: install a dynamically linked Docker, from the distribution's or Docker's packages"
+            f"{host.docker.path} runs without udev synchronisation ('docker info': Udev Sync Supported: false) and "
+            "will lose devices: install a dynamically linked Docker, from the distribution's or Docker's packages"
         )
 
 
@@ -272,8 +279,8 @@ def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, s
     ]
     largest = extension.free * 100 // (pool.size // group.extent_size)
     return extension, (
-        f"thin pool {wish.vg}/{wish.pool} cannot be extended automatically: the next {wish.autoextend_percent} percent take "
-        f"{' and '.join(lacking)}, and volume group {wish.vg} has {extension.free} free "
+        f"thin pool {wish.vg}/{wish.pool} cannot be extended automatically: the next {wish.autoextend_percent} "
+        f"percent take {' and '.join(lacking)}, and volume group {wish.vg} has {extension.free} free "
         f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
         + (f", or set autoextend_percent to {largest} or less" if largest else "")
     )

@@ -96,9 +96,13 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
     try:
         document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
     except ValueError as error:
-        raise Refused(f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first") from error
+        raise Refused(
+            f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first"
+        ) from error
     if not isinstance(document, dict):
-        raise Refused(f"{path} holds {type(document).__name__} where Docker wants an object ({{...}}): correct it first")
+        raise Refused(
+            f"{path} holds {type(document).__name__} where Docker wants an object ({{...}}): correct it first"
+        )
     options = document.get(OPTIONS, [])
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise Refused(f'{path}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
@@ -127,7 +131,9 @@ def check_options(options: t.Iterable[str]) -> None:
             problems.append(f"storage option {option!r} has no value: write key=value")
         elif key.startswith("dm."):
             if key not in DM_OPTIONS:
-                near = [known for known in DM_OPTIONS if known.replace("_", "") == key.replace("_", "").replace("-", "")]
+                near = [
+                    known for known in DM_OPTIONS if known.replace("_", "") == key.replace("_", "").replace("-", "")
+                ]
                 hint = f"; did you mean {near[0]}?" if near else f": it knows {', '.join(DM_OPTIONS)}"
                 problems.append(f"storage option {key!r} is not known to Docker's devicemapper driver{hint}")
             elif not DM_OPTIONS[key][0](value):
@@ -170,7 +176,11 @@ def decide(
     new = render(wanted) if wanted else None
     if new is None and text is None:
         return [], None
-    changed = [key for key in {**current, **wanted} if current.get(key) != wanted.get(key) or (key in current) != (key in wanted)]
+    changed = [
+        key
+        for key in {**current, **wanted}
+        if current.get(key) != wanted.get(key) or (key in current) != (key in wanted)
+    ]
     verb = "remove" if new is None else "change" if text is not None else "write"
     step = Step(f"{verb} {path}: {', '.join(changed)}", write=Write(path, new, backup=backup))
     return [step], new
@@ -246,8 +256,8 @@ def _check_flags(wanted: t.Mapping[str, t.Any], flags: t.Sequence[str], path: st
     if clashes:
         named = ", ".join(f"{flag} ({key})" for key, flag in clashes.items())
         raise Refused(
-            f"dockerd's unit already sets {named}; a key that stands both there and in {path} keeps Docker from starting. "
-            "Take the flag out of the unit or its environment file ('systemctl cat docker')"
+            f"dockerd's unit already sets {named}; a key that stands both there and in {path} keeps Docker from "
+            "starting. Take the flag out of the unit or its environment file ('systemctl cat docker')"
         )
 
 
@@ -255,4 +265,3 @@ def storage_option(document: t.Mapping[str, t.Any], key: str) -> str | None:
     """Return the last value of a storage option in a daemon.json."""
     values = [option.partition("=")[2] for option in document.get(OPTIONS, []) if option.partition("=")[0] == key]
     return values[-1] if values else None
-

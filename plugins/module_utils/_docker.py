@@ -53,7 +53,7 @@ class Docker:
     active: bool = False
     enabled: bool = False
     flags: tuple[str, ...] = ()  # dockerd's command line in the unit
-    info: t.Optional[Info] = None
+    info: Info | None = None
 
     @property
     def installed(self) -> bool:
@@ -86,11 +86,14 @@ def parse_version(text: str) -> str:
 def check_version(version: str, source: str) -> None:
     """Refuse a Docker without the devicemapper driver."""
     if not version:
-        raise Refused(f"{source}: its version could not be found out, and so not whether it has the devicemapper driver")
+        raise Refused(
+            f"{source}: its version could not be found out, and so not whether it has the devicemapper driver"
+        )
     if int(version.split(".")[0]) >= FIRST_WITHOUT_DRIVER:
         raise Refused(
-            f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). Use Docker 20.10 to 24, or "
-            "give the pool to containerd's devmapper snapshotter, which newer Docker uses through its containerd image store"
+            f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). Use Docker 20.10 to "
+            "24, or give the pool to containerd's devmapper snapshotter, which newer Docker uses through its "
+            "containerd image store"
         )
 
 
@@ -101,8 +104,8 @@ def check(docker: Docker) -> None:
     check_version(docker.version, docker.path)
     if docker.static:
         raise Refused(
-            f"{docker.path} is a static build, and those have no devicemapper driver since 17.10: install Docker from "
-            "the distribution's or Docker's packages"
+            f"{docker.path} is a static build, and those have no devicemapper driver since 17.10: install Docker "
+            "from the distribution's or Docker's packages"
         )
     if docker.unit == "masked":
         raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
@@ -153,12 +156,12 @@ def _environment_file(path: str) -> dict[str, str]:
 
 
 def _is_static(path: str) -> bool:
-    """Whether an ELF program names no interpreter, which loads the shared libraries of all others (elf(5), PT_INTERP)."""
+    """Whether an ELF program names no interpreter, the loader of shared libraries (elf(5), PT_INTERP)."""
     with open(path, "rb") as file:
         head = file.read(64)
         if head[:4] != b"\x7fELF" or head[4] != 2:  # a wrapper script, or a 32-bit program: not for us to say
             return False
-        order = "little" if head[5] == 1 else "big"
+        order: t.Literal["little", "big"] = "little" if head[5] == 1 else "big"
         offset, size, count = (int.from_bytes(head[a:b], order) for a, b in ((32, 40), (54, 56), (56, 58)))
         file.seek(offset)
         table = file.read(size * count)
@@ -196,4 +199,4 @@ def info(path: str = SOCKET) -> Info | None:
 def parse_info(text: str) -> Info:
     """Return the storage part of the API's answer."""
     answer = json.loads(text)
-    return Info(driver=answer.get("Driver", ""), status={key: value for key, value in answer.get("DriverStatus") or []})
+    return Info(driver=answer.get("Driver", ""), status=dict(answer.get("DriverStatus") or []))

@@ -25,7 +25,7 @@ class Write:
     """A file's new text, or its removal (``text=None``)."""
 
     path: str
-    text: t.Optional[str]
+    text: str | None
     mode: int = 0o644  # of a new file; an existing one keeps its mode and owner
     backup: bool = False
     validate: tuple[str, ...] = ()  # a command that accepts the new text or fails; {name} is its file's bare name

@@ -21,24 +21,28 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 OWNER_TAG = "devicemapper.containers"
 
 MISSING = (
-    "LVM is not installed on this host: install the packages lvm2, thin-provisioning-tools and dmeventd "
-    "(Debian family) or lvm2, device-mapper-persistent-data and device-mapper-event (Red Hat family)"
+    "LVM is not installed on this host: install the packages lvm2, thin-provisioning-tools and dmeventd (Debian "
+    "family) or lvm2, device-mapper-persistent-data and device-mapper-event (Red Hat family)"
 )
 
 # Field names are those of lvs -o help, pvs -o help and vgs -o help; the same in 2.02.158 and 2.03.31.
 _FIELDS = {
     "vg": (
-        "vg_name,vg_uuid,vg_attr,vg_size,vg_extent_size,vg_extent_count,vg_free_count,vg_seqno,vg_tags,vg_systemid,"
-        "vg_lock_type,vg_missing_pv_count"
+        "vg_name vg_uuid vg_attr vg_size vg_extent_size vg_extent_count vg_free_count vg_seqno vg_tags vg_systemid "
+        "vg_lock_type vg_missing_pv_count"
     ),
     "pv": (
-        "pv_name,pv_uuid,vg_name,pv_size,dev_size,pe_start,pv_pe_count,pv_pe_alloc_count,pv_in_use,pv_missing,pv_duplicate"
+        "pv_name pv_uuid vg_name pv_size dev_size pe_start pv_pe_count pv_pe_alloc_count pv_in_use pv_missing "
+        "pv_duplicate"
     ),
     "seg": (
-        "vg_name,lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_active,lv_device_open,lv_suspended,lv_health_status,"
-        "lv_check_needed,lv_profile,lv_when_full,lv_dm_path,lv_kernel_major,lv_kernel_minor,segtype,data_lv,metadata_lv,"
-        "pool_lv,lv_metadata_size,data_percent,metadata_percent,chunk_size,zero,discards,transaction_id,seg_monitor"
+        "vg_name lv_name lv_uuid lv_attr lv_size lv_tags lv_active lv_device_open lv_suspended lv_health_status "
+        "lv_check_needed lv_profile lv_when_full lv_dm_path lv_kernel_major lv_kernel_minor segtype data_lv metadata_lv "
+        "pool_lv lv_metadata_size data_percent metadata_percent chunk_size zero discards transaction_id seg_monitor"
     ),
+    # Not needed, but the report has these sections whether one wants them or not, and then with every field.
+    "lv": "lv_uuid",
+    "pvseg": "pv_uuid",
 }
 
 
@@ -87,7 +91,9 @@ class PhysicalVolume:
     @classmethod
     def from_row(cls, row: t.Mapping[str, t.Any]) -> PhysicalVolume:
         return cls(
-            device=os.path.realpath(str(row["pv_name"])) if str(row["pv_name"]).startswith("/") else str(row["pv_name"]),
+            device=os.path.realpath(str(row["pv_name"]))
+            if str(row["pv_name"]).startswith("/")
+            else str(row["pv_name"]),
             vg=str(row.get("vg_name") or ""),
             size=_number(row["pv_size"]),
             device_size=_number(row["dev_size"]),
@@ -183,14 +189,14 @@ class LogicalVolume:
     data_volume: str = ""
     metadata_volume: str = ""
     metadata_size: int = 0  # bytes
-    data_percent: t.Optional[float] = None
-    metadata_percent: t.Optional[float] = None
+    data_percent: float | None = None
+    metadata_percent: float | None = None
     chunk_size: int = 0  # bytes
     zero: bool = False
     discards: str = ""
     transaction_id: int = 0
     monitored: bool = False
-    low_water_mark: t.Optional[int] = None  # chunks, as the running kernel table has it; None while inactive
+    low_water_mark: int | None = None  # chunks, as the running kernel table has it; None while inactive
     uuid: str = ""
 
     @classmethod
@@ -320,9 +326,20 @@ def read() -> Report:
     """
     if not _process.find("lvm"):
         raise Refused(MISSING)
-    command = ["lvm", "fullreport", "--all", "--foreign", "--shared", "--units", "b", "--nosuffix", "--reportformat", "json"]
-    for section, fields in {**_FIELDS, "lv": "lv_uuid", "pvseg": "pv_uuid"}.items():  # the last two cannot be left out
-        command += ["--configreport", section, "--options", fields]
+    command = [
+        "lvm",
+        "fullreport",
+        "--all",
+        "--foreign",
+        "--shared",
+        "--units",
+        "b",
+        "--nosuffix",
+        "--reportformat",
+        "json",
+    ]
+    for section, fields in _FIELDS.items():
+        command += ["--configreport", section, "--options", fields.replace(" ", ",")]
     # Status 5 with a report: a device is missing or a group could not be read; what was read still counts.
     report = Report.parse(_process.run(*command, accept=(0, 5)))
     if any(volume.is_pool and volume.active for volume in report.volumes):

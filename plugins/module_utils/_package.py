@@ -41,8 +41,8 @@ def family(os_release: str) -> str:
         if ids & set(words):
             return name
     raise Refused(
-        f"this role knows the packages of the Debian and Red Hat families, not those of {values.get('ID') or 'this system'} "
-        "(/etc/os-release)"
+        "this role knows the packages of the Debian and Red Hat families, not those of "
+        f"{values.get('ID') or 'this system'} (/etc/os-release)"
     )
 
 
@@ -59,7 +59,9 @@ def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
     if not packages:
         return []
     if family_name == "debian":
-        out = _process.run("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages, accept=(0, 1))
+        out = _process.run(
+            "dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages, accept=(0, 1)
+        )
         there = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
     else:
         out = _process.run("rpm", "--query", "--queryformat", "%{NAME}\n", *packages, accept=range(256))
@@ -76,7 +78,14 @@ def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
         found = parse_policy(out)
     else:
         out = _process.run(
-            "dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n", *packages, accept=range(256)
+            "dnf",
+            "--quiet",
+            "repoquery",
+            "--latest-limit=1",
+            "--queryformat",
+            "%{name} %{version}\n",
+            *packages,
+            accept=range(256),
         )
         found = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
     return [Candidate(package, found.get(package, "")) for package in packages]

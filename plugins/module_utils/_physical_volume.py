@@ -27,7 +27,12 @@ def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
 
 
 def decide(
-    report: Report, devices: t.Iterable[BlockDevice], *, state: str = "present", resize: bool = False, wipe_signatures: bool = False
+    report: Report,
+    devices: t.Iterable[BlockDevice],
+    *,
+    state: str = "present",
+    resize: bool = False,
+    wipe_signatures: bool = False,
 ) -> tuple[list[Step], Report]:
     """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
     steps: list[Step] = []
@@ -54,7 +59,9 @@ def decide(
         elif volume.in_use and not volume.vg:
             refusals.append(_in_use(device))
         elif volume.missing or volume.duplicate:
-            refusals.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
+            refusals.append(
+                f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'"
+            )
         elif resize:
             group = after.group(volume.vg)
             extent_size = group.extent_size if group else 4 * 1024 * 1024

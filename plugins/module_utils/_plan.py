@@ -38,8 +38,8 @@ class Step:
     """
 
     action: str
-    command: t.Tuple[str, ...] = ()
-    write: t.Optional[Write] = None
+    command: tuple[str, ...] = ()
+    write: Write | None = None
 
 
 class Host(t.Protocol):

@@ -31,8 +31,8 @@ class PoolStatus:
         """Return the status from the words behind ``thin-pool``.
 
         Documentation/admin-guide/device-mapper/thin-provisioning.rst, "Status": <transaction id> <used/total metadata>
-        <used/total data> <held root> ro|rw|out_of_data_space <discards> <when full> needs_check|- ..., or Fail, or Error.
-        """
+        <used/total data> <held root> ro|rw|out_of_data_space <discards> <when full> needs_check|- ..., or Fail, or
+        Error."""
         if words[:1] in (["Fail"], ["Error"]):
             return cls(mode=words[0].lower(), needs_check=False)
         metadata, data = (tuple(int(number) for number in words[at].split("/")) for at in (1, 2))

@@ -21,7 +21,9 @@ TIMEOUT = 600
 # LVM_SUPPRESS_FD_WARNINGS: Ansible's open pipes are no concern of LVM's (lvm(8)).
 _ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
 # LVM lives in sbin, which a shell reached through su or a bare ssh command may not have in its PATH.
-_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
+_PATH = os.pathsep.join(
+    (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+)
 
 
 class ProcessError(Exception):
@@ -79,5 +81,7 @@ def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIM
         ) from error
     if process.returncode not in accept:
         reason = "; ".join(line.strip() for line in err.splitlines() if line.strip()) or "it gave no reason"
-        raise ProcessError(f"{words} failed with status {process.returncode}: {reason}", command, process.returncode, err)
+        raise ProcessError(
+            f"{words} failed with status {process.returncode}: {reason}", command, process.returncode, err
+        )
     return process.returncode, out

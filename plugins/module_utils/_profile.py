@@ -30,7 +30,7 @@ class Profile:
     """A profile's file as it is, and whether the running dmeventd read an older one."""
 
     path: str
-    text: t.Optional[str] = None  # None: no such file
+    text: str | None = None  # None: no such file
     dmeventd_running: bool = False
     dmeventd_stale: bool = False
 
@@ -85,8 +85,8 @@ def decide(
             return [], current
         if used_by:
             raise Refused(
-                f"{current.path} is attached to {', '.join(used_by)}: without it these pools would never be extended. "
-                f"Detach it first ('lvchange --detachprofile {used_by[0]}')"
+                f"{current.path} is attached to {', '.join(used_by)}: without it these pools would never be "
+                f"extended. Detach it first ('lvchange --detachprofile {used_by[0]}')"
             )
         return [Step(f"remove profile {current.path}", write=Write(current.path, None))], replace(current, text=None)
     check(threshold, percent)
@@ -131,16 +131,17 @@ def render(current: Profile, threshold: int, percent: int) -> str:
     others = [
         line.strip()
         for line in text.splitlines()
-        if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation") and not re.match(_SETTING % r"\w+_autoextend_\w+", line)
+        if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation")
+        and not re.match(_SETTING % r"\w+_autoextend_\w+", line)
     ]
     if others:
         raise Refused(
-            f"{current.path} has settings of its own ({'; '.join(others)}) but not both {THRESHOLD} and {PERCENT}: add the "
-            "two to its activation section, or name another profile"
+            f"{current.path} has settings of its own ({'; '.join(others)}) but not both {THRESHOLD} and {PERCENT}: "
+            "add the two to its activation section, or name another profile"
         )
     return (
         "# Kept by the module devicemapper.containers.lvm_profile. lvmthin(7) explains the settings.\n"
-        f"activation {{\n\t{THRESHOLD}={threshold}\n\t{PERCENT}={percent}\n}}\n"
+        + f"activation {{\n\t{THRESHOLD}={threshold}\n\t{PERCENT}={percent}\n}}\n"
     )
 
 

@@ -21,7 +21,17 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 # LVM takes size units as powers of 1024 whatever their case (lvcreate(8), "Size[UNIT]").
-_UNITS = {"": 1, "b": 1, "s": 512, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB, "p": 1024**2 * GIB, "e": 1024**3 * GIB}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "s": 512,
+    "k": KIB,
+    "m": MIB,
+    "g": GIB,
+    "t": 1024 * GIB,
+    "p": 1024**2 * GIB,
+    "e": 1024**3 * GIB,
+}
 _ABSOLUTE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[bskmgtpe]?)", re.IGNORECASE)
 _SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%\s*(?P<of>VG|FREE)", re.IGNORECASE)
 
@@ -34,8 +44,8 @@ def parse_bytes(text: str) -> int:
     match = _ABSOLUTE.fullmatch(text.strip())
     if not match:
         raise ValueError(
-            f"{text!r} is not a size: write a number with one of LVM's units b, s, k, m, g, t, p, e "
-            "(powers of 1024), or a number of bytes"
+            f"{text!r} is not a size: write a number with one of LVM's units b, s, k, m, g, t, p, e (powers of "
+            "1024), or a number of bytes"
         )
     # Rounded up, as LVM rounds 15.8g up to a whole sector.
     return math.ceil(Fraction(match["number"]) * _UNITS[match["unit"].lower()])
@@ -46,8 +56,8 @@ class Size:
     """A wished size: bytes, or a share of a volume group's extents."""
 
     text: str
-    bytes: t.Optional[int] = None
-    percent: t.Optional[Fraction] = None
+    bytes: int | None = None
+    percent: Fraction | None = None
     of: str = ""  # "VG" or "FREE"
 
     @classmethod

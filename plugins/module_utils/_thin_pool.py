@@ -33,7 +33,9 @@ DEFAULT_METADATA_SIZE = "1%VG"
 DEFAULT_CHUNK_SIZE = 512 * KIB
 
 # lib/metadata/metadata.c apply_lvname_restrictions(): LVM keeps these for the parts of its own volumes.
-_RESERVED = re.compile(r"^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)")
+_RESERVED = re.compile(
+    r"^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)"
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ class Wish:
 
     vg: str
     name: str
-    size: t.Optional[Size] = None
-    metadata_size: t.Optional[Size] = None
+    size: Size | None = None
+    metadata_size: Size | None = None
     metadata_name: str = ""
-    chunk_size: t.Optional[int] = None  # bytes
-    zero: t.Optional[bool] = None
-    profile: t.Optional[str] = None  # empty: none
+    chunk_size: int | None = None  # bytes
+    zero: bool | None = None
+    profile: str | None = None  # empty: none
     threshold: int = 100  # percent, the profile's
-    when_full: t.Optional[str] = None  # queue or error
+    when_full: str | None = None  # queue or error
     monitor: bool = True
     active: bool = True
 
@@ -201,8 +203,8 @@ def _check_room(wish: Wish, group: VolumeGroup, wanted: Targets) -> None:
         extent_size = group.extent_size
         what = f"{wish.size.text} ({wanted.data} extents)" if wish.size else f"{wanted.data} extents"
         raise Refused(
-            f"thin pool {wish.full_name} cannot have {what} of data and {wanted.metadata} extents of metadata: "
-            f"that takes {wanted.needed} more extents ({human(wanted.needed * extent_size)}), LVM's spare for metadata "
+            f"thin pool {wish.full_name} cannot have {what} of data and {wanted.metadata} extents of metadata: that "
+            f"takes {wanted.needed} more extents ({human(wanted.needed * extent_size)}), LVM's spare for metadata "
             f"repair included, and volume group {group.name} has {group.extents_free} free "
             f"({human(group.extents_free * extent_size)}). Lower size or metadata_size, or add a device to the group"
         )
@@ -300,7 +302,11 @@ def _made(report: Report, wish: Wish, group: VolumeGroup, wanted: Targets, pool:
     if wanted.metadata * group.extent_size > (getattr(report.spare(group.name), "size", 0)):
         after = after.with_volume(
             LogicalVolume(
-                vg=group.name, name="lvol0_pmspare", type="linear", size=wanted.metadata * group.extent_size, hidden=True
+                vg=group.name,
+                name="lvol0_pmspare",
+                type="linear",
+                size=wanted.metadata * group.extent_size,
+                hidden=True,
             )
         )
     return after.with_group(replace(group, extents_free=group.extents_free - wanted.needed))
@@ -359,14 +365,14 @@ def _convert(
             return steps + more, after
         if lone.size // extent_size != (fresh.data if lone is data else fresh.metadata):
             raise Refused(
-                f"{lone.full_name} is a plain volume of {human(lone.size)}, and not of the size that a first step towards "
-                "this pool would have: it may be somebody's data, and is neither converted nor removed. If it may go, "
-                f"run 'lvremove {lone.full_name}'; else choose another name for the pool"
+                f"{lone.full_name} is a plain volume of {human(lone.size)}, and not of the size that a first step "
+                "towards this pool would have: it may be somebody's data, and is neither converted nor removed. If "
+                f"it may go, run 'lvremove {lone.full_name}'; else choose another name for the pool"
             )
     if metadata_now and metadata_now * extent_size < METADATA_MINIMUM:
         raise Refused(
-            f"{wish.vg}/{wish.metadata_volume} has {human(metadata_now * extent_size)}, too little for a pool's metadata "
-            f"(2 MiB): run 'lvextend -L 2m {wish.vg}/{wish.metadata_volume}'"
+            f"{wish.vg}/{wish.metadata_volume} has {human(metadata_now * extent_size)}, too little for a pool's "
+            f"metadata (2 MiB): run 'lvextend -L 2m {wish.vg}/{wish.metadata_volume}'"
         )
     for name, volume, extents in ((wish.name, data, wanted.data), (wish.metadata_volume, metadata, wanted.metadata)):
         if volume is None:
@@ -394,7 +400,9 @@ def _convert(
     taken += max(0, as_made.metadata - (spare.size // extent_size if spare else 0))
     pool = _new(wish, group, as_made, data.tags if data else ())
     after = _made(report, wish, group, replace(as_made, needed=taken), pool)
-    more, after = _change(after, wish, t.cast(VolumeGroup, after.group(wish.vg)), t.cast(LogicalVolume, after.volume(wish.vg, wish.name)))
+    more, after = _change(
+        after, wish, t.cast(VolumeGroup, after.group(wish.vg)), t.cast(LogicalVolume, after.volume(wish.vg, wish.name))
+    )
     return steps + more, after
 
 
@@ -403,14 +411,15 @@ def _check_convertible(volume: LogicalVolume, signature: str) -> None:
         raise Refused(f"{volume.full_name} is a volume of type {volume.type}, not a plain one: choose another name")
     if not volume.active:
         raise Refused(
-            f"{volume.full_name} is not active, so what it holds cannot be looked at: run 'lvchange -ay {volume.full_name}'"
+            f"{volume.full_name} is not active, so what it holds cannot be looked at: run 'lvchange -ay "
+            f"{volume.full_name}'"
         )
     if volume.open:
         raise Refused(f"{volume.full_name} is in use (mounted, or held by another device): it is not converted")
     if signature:
         raise Refused(
-            f"{volume.full_name} holds {signature}: converting it would destroy that. If it may go, run "
-            f"'wipefs --all /dev/{volume.full_name}' and run this again, or choose another name"
+            f"{volume.full_name} holds {signature}: converting it would destroy that. If it may go, run 'wipefs "
+            f"--all /dev/{volume.full_name}' and run this again, or choose another name"
         )
 
 
@@ -418,8 +427,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
     """Return the steps that bring an existing pool to the wish; it never shrinks."""
     if wish.chunk_size is not None and pool.chunk_size != wish.chunk_size:
         raise Refused(
-            f"thin pool {pool.full_name} has chunks of {human(pool.chunk_size)}, and the chunk size of a pool cannot be "
-            f"changed to {human(wish.chunk_size)}: set chunk_size to {pool.chunk_size // KIB}k, or make a new pool"
+            f"thin pool {pool.full_name} has chunks of {human(pool.chunk_size)}, and the chunk size of a pool cannot "
+            f"be changed to {human(wish.chunk_size)}: set chunk_size to {pool.chunk_size // KIB}k, or make a new pool"
         )
     extent_size = group.extent_size
     data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
@@ -432,8 +441,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
     if (wanted.data, wanted.metadata) != (data_now, metadata_now):
         if pool.check_needed or pool.health not in ("", "out_of_data"):
             raise Refused(
-                f"thin pool {pool.full_name} is not well ({pool.health or 'its metadata needs a check'}) and cannot grow: "
-                "see lvmthin(7), 'Metadata check and repair'"
+                f"thin pool {pool.full_name} is not well ({pool.health or 'its metadata needs a check'}) and cannot "
+                "grow: see lvmthin(7), 'Metadata check and repair'"
             )
         _check_room(wish, group, wanted)
     # Metadata first, as LVM's own policy does: a pool that is out of both can only grow once it can write metadata.
@@ -518,11 +527,13 @@ def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list
         return [], report
     if not (group.is_ours or OWNER_TAG in pool.tags):
         raise Refused(
-            f"{pool.full_name} was not made by this collection (neither it nor its group has the tag {OWNER_TAG}) and is "
-            f"not removed; if it may go, say so with 'lvchange --addtag {OWNER_TAG} {pool.full_name}'"
+            f"{pool.full_name} was not made by this collection (neither it nor its group has the tag {OWNER_TAG}) "
+            f"and is not removed; if it may go, say so with 'lvchange --addtag {OWNER_TAG} {pool.full_name}'"
         )
     if pool.open:
         raise Refused(f"{pool.full_name} is in use: stop Docker or containerd first, and see 'dmsetup ls --tree'")
     freed = (pool.size + pool.metadata_size) // group.extent_size
-    after = report.without(volume=(wish.vg, wish.name)).with_group(replace(group, extents_free=group.extents_free + freed))
+    after = report.without(volume=(wish.vg, wish.name)).with_group(
+        replace(group, extents_free=group.extents_free + freed)
+    )
     return [Step(f"remove thin pool {pool.full_name}", ("lvremove", "--yes", pool.full_name))], after

@@ -14,7 +14,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     LogicalVolume,
     PhysicalVolume,
     Report,
-    VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import AutoExtension
 
@@ -33,10 +32,8 @@ def physical_volumes(report: Report, paths: t.Iterable[str]) -> list[View]:
 
 def volume_group(report: Report, name: str) -> View | None:
     group = report.group(name)
-    return group and _volume_group(report, group)
-
-
-def _volume_group(report: Report, group: VolumeGroup) -> View:
+    if group is None:
+        return None
     return {
         "name": group.name,
         "devices": sorted(device.device for device in report.devices_of(group.name)),

@@ -30,8 +30,8 @@ def check_name(kind: str, name: str) -> None:
     """Refuse a name that LVM refuses, in words that say why."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise Refused(
-            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - (not at the beginning), "
-            "at most 127 of them"
+            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - (not at the beginning), at "
+            "most 127 of them"
         )
 
 
@@ -70,11 +70,13 @@ def decide(
 def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -> None:
     # vgcreate(8): a power of 2, at least 1 KiB (at least the sector size, which 4 KiB covers on every disk).
     if extent_size < 4096 or extent_size & (extent_size - 1):
-        raise Refused(f"extent_size of volume group {name} must be a power of 2 and at least 4k, not {extent_size} bytes")
+        raise Refused(
+            f"extent_size of volume group {name} must be a power of 2 and at least 4k, not {extent_size} bytes"
+        )
     if group and group.extent_size != extent_size:
         raise Refused(
-            f"volume group {name} has extents of {human(group.extent_size)}; they are not changed to {human(extent_size)} "
-            "here, since that moves where every volume ends: leave extent_size out"
+            f"volume group {name} has extents of {human(group.extent_size)}; they are not changed to "
+            f"{human(extent_size)} here, since that moves where every volume ends: leave extent_size out"
         )
 
 
@@ -147,7 +149,9 @@ def _change(
     if new_tags:
         options = [word for tag in new_tags for word in ("--addtag", tag)]
         steps.append(
-            Step(f"tag volume group {group.name} with {', '.join(new_tags)}", ("vgchange", "--yes", *options, group.name))
+            Step(
+                f"tag volume group {group.name} with {', '.join(new_tags)}", ("vgchange", "--yes", *options, group.name)
+            )
         )
         now = t.cast(VolumeGroup, after.group(group.name))
         after = after.with_group(replace(now, tags=(*now.tags, *new_tags)))
@@ -158,8 +162,8 @@ def _change(
                 continue
             if volume.extents_used:
                 raise Refused(
-                    f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: move them "
-                    f"away with 'pvmove {volume.device}' before it is left out of devices"
+                    f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: move "
+                    f"them away with 'pvmove {volume.device}' before it is left out of devices"
                 )
             steps.append(
                 Step(
@@ -179,8 +183,9 @@ def _remove(report: Report, group: VolumeGroup | None) -> tuple[list[Step], Repo
         return [], report
     if not group.is_ours:
         raise Refused(
-            f"volume group {group.name} was not made by this collection (it lacks the tag {OWNER_TAG}) and is not removed; "
-            f"if it may go, say so with 'vgchange --addtag {OWNER_TAG} {group.name}' or remove it with 'vgremove {group.name}'"
+            f"volume group {group.name} was not made by this collection (it lacks the tag {OWNER_TAG}) and is not "
+            f"removed; if it may go, say so with 'vgchange --addtag {OWNER_TAG} {group.name}' or remove it with "
+            f"'vgremove {group.name}'"
         )
     volumes = [volume.name for volume in report.volumes_of(group.name) if not volume.hidden]
     if volumes:

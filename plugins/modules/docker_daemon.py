@@ -24,7 +24,8 @@ options:
   storage_driver:
     description:
       - The key C(storage-driver), such as V(devicemapper).
-      - Options of another driver in C(storage-opts) are taken out with it, since a driver ends at options it does not know.
+      - Options of another driver in C(storage-opts) are taken out with it, since a driver ends at options it does not
+        know.
     type: str
   storage_opts:
     description:
@@ -92,6 +93,7 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _file, _module
 
 

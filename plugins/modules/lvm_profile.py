@@ -74,6 +74,7 @@ path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _module, _profile
 
 

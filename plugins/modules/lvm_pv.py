@@ -96,6 +96,7 @@ physical_volumes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _module, _physical_volume, _view
 
 

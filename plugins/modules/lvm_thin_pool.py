@@ -14,7 +14,8 @@ description:
   - Creates a thin pool where nothing exists, converts the two plain volumes that Docker's manual makes where those
     exist, takes over a pool that is there, and grows its data or metadata. B(It never shrinks a pool), so one that was
     extended automatically stays as it is.
-  - The layout is the manual's in every case. LVM adds a spare of the metadata's size for repairs, and room is kept for it.
+  - The layout is the manual's in every case. LVM adds a spare of the metadata's size for repairs, and room is kept for
+    it.
   - The profile is attached so that it counts. The running kernel table gets the low water mark of its threshold.
   - LVM thin volumes are never made in the pool, since Docker and containerd use its device numbers themselves.
 options:
@@ -197,6 +198,7 @@ thin_pool:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _lvm,

@@ -117,8 +117,8 @@ thin_pools:
       sample: 12.34
     metadata_percent:
       description:
-        - How much of the metadata is in use, in percent; V(null) while inactive. The kernel counts its own reserve in, so
-          that an empty pool shows about 10.
+        - How much of the metadata is in use, in percent; V(null) while inactive. The kernel counts its own reserve in,
+          so that an empty pool shows about 10.
       type: float
       sample: 10.04
     health:
@@ -184,6 +184,7 @@ thin_pools:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _lvm,
     _module,
@@ -215,7 +216,12 @@ def work(module: AnsibleModule) -> dict:
     return {
         "changed": False,
         "thin_pools": [
-            tell(report, pool, statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool"), policies[pool.profile])
+            tell(
+                report,
+                pool,
+                statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool"),
+                policies[pool.profile],
+            )
             for pool in pools
         ],
     }
@@ -239,7 +245,11 @@ def tell(
         "autoextend": {
             "threshold": policy.threshold,
             "percent": policy.percent,
-            **(_view.auto_extension(_thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent)) if group else {}),
+            **(
+                _view.auto_extension(_thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent))
+                if group
+                else {}
+            ),
         },
     }
 

@@ -128,6 +128,7 @@ volume_group:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _lvm,
     _module,

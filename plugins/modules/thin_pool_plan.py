@@ -12,7 +12,8 @@ version_added: 1.0.0
 author: devicemapper.containers contributors (@devicemapper)
 description:
   - Reads the host once (packages, devices, LVM's report, the profile, C(daemon.json), Docker's unit and the running
-    daemon) and foretells every step of the role P(devicemapper.containers.direct_lvm#role), in order. B(Changes nothing.)
+    daemon) and foretells every step of the role P(devicemapper.containers.direct_lvm#role), in order. B(Changes
+    nothing.)
   - Decides with the same code as the modules that take the steps, each on the state that the ones before it leave. So
     check mode tells the whole truth on a blank host, where the later modules alone have nothing to look at yet.
   - Everything that must be refused is refused here, with all reasons at once, before the first write.
@@ -68,7 +69,8 @@ options:
     default: false
   docker_packages:
     description:
-      - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked first.
+      - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked
+        first.
     type: list
     elements: str
     default: []
@@ -235,6 +237,7 @@ docker:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _chain,
@@ -294,7 +297,8 @@ def read(names: list, wish: _chain.Wish) -> tuple:
     if not names:
         raise _plan.Refused("devices is empty: name at least one block device for the pool")
     family = _package.read_family()
-    # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it is.
+    # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
+    # is.
     has_lvm = bool(_process.find("lvm"))
     report = _lvm.read() if has_lvm else _lvm.Report()
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH)

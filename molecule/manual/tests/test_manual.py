@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Docker's manual to the letter, 95 and 1 percent: it works, it cannot grow, and the role says so with LVM's own figures."""
+"""Docker's manual to the letter, 95 and 1 percent: it works, cannot grow, and the role says so with LVM's figures."""
 
 from __future__ import annotations
 

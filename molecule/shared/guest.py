@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -25,7 +26,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Iterator, List, NoReturn, Sequence, Tuple
+from typing import Callable, Iterator, NoReturn, Sequence
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "devicemapper.containers"
 GUESTS = Path(os.environ.get("GUEST_DIR") or CACHE / "guests").absolute()
@@ -35,12 +36,18 @@ HOOK = Path(__file__).resolve().with_name("image-hook.sh")
 # Beyond what debvm puts into every image: systemd, a cloud kernel, networkd, apt.
 INSTALLED = ("openssh-server", "sudo", "dbus", "python3", "ca-certificates", "busybox-static", "forkstat")
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
+STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs")
 DOWNLOADED = {
-    "bookworm": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "xfsprogs", "e2fsprogs", "apparmor"),
-    "trixie": ("lvm2", "thin-provisioning-tools", "dmeventd", "docker.io", "docker-cli", "containerd", "xfsprogs", "e2fsprogs", "apparmor"),
+    "bookworm": (*STORAGE, "docker.io", "apparmor"),
+    "trixie": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor"),
 }
-SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-               "-o", "IdentitiesOnly=yes")  # fmt: skip
+# A guest's host key is made anew with its image, and its port goes to another guest tomorrow: nothing to remember.
+SSH_OPTIONS = (
+    "-oStrictHostKeyChecking=no",
+    "-oUserKnownHostsFile=/dev/null",
+    "-oLogLevel=ERROR",
+    "-oIdentitiesOnly=yes",
+)
 SNAPSHOT = "ready"
 
 
@@ -53,16 +60,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(argv: Sequence[object], **options: object) -> str:
-    """Run a command and return its standard output; its own words are the error when it fails."""
+def run(argv: Sequence[object], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a command and return its standard output; its own last words are the error when it fails."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              encoding="utf-8", errors="replace", check=False, **options)  # type: ignore[call-overload]  # fmt: skip
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=cwd, env=env)
     except FileNotFoundError as error:
         raise GuestError(f"{words[0]} is not installed; molecule/shared/README.md names the packages") from error
     if done.returncode:
-        raise GuestError(f"{' '.join(words[:3])} ... failed ({done.returncode}): {done.stderr.strip()[-2000:]}")
+        raise GuestError(f"{words[0]} failed with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
     return done.stdout
 
 
@@ -82,6 +88,8 @@ def lock(path: Path) -> Iterator[None]:
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return the folder, built if it is not there yet; a build that was killed leaves nothing that looks finished."""
+    if folder.is_dir():
+        return folder
     with lock(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():
             scratch = folder.with_name(folder.name + ".building")
@@ -95,11 +103,20 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def debian_mirrors() -> List[str]:
-    """Return this machine's own Debian mirrors; none, so debvm's default, where it has only unusual ones."""
-    listing = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"])
-    return sorted({words[2] for words in map(str.split, listing.splitlines())
-                   if words[:2] == ["Debian", "Debian"] and words[2].startswith("http")})  # fmt: skip
+def debian_mirrors() -> list[str]:
+    """Return the mirrors that this machine itself installs Debian from, as far as a guest can use them too."""
+    listing = run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN) $(LABEL) $(REPO_URI)",
+            "Created-By: Packages",
+            "Origin: Debian",
+        ]
+    )
+    lines = [line.split() for line in listing.splitlines()]
+    return sorted({uri for origin, label, uri in lines if origin == label == "Debian" and uri.startswith("http")})
 
 
 def ssh_key() -> Path:
@@ -111,36 +128,33 @@ def ssh_key() -> Path:
 
 
 def image(release: str) -> Path:
-    """Return the folder with root.img, kernel and initrd of a release."""
-    if release not in DOWNLOADED:
-        raise GuestError(f"no image is known for {release!r}; known: {', '.join(DOWNLOADED)}")
-    options = [
-        f"--include={','.join(INSTALLED)}",
-        "--format=directory",
-        "--skip=cleanup/apt/lists,cleanup/apt/cache",
-        # These stay in force inside the guest. Recommended packages would have to be downloaded there.
-        '--aptopt=APT::Install-Recommends "false"',
-        '--aptopt=Acquire::Languages "none"',
-        "--dpkgopt=force-unsafe-io",
-        "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/doc/*",
-        f"--customize-hook={HOOK}",
-        *debian_mirrors()[:1],
-    ]
+    """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
-    recipe = key_of(release, options[:-1], DOWNLOADED[release], HOOK.read_text(), public.read_text())
+    recipe = key_of(inspect.getsource(image), INSTALLED, DOWNLOADED[release], HOOK.read_text(), public.read_text())
+    folder = CACHE / "images" / f"{release}-{recipe}"
+    if not folder.is_dir() and os.geteuid() != 0:
+        say("building an image needs root: asking sudo")
+        subprocess.run(["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, __file__, "image", release])
+        if not folder.is_dir():
+            raise GuestError("the image was not built")
 
-    def build(folder: Path) -> None:
-        say(f"building the {release} image, once, 2 to 4 minutes ...")
-        settings = {"GUEST_OUTPUT": str(folder), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
+    def build(scratch: Path) -> None:
+        say(f"building the {release} image, once, 1 to 3 minutes ...")
         # debvm's own file system is a converted ext2 with 1 KiB blocks and no d_type, which no real host has.
-        tree, disk = folder / "root", folder / "root.img"
-        create = ["debvm-create", "-h", "guest", "-r", release, "-s", "ext4", "-o", tree, "--", *options]
+        tree = scratch / "root"
+        create = ["debvm-create", "-h", "guest", "-r", release, "-s", "ext4", "-o", tree, "--", "--format=directory"]
+        create += [f"--include={','.join(INSTALLED)}", "--skip=cleanup/apt/lists,cleanup/apt/cache"]
+        # These stay in force inside the guest, where recommended packages would have to be downloaded.
+        create += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
+        create += [f"--dpkgopt={word}" for word in ("force-unsafe-io", "path-exclude=/usr/share/man/*")]
+        create += ["--dpkgopt=path-exclude=/usr/share/doc/*", f"--customize-hook={HOOK}", *debian_mirrors()[:1]]
+        settings = {"GUEST_OUTPUT": str(scratch), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
         run(create, env={**os.environ, **settings})
-        run(["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0", "-d", tree, disk, "6G"])
+        file_system = ["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0"]
+        run([*file_system, "-d", tree, scratch / "root.img", "6G"])
         shutil.rmtree(tree)
 
-    return build_once(CACHE / "images" / f"{release}-{recipe}", build)
+    return build_once(folder, build)
 
 
 # --- Machines ---------------------------------------------------------------------------------------------------------
@@ -167,11 +181,11 @@ class Machine:
     """What qemu is told to emulate; guests of equal machines resume the same saved state."""
 
     release: str
-    disks: Tuple[Disk, ...] = ()
+    disks: tuple[Disk, ...] = ()
     memory: int = 1536
     accelerator: str = "tcg"
 
-    def command(self, port: int) -> List[str]:
+    def command(self, port: int) -> list[str]:
         """Return the qemu command line; files are named relative to the guest's folder."""
         boot = image(self.release)
         command = ["qemu-system-x86_64", "-machine", "pc", "-accel", self.accelerator]
@@ -296,18 +310,18 @@ class Guest:
         except FileNotFoundError:
             raise GuestError(f"there is no guest {self.name}; `guest.py list` shows those there are") from None
 
-    def ssh(self) -> List[str]:
+    def ssh(self) -> list[str]:
         """Return the ssh command line, complete but for a remote command."""
         port = self.settings()["port"]
-        return ["ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=10", "-i", str(KEY), "-p", str(port), "ansible@127.0.0.1"]
+        return ["ssh", *SSH_OPTIONS, "-oConnectTimeout=10", "-i", str(KEY), "-p", str(port), "ansible@127.0.0.1"]
 
     def introduce(self, resumed: bool) -> None:
         """Give the guest its own name and, where it is a copy, the time and an identity of its own."""
-        script = [f"hostname {self.name}", "hostname > /etc/hostname", 'echo "127.0.0.1 localhost $(hostname)" > /etc/hosts']
+        script = f"hostname {self.name}; hostname > /etc/hostname; echo 127.0.0.1 localhost {self.name} > /etc/hosts"
         if resumed:
-            script += [f"date -s @{time.time():.0f}", f"echo {uuid.uuid4().hex} > /etc/machine-id"]
-            script += ["systemctl restart systemd-journald"]
-        run([*self.ssh(), "sudo sh -ec " + shlex.quote("; ".join(script))])
+            script += f"; date -s @{time.time():.0f}; echo {uuid.uuid4().hex} > /etc/machine-id"
+            script += "; systemctl restart systemd-journald"
+        run([*self.ssh(), f"sudo sh -ec {shlex.quote(script)}"])
 
 
 def accelerator() -> str:
@@ -349,7 +363,7 @@ def saved_state(machine: Machine) -> Path:
         subprocess.run([*guest.ssh(), warm], stdin=subprocess.DEVNULL, capture_output=True)
         answer = guest.monitor(f"savevm {SNAPSHOT}")
         if answer:
-            raise GuestError(f"qemu could not save the state of {guest.name}: {answer}; GUEST_SAVED_STATE=0 does without")
+            raise GuestError(f"qemu could not save the state: {answer}; GUEST_SAVED_STATE=0 does without")
         guest.quit()
 
     version = run(["qemu-system-x86_64", "--version"]).splitlines()[0]
@@ -357,6 +371,11 @@ def saved_state(machine: Machine) -> Path:
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def build_image(args: argparse.Namespace) -> None:
+    """Build the image of a release, if that was not done yet, and print its folder."""
+    print(image(args.release))
 
 
 def up(args: argparse.Namespace) -> None:
@@ -433,7 +452,7 @@ def ssh(args: argparse.Namespace) -> NoReturn:
 
 
 def console(args: argparse.Namespace) -> NoReturn:
-    """Open the serial console, which is logged in as root; Ctrl-] leaves it. Its log is console.log beside the disks."""
+    """Open the serial console, logged in as root; Ctrl-] leaves it. console.log beside the disks has what was said."""
     os.chdir(GUESTS / args.name)
     os.execvp("socat", ["socat", "-,raw,echo=0,escape=0x1d", "UNIX-CONNECT:console"])
 
@@ -452,11 +471,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         sub.set_defaults(function=function)
         for word in positional:
-            nargs = {"names": "+", "words": argparse.REMAINDER}.get(word)
-            sub.add_argument(word, nargs=nargs)
+            choices = sorted(DOWNLOADED) if word == "release" else None
+            sub.add_argument(word, nargs={"names": "+", "words": argparse.REMAINDER}.get(word), choices=choices)
         return sub
 
-    command("image", lambda args: print(image(args.release)), "release").set_defaults()
+    command("image", build_image, "release")
     sub = command("up", up, "name")
     sub.add_argument("--release", default="bookworm", choices=sorted(DOWNLOADED))
     sub.add_argument("--disk", action="append", default=[], type=Disk.parse, metavar="SERIAL:SIZE")

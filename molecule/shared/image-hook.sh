@@ -21,6 +21,9 @@ chroot "$root" chown -R ansible:ansible /home/ansible/.ssh
 install -d "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=persistent\n' > "$root/etc/systemd/journald.conf.d/persistent.conf"
 
+# pam_env complains about its absence at every login.
+touch "$root/etc/default/locale"
+
 # Nothing may take apt's lock, trim a disk or turn up in the journal of its own accord.
 for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer man-db.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"

@@ -37,7 +37,7 @@ _FIELDS = {
     ),
     "seg": (
         "vg_name lv_name lv_uuid lv_attr lv_size lv_tags lv_active lv_device_open lv_suspended lv_health_status "
-        "lv_check_needed lv_profile lv_when_full lv_dm_path lv_kernel_major lv_kernel_minor segtype data_lv metadata_lv "
+        "lv_check_needed lv_profile lv_when_full lv_kernel_major lv_kernel_minor segtype data_lv metadata_lv "
         "pool_lv lv_metadata_size data_percent metadata_percent chunk_size zero discards transaction_id seg_monitor"
     ),
     # Not needed, but the report has these sections whether one wants them or not, and then with every field.

@@ -105,18 +105,9 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 def debian_mirrors() -> list[str]:
     """Return the mirrors that this machine itself installs Debian from, as far as a guest can use them too."""
-    listing = run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(ORIGIN) $(LABEL) $(REPO_URI)",
-            "Created-By: Packages",
-            "Origin: Debian",
-        ]
-    )
-    lines = [line.split() for line in listing.splitlines()]
-    return sorted({uri for origin, label, uri in lines if origin == label == "Debian" and uri.startswith("http")})
+    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Origin: Debian"])
+    lines = [line.partition(" ") for line in listing.splitlines()]
+    return sorted({uri for uri, _, label in lines if label == "Debian" and uri.startswith("http")})
 
 
 def ssh_key() -> Path:
@@ -429,7 +420,8 @@ def list_guests(_args: argparse.Namespace) -> None:
 
 def inventory(args: argparse.Namespace) -> None:
     """Print an Ansible inventory of guests; each is in a group named after its release."""
-    hosts, children = {}, {}
+    hosts: dict[str, dict] = {}
+    children: dict[str, dict] = {}
     for name in args.names:
         settings = Guest(GUESTS / name).settings()
         hosts[name] = {

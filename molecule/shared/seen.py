@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import time
 
 MIB = 1024 * 1024
@@ -58,9 +60,14 @@ def fill(host, mebibytes: int, container: str) -> None:
     root(host, IMPORT_IMAGE)
     root(
         host,
-        f"docker run --name {container} --network none busybox /bin/busybox "
-        f"dd if=/dev/zero of=/filled bs=1M count={mebibytes} conv=fsync",
+        f"docker run --name {container} --network none busybox /bin/sh -c "
+        f"'dd if=/dev/zero of=/filled bs=1M count={mebibytes} conv=fsync && echo kept > /kept'",
     )
+
+
+def is_kept(host, container: str) -> bool:
+    """Whether what the container wrote is still there."""
+    return root(host, f"docker cp {container}:/kept - | tar -xO") == "kept\n"
 
 
 def wait_until(seconds: float, look, what: str):
@@ -72,6 +79,15 @@ def wait_until(seconds: float, look, what: str):
             return found
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(2)
+
+
+def run_module(name: str, **options) -> dict:
+    """Run a module of the collection on the scenario's guest, and return its result."""
+    folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
+    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--one-line"]
+    command += [f"--module-name=devicemapper.containers.{name}", f"--args={json.dumps(options)}"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.partition("=>")[2])
 
 
 def journal(host, since: str) -> str:

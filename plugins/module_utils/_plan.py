@@ -45,9 +45,11 @@ class Step:
 class Host(t.Protocol):
     """What takes steps: the real host, or the recording one of a unit test."""
 
-    def run(self, *command: str) -> str: ...
+    def run(self, *command: str) -> str:
+        """Run a command and return what it prints."""
 
-    def write(self, change: Write) -> None: ...
+    def write(self, change: Write) -> None:
+        """Replace or remove a file."""
 
 
 def actions(steps: t.Iterable[Step]) -> list[str]:

@@ -59,7 +59,9 @@ def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIM
     words = " ".join(shlex.quote(word) for word in command)
     environment = {**os.environ, **_ENVIRONMENT, "PATH": _PATH}
     try:
-        process = subprocess.Popen(
+        # Not AnsibleModule.run_command(), which knows no timeout, nor subprocess.run(), which kills outright at the end
+        # of one: an LVM command that is killed may leave a device suspended, and all its I/O hanging.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,7 +74,6 @@ def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIM
     try:
         out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
     except subprocess.TimeoutExpired as error:
-        # SIGTERM only: an LVM command that is killed outright may leave a device suspended (all its I/O hangs).
         process.terminate()
         raise ProcessError(
             f"{words} had not ended after {timeout:.0f} seconds and was asked to stop. Another LVM command may hold "

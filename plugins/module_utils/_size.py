@@ -88,7 +88,7 @@ class Size:
         lvcreate(8) for the words; lib/metadata/lv_manip.c percent_of_extents() for the rounding.
         """
         if self.percent is None:
-            return -(-t.cast(int, self.bytes) // extent_size)
+            return (t.cast(int, self.bytes) + extent_size - 1) // extent_size
         return int(self.percent * (vg_extents if self.of == "VG" else free_extents) / 100)
 
 

@@ -14,7 +14,12 @@ from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _physical_volume
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, Report, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    OWNER_TAG,
+    PhysicalVolume,
+    Report,
+    VolumeGroup,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
 
@@ -101,8 +106,7 @@ def _take(
 def _join(report: Report, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> Report:
     """Return the report in which the devices' extents belong to the group."""
     for device in devices:
-        volume = report.device(device.path)
-        assert volume is not None  # noqa: S101  _take() made it one
+        volume = t.cast(PhysicalVolume, report.device(device.path))  # _take() made it one
         extents = (volume.device_size - volume.data_start) // group.extent_size
         group = replace(group, extents=group.extents + extents, extents_free=group.extents_free + extents)
         report = report.with_device(

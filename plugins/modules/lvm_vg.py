@@ -36,7 +36,7 @@ options:
     default: present
   extent_size:
     description:
-      - Size of the group's extents, a power of 2 from V(4k) on, in LVM's units (C(k), C(m), C(g): powers of 1024).
+      - Size of the group's extents, a power of 2 from V(4k) on, in LVM's units C(k), C(m) and C(g), powers of 1024.
       - LVM's default is 4 MiB. It is not changed on an existing group.
     type: str
   tags:

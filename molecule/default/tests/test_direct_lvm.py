@@ -56,9 +56,21 @@ def test_pool_that_fills_past_the_threshold_grows_by_itself(host):
     seen.assert_pool_is_kept_alive(host)
 
 
+def test_threshold_that_is_lowered_counts_for_the_dmeventd_that_runs(host):
+    # About 69 percent are in use and too little is free for another extension, so its attempt shows in the journal.
+    since = seen.now(host)
+    options = {"name": "docker-thinpool", "thin_pool_autoextend_percent": 20}
+    lowered = seen.run_module("lvm_profile", thin_pool_autoextend_threshold=60, **options)
+    assert lowered["actions"][1:] == ["restart dmeventd, which keeps profiles in memory"]
+    sentence = "Insufficient free space: 492 extents needed, but only 52 available"
+    seen.wait_until(60, lambda: sentence in seen.journal(host, since), sentence)
+    assert seen.volumes(host)["thinpool"]["seg_monitor"] == "monitored"
+    seen.run_module("lvm_profile", thin_pool_autoextend_threshold=80, **options)
+
+
 def test_reboot_brings_pool_monitoring_and_docker_back(host):
     seen.reboot(host)
     seen.assert_pool_is_kept_alive(host)
     assert seen.docker_info(host)["storage"]["Pool Name"] == "docker-thinpool"
-    assert seen.root(host, "docker start --attach filler 2>&1 | tail -n 1")
+    assert seen.is_kept(host, "filler")
     assert seen.run_container(host, "echo it runs again") == "it runs again\n"

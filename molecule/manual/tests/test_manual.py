@@ -55,4 +55,5 @@ def test_reboot_brings_pool_monitoring_and_docker_back(host):
     seen.reboot(host)
     seen.assert_pool_is_kept_alive(host)
     assert seen.docker_info(host)["storage"]["Pool Name"] == "docker-thinpool"
+    assert seen.is_kept(host, "filler")
     assert seen.run_container(host, "echo it runs again") == "it runs again\n"

@@ -1,0 +1,182 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import subprocess
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Captured on a real guest, in this order of states; see the folder's name for LVM and the distribution.
+REPORTS = Path(__file__).resolve().parents[1] / "reports" / "2.03.16-debian12"
+
+# States whose running kernel table was not captured, because the command that led to them leaves it alone:
+# vgextend and lvchange --monitor n came after pool.table, the manual's lvconvert without a profile left what
+# pool_not_armed.table shows, and the two foreign groups stood beside the pool.
+SAME_TABLE = {
+    "pool_and_second_disk": "pool",
+    "pool_not_monitored": "pool",
+    "pool_without_profile": "pool_not_armed",
+    "exported_group": "pool",
+    "foreign_group": "pool",
+}
+
+
+@pytest.fixture
+def captured() -> t.Callable[[str], str]:
+    """Return the text of a file that was captured on a real guest, by its name."""
+    return lambda name: (REPORTS / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def table(captured: t.Callable[[str], str]) -> t.Callable[[str], str]:
+    """Return what ``dmsetup table`` said in a captured state."""
+    return lambda state: captured(f"{SAME_TABLE.get(state, state)}.table")
+
+
+@pytest.fixture
+def report(captured, table, monkeypatch) -> t.Callable[[str], t.Any]:
+    """Return the typed report of a captured state, as a module on that guest would have read it."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _process
+
+    def read(state: str) -> _lvm.Report:
+        def answer(*command: str, **_limits: t.Any) -> tuple:
+            return 0, table(state) if command[0] == "dmsetup" else captured(f"{state}.json")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
+            patch.setattr(_process, "capture", answer)
+            return _lvm.read()
+
+    return read
+
+
+class Commands:
+    """A host's programs, scripted: each answers once, in the expected order; any other command fails the test."""
+
+    PIPE, DEVNULL, TimeoutExpired = subprocess.PIPE, subprocess.DEVNULL, subprocess.TimeoutExpired
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self._expected: list[tuple[str, str, str, int]] = []
+        self.options: list[dict[str, t.Any]] = []
+
+    def expect(self, start: str, stdout: str = "", *, stderr: str = "", rc: int = 0) -> None:
+        """Answer the next command, which begins with these words."""
+        self._expected.append((start, stdout, stderr, rc))
+
+    @property
+    def missing(self) -> list[str]:
+        """What was expected and did not come."""
+        return [start for start, *_rest in self._expected]
+
+    @property
+    def writing(self) -> list[str]:
+        """The commands that ran and change something."""
+        reading = (
+            "lvm fullreport",
+            "lvmconfig",
+            "dmsetup table",
+            "dmsetup status",
+            "wipefs --no-act",
+            "dpkg-query",
+            "apt-cache",
+        )
+        return [command for command in self.ran if not command.startswith(reading)]
+
+    def Popen(self, command: t.Sequence[str], **options: t.Any) -> types.SimpleNamespace:  # noqa: N802
+        words = " ".join(shlex.quote(word) for word in command)
+        assert self._expected, f"unexpected command: {words}"
+        start, stdout, stderr, rc = self._expected.pop(0)
+        assert words.startswith(start), f"expected {start!r}, not {words!r}"
+        self.ran.append(words)
+        self.options.append(options)
+        outputs = (stdout.encode(), stderr.encode())
+        return types.SimpleNamespace(returncode=rc, communicate=lambda timeout: outputs)
+
+
+@pytest.fixture
+def commands(monkeypatch) -> Iterator[Commands]:
+    """Return the script of a host on which every program is installed; what it was promised must come."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+
+    script = Commands()
+    monkeypatch.setattr(_process, "subprocess", script)
+    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
+    yield script
+    assert script.missing == []
+
+
+@pytest.fixture
+def no_dmeventd(monkeypatch) -> None:
+    """Keep a dmeventd of the machine that runs the tests out of them."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _profile
+
+    monkeypatch.setattr(_profile, "_dmeventd_started", lambda: None)
+
+
+@pytest.fixture
+def disks(monkeypatch) -> t.Callable[..., None]:
+    """Return a function that gives this machine block devices, blank unless said otherwise."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
+
+    def give(*devices: _block_device.BlockDevice) -> None:
+        by_path = {device.path: device for device in devices}
+        monkeypatch.setattr(_block_device, "resolve", lambda names: {name: name for name in names})
+        monkeypatch.setattr(_block_device, "examine", lambda name: by_path[name])
+
+    return give
+
+
+@pytest.fixture
+def standard_json() -> t.Callable[[str], str]:
+    """Return a function that writes a report as ``--reportformat json_std`` does (lvmreport(7), since 2.03.17).
+
+    Numbers without quotes, null for what is not known, tags as a list.
+    """
+    names = ("pv_name", "vg_name", "lv_name", "vg_systemid", "lv_profile", "data_lv", "metadata_lv", "pool_lv")
+    numeric = ("_size", "_count", "_seqno", "_major", "_minor", "_percent", "pe_start", "transaction_id")
+
+    def value(field: str, text: str) -> t.Any:
+        if field.endswith("_tags"):
+            return text.split(",") if text else []
+        if field not in names and field.endswith(numeric):
+            return json.loads(text) if text else None
+        return text
+
+    def write(text: str) -> str:
+        document = json.loads(text)
+        for element in document["report"]:
+            for rows in element.values():
+                rows[:] = [{field: value(field, was) for field, was in row.items()} for row in rows]
+        return json.dumps(document)
+
+    return write
+
+
+@pytest.fixture
+def elf() -> t.Callable[..., bytes]:
+    """Return a function that makes the headers of a 64-bit program with segments of these types (elf(5))."""
+
+    def make(*types_of_segments: int, order: str = "little") -> bytes:
+        out = io.BytesIO()
+        out.write(b"\x7fELF\x02" + (b"\x01" if order == "little" else b"\x02"))
+        for at, size, number in ((32, 8, 64), (54, 2, 56), (56, 2, len(types_of_segments))):
+            out.seek(at)
+            out.write(number.to_bytes(size, order))
+        for index, kind in enumerate(types_of_segments):
+            out.seek(64 + 56 * index)
+            out.write(kind.to_bytes(4, order) + bytes(52))
+        return out.getvalue()
+
+    return make

@@ -1,0 +1,256 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+DOCKER = Docker(path="/usr/sbin/dockerd", version="20.10.24", unit="loaded")
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+
+
+def unit_of(text):
+    """Return systemd's properties from the lines of a captured ``systemctl show``."""
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        pytest.param("Docker version 24.0.9, build fca702d", "24.0.9", id="dockers-own"),
+        pytest.param("5:24.0.7-1~debian.12~bookworm", "24.0.7", id="package-with-an-epoch"),
+        pytest.param("26.1.5+dfsg1-9", "26.1.5", id="package"),
+        pytest.param("3:1.13.1-210", "1.13.1", id="old-package"),
+        pytest.param("Docker version dev", "", id="none"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_a_version_is_found(text, version):
+    assert _docker.parse_version(text) == version
+
+
+def test_the_captured_version_is_found(captured):
+    assert _docker.parse_version(captured("dockerd_version.txt")) == "20.10.24"
+
+
+@pytest.mark.parametrize("version", ["20.10.24", "24.0.9", "1.13.1"])
+def test_a_docker_with_the_driver_is_taken(version):
+    _docker.check(replace(DOCKER, version=version))
+
+
+@pytest.mark.parametrize(
+    ("docker", "message"),
+    [
+        pytest.param(
+            replace(DOCKER, version="25.0.0"),
+            r"^/usr/sbin/dockerd is Docker 25.0.0, which has no devicemapper driver \(removed in "
+            r"25.0\)\. Use Docker 20.10 to 24, "
+            "or give the pool to containerd's devmapper snapshotter",
+            id="first-without-driver",
+        ),
+        pytest.param(replace(DOCKER, version="28.1.1"), "is Docker 28.1.1, which has no devicemapper", id="newer"),
+        pytest.param(
+            replace(DOCKER, version=""), "^/usr/sbin/dockerd: its version could not be found out", id="unknown"
+        ),
+        pytest.param(
+            replace(DOCKER, static=True), "/usr/sbin/dockerd is a static build.*install Docker from", id="static"
+        ),
+        pytest.param(replace(DOCKER, unit="masked"), "masked, .*run 'systemctl unmask docker'", id="masked"),
+    ],
+)
+def test_a_docker_that_cannot_use_a_pool_is_refused(docker, message):
+    with pytest.raises(Refused, match=message):
+        _docker.check(docker)
+
+
+def test_no_docker_is_no_obstacle():
+    _docker.check(Docker())
+
+
+def test_the_captured_units_flags_are_read(captured):
+    unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent"))
+    assert _docker.flags(unit) == ("-H", "fd://", "--containerd=/run/containerd/containerd.sock")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param('DOCKER_OPTS="--debug --log-level=warn"', ("--debug", "--log-level=warn"), id="double-quotes"),
+        pytest.param("DOCKER_OPTS='-s overlay2'", ("-s", "overlay2"), id="single-quotes"),
+        pytest.param("DOCKER_OPTS=-D", ("-D",), id="no-quotes"),
+        pytest.param("# DOCKER_OPTS=-D", (), id="comment"),
+        pytest.param("#DOCKER_OPTS=-D", (), id="comment-without-a-blank"),
+        pytest.param("OTHER=-D", (), id="another-variable"),
+        pytest.param("DOCKER_OPTS=", (), id="empty"),
+        pytest.param("DOCKER_OPTS=-D\nDOCKER_OPTS=-l info", ("-l", "info"), id="the-last-counts"),
+    ],
+)
+def test_variables_of_an_environment_file_are_put_in(captured, tmp_path, line, words):
+    environment = tmp_path / "docker"
+    environment.write_text(line + "\n", encoding="utf-8")
+    unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", str(environment)))
+    assert _docker.flags(unit)[3:] == words
+
+
+def test_variables_of_the_unit_are_put_in(captured):
+    text = captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")
+    text = text.replace("Environment=\n", 'Environment=LANG=C "DOCKER_OPTS=-s overlay2" HOST=fd://\n')
+    text = text.replace("-H fd://", "-H ${HOST}")
+    assert _docker.flags(unit_of(text)) == (
+        *("-H", "fd://", "--containerd=/run/containerd/containerd.sock"),
+        *("-s", "overlay2"),
+    )
+
+
+def test_the_environment_file_counts_more_than_the_unit(captured, tmp_path):
+    environment = tmp_path / "docker"
+    environment.write_text("DOCKER_OPTS=-D\n", encoding="utf-8")
+    text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
+    text = text.replace("Environment=\n", "Environment=DOCKER_OPTS=--tls\n")
+    assert _docker.flags(unit_of(text))[3:] == ("-D",)
+
+
+@pytest.mark.parametrize("unit", [{}, {"LoadState": "not-found"}, {"ExecStart": ""}])
+def test_a_unit_that_is_not_there_has_no_flags(unit):
+    assert _docker.flags(unit) == ()
+
+
+def test_the_captured_answer_of_the_daemon_is_read(captured):
+    info = _docker.parse_info(captured("docker_info.json"))
+    assert (info.driver, info.pool_name, info.is_loop) == ("devicemapper", "docker-thinpool", False)
+    assert info.status["Udev Sync Supported"] == "true"
+
+
+def test_a_pool_on_loop_files_is_told_from_the_empty_line_of_old_dockers(captured):
+    answer = json.loads(captured("docker_info.json"))
+
+    def is_loop(value):
+        return _docker.parse_info(json.dumps({**answer, "DriverStatus": [["Data loop file", value]]})).is_loop
+
+    assert is_loop("/var/lib/docker/devicemapper/devicemapper/data")
+    assert not is_loop("")
+
+
+def test_an_answer_without_a_status_is_read(captured):
+    answer = {**json.loads(captured("docker_info.json")), "Driver": "vfs", "DriverStatus": None}
+    info = _docker.parse_info(json.dumps(answer))
+    assert (info.driver, info.pool_name) == ("vfs", "")
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize(
+    ("segments", "static"),
+    [
+        pytest.param((PT_LOAD, PT_INTERP, PT_DYNAMIC), False, id="dynamic"),
+        pytest.param((PT_LOAD, PT_LOAD), True, id="static"),
+        pytest.param((PT_LOAD, PT_DYNAMIC), True, id="static-pie"),
+        pytest.param((PT_LOAD, PT_DYNAMIC, PT_INTERP), False, id="interpreter-last"),
+    ],
+)
+def test_a_static_program_is_told_from_a_dynamic_one(tmp_path, elf, segments, static, order):
+    path = tmp_path / "dockerd"
+    path.write_bytes(elf(*segments, order=order))
+    assert _docker._is_static(str(path)) is static
+
+
+@pytest.mark.parametrize("content", [b"#!/bin/sh\nexec dockerd-real\n", b"", b"\x7fELF\x01" + bytes(60)])
+def test_what_cannot_be_told_is_not_called_static(tmp_path, content):
+    path = tmp_path / "dockerd"
+    path.write_bytes(content)
+    assert not _docker._is_static(str(path))
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """Return a function that lets a socket answer one request, and returns the socket's path and what was asked."""
+
+    def answer(text):
+        path, asked = str(tmp_path / "docker.sock"), []
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(path)
+        server.listen(1)
+
+        def serve():
+            connection, _address = server.accept()
+            with connection, server:
+                asked.append(connection.recv(4096).decode().splitlines()[0])
+                connection.sendall(text.encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        return path, asked
+
+    return answer
+
+
+def test_the_running_daemon_is_asked_on_its_socket(captured, daemon):
+    body = captured("docker_info.json")
+    path, asked = daemon(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    assert _docker.info(path).pool_name == "docker-thinpool"
+    assert asked == ["GET /info HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}", "nonsense\r\n", ""]
+)
+def test_a_daemon_that_does_not_answer_well_says_nothing(daemon, text):
+    path, _asked = daemon(text)
+    assert _docker.info(path) is None
+
+
+def test_a_daemon_that_is_not_there_says_nothing(tmp_path):
+    assert _docker.info(str(tmp_path / "absent.sock")) is None
+
+
+@pytest.fixture
+def host(monkeypatch, captured, commands, tmp_path, elf):
+    """Make this machine look like the captured one: systemd runs, and a dynamic dockerd is installed."""
+    program = tmp_path / "dockerd"
+    program.write_bytes(elf(PT_LOAD, PT_INTERP))
+    monkeypatch.setattr(_docker._process, "find", lambda name: str(program))
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    monkeypatch.setattr(_docker, "info", lambda: _docker.parse_info(captured("docker_info.json")))
+    return str(program)
+
+
+def test_docker_is_read_in_two_processes(captured, commands, host):
+    commands.expect(
+        "systemctl show docker.service "
+        "--property=LoadState,ActiveState,UnitFileState,ExecStart,Environment,EnvironmentFiles",
+        captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent"),
+    )
+    commands.expect("dockerd --version", captured("dockerd_version.txt"))
+    found = _docker.read()
+    assert (found.path, found.version, found.static, found.unit) == (host, "20.10.24", False, "loaded")
+    assert (found.active, found.enabled, found.installed, found.info.driver) == (True, True, True, "devicemapper")
+    assert found.flags[0] == "-H"
+
+
+def test_a_stopped_docker_is_not_asked(captured, commands, host):
+    unit = captured("docker_unit.txt").replace("=active", "=inactive").replace("=enabled", "=disabled")
+    commands.expect("systemctl show", unit.replace("/etc/default/docker", "/nonexistent"))
+    commands.expect("dockerd --version", captured("dockerd_version.txt"))
+    found = _docker.read()
+    assert (found.active, found.enabled, found.info) == (False, False, None)
+
+
+def test_properties_that_systemd_says_twice_are_kept(commands, host):
+    commands.expect(
+        "systemctl show", "EnvironmentFiles=/a (ignore_errors=yes)\nEnvironmentFiles=/b (ignore_errors=no)\n"
+    )
+    assert _docker.read_unit() == {"EnvironmentFiles": "/a (ignore_errors=yes)\n/b (ignore_errors=no)"}
+
+
+def test_where_systemd_does_not_run_it_is_not_asked(monkeypatch, commands):
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    assert _docker.read_unit() == {}

@@ -1,0 +1,106 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _package
+from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+
+def test_the_captured_distribution_is_known(captured):
+    assert _package.family(captured("os-release")) == "debian"
+
+
+# ID and ID_LIKE as os-release(5) and the distributions' own files have them, put into the captured text.
+@pytest.mark.parametrize(
+    ("lines", "family"),
+    [
+        pytest.param("ID=ubuntu\nID_LIKE=debian", "debian", id="ubuntu"),
+        pytest.param('ID=linuxmint\nID_LIKE="ubuntu debian"', "debian", id="like-two"),
+        pytest.param('ID="rhel"\nID_LIKE="fedora"', "redhat", id="rhel"),
+        pytest.param('ID="rocky"\nID_LIKE="rhel centos fedora"', "redhat", id="rocky"),
+        pytest.param("ID=fedora", "redhat", id="fedora"),
+        pytest.param("ID='centos'", "redhat", id="single-quotes"),
+    ],
+)
+def test_a_family_is_known_by_id_or_likeness(captured, lines, family):
+    assert _package.family(captured("os-release").replace("ID=debian", lines)) == family
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("ID=alpine", "alpine"), ("ID=debian-ish", "debian-ish"), ("", "this system"), ("XID=debian", "this system")],
+)
+def test_another_family_is_refused_by_its_name(captured, line, name):
+    with pytest.raises(Refused, match=f"not those of {name} ./etc/os-release"):
+        _package.family(captured("os-release").replace("\nID=debian", f"\n{line}"))
+
+
+def test_candidates_are_read(captured):
+    assert _package.parse_policy(captured("apt_policy.txt")) == {
+        "docker.io": "20.10.24+dfsg1-1+deb12u1+b6",
+        "lvm2": "2.03.16-2",
+    }
+
+
+def test_a_package_that_the_lists_have_no_version_of_has_no_candidate(captured):
+    text = captured("apt_policy.txt").replace("Candidate: 2.03.16-2", "Candidate: (none)")
+    assert _package.parse_policy(text) == {"docker.io": "20.10.24+dfsg1-1+deb12u1+b6"}
+
+
+def test_the_candidate_counts_and_not_what_is_installed(captured):
+    text = captured("apt_policy.txt").replace("Installed: 2.03.16-2", "Installed: 2.02.1")
+    assert _package.parse_policy(text)["lvm2"] == "2.03.16-2"
+
+
+def test_every_asked_package_gets_an_answer(captured, commands):
+    commands.expect("apt-cache policy docker.io absent lvm2", captured("apt_policy.txt"))
+    assert _package.candidates("debian", ["docker.io", "absent", "lvm2"]) == [
+        Candidate("docker.io", "20.10.24+dfsg1-1+deb12u1+b6"),
+        Candidate("absent", ""),
+        Candidate("lvm2", "2.03.16-2"),
+    ]
+
+
+def test_candidates_of_the_red_hat_family_are_read(commands):
+    commands.expect("dnf --quiet repoquery --latest-limit=1", "lvm2 2.03.23\n\n")
+    assert _package.candidates("redhat", ["lvm2", "x"]) == [Candidate("lvm2", "2.03.23"), Candidate("x", "")]
+
+
+def test_only_what_is_wholly_installed_is_there(commands):
+    commands.expect(
+        "dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' lvm2 dmeventd docker.io xfsprogs",
+        "dmeventd config-files\nlvm2 installed\nxfsprogs half-installed\n",
+        stderr="dpkg-query: no packages found matching docker.io",
+        rc=1,
+    )
+    assert _package.missing("debian", ["lvm2", "dmeventd", "docker.io", "xfsprogs"]) == [
+        "dmeventd",
+        "docker.io",
+        "xfsprogs",
+    ]
+
+
+@pytest.mark.parametrize("family", ["debian", "redhat"])
+def test_nothing_is_asked_about_no_packages(commands, family):
+    assert _package.missing(family, []) == []
+    assert _package.candidates(family, []) == []
+
+
+@pytest.mark.parametrize(
+    ("packages", "engine"),
+    [
+        pytest.param([], "", id="none"),
+        pytest.param(["docker-cli", "containerd.io"], "", id="no-engine"),
+        pytest.param(["docker-cli", "docker.io"], "docker.io", id="debians"),
+        pytest.param(
+            ["docker-ce=5:24.0.9-1~debian.12~bookworm"], "docker-ce=5:24.0.9-1~debian.12~bookworm", id="pinned"
+        ),
+    ],
+)
+def test_the_engine_is_found_among_the_packages(packages, engine):
+    assert _package.engine(packages) == engine

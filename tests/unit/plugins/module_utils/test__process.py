@@ -1,0 +1,91 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
+
+
+def python(code):
+    return (sys.executable, "-c", code)
+
+
+def test_the_two_outputs_are_kept_apart():
+    assert _process.run(*python("import sys; print('report'); print('WARNING', file=sys.stderr)")) == "report\n"
+
+
+def test_standard_input_is_closed():
+    assert _process.run(*python("import sys; print(repr(sys.stdin.read()))")) == "''\n"
+
+
+def test_programs_speak_english_and_find_sbin(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("KEPT", "yes")
+    names = "LC_ALL LANGUAGE LVM_SUPPRESS_FD_WARNINGS KEPT PATH"
+    out = _process.run(*python(f"import os; print(*map(os.environ.get, '{names}'.split()), sep=chr(10))")).splitlines()
+    assert out[:4] == ["C", "C", "1", "yes"]
+    assert {"/usr/sbin", "/sbin"} <= set(out[4].split(":"))
+
+
+def test_output_that_is_no_utf8_is_read():
+    assert _process.run(*python("import sys; sys.stdout.buffer.write(b'a' + bytes([255]))")) == "a\ufffd"
+
+
+def test_a_failure_is_told_with_command_status_and_reason(commands):
+    commands.expect("lvextend", stdout="x", stderr="  Insufficient free space:\n\n  487 needed\n", rc=5)
+    with pytest.raises(ProcessError) as error:
+        _process.run("lvextend", "--yes", "a b")
+    assert error.value.as_result() == {
+        "msg": "lvextend --yes 'a b' failed with status 5: Insufficient free space:; 487 needed",
+        "cmd": ["lvextend", "--yes", "a b"],
+        "rc": 5,
+        "stderr": "  Insufficient free space:\n\n  487 needed\n",
+    }
+
+
+def test_a_failure_without_words_says_so(commands):
+    commands.expect("x", rc=1)
+    with pytest.raises(ProcessError, match="x failed with status 1: it gave no reason"):
+        _process.run("x")
+
+
+def test_an_accepted_status_is_no_failure(commands):
+    commands.expect("lvm", "report", rc=5)
+    assert _process.capture("lvm", accept=(0, 5)) == (5, "report")
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(
+        ProcessError, match="^/nonexistent/lvm could not be started: No such file or directory$"
+    ) as error:
+        _process.run("/nonexistent/lvm")
+    assert error.value.rc is None
+
+
+def test_a_program_that_does_not_end_is_asked_to_stop(monkeypatch):
+    processes = []
+
+    def start(*words, **options):
+        processes.append(subprocess.Popen(*words, **options))
+        return processes[-1]
+
+    script = type("script", (), {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")})
+    script.Popen = staticmethod(start)
+    monkeypatch.setattr(_process, "subprocess", script)
+    with pytest.raises(
+        ProcessError, match=r"had not ended after 0 seconds and was asked to stop\. Another LVM command"
+    ):
+        _process.run(*python("import time; time.sleep(60)"), timeout=0.2)
+    assert processes[0].wait(timeout=10) == -15
+
+
+def test_a_program_is_found_on_this_host():
+    assert _process.find("sh")
+    assert _process.find("no-such-program-anywhere") is None

@@ -1,0 +1,474 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _chain, _docker, _package, _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
+
+GIB = 1024**3
+VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)
+PROFILE = Profile("/etc/lvm/profile/docker-thinpool.profile")
+DAEMON = json.dumps({"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]})
+DEBIAN = ("lvm2", "thin-provisioning-tools", "dmeventd")
+LINKS = [
+    "packages",
+    "docker_stop",
+    "physical_volumes",
+    "volume_group",
+    "profile",
+    "thin_pool",
+    "daemon",
+    "docker_packages",
+    "docker_start",
+]
+
+DEFAULTS = Wish(
+    vg="docker",
+    pool="thinpool",
+    data_size=Size.parse("80%VG"),
+    metadata_size=Size.parse("1%VG"),
+    chunk_size=524288,
+    zero=False,
+    autoextend_threshold=80,
+    autoextend_percent=20,
+    autoextend_room="warn",
+    wipe_signatures=False,
+    docker_packages=("docker.io",),
+    storage_opts=(),
+    daemon_options={},
+)
+BLANK = Host(
+    report=Report(),
+    devices=(VDB,),
+    signatures={},
+    profile=PROFILE,
+    daemon_text=None,
+    docker=Docker(),
+    missing_packages=DEBIAN,
+    missing_docker_packages=("docker.io",),
+    candidates=(Candidate("lvm2", "2.03.16-2"), Candidate("docker.io", "20.10.24+dfsg1-1+deb12u1+b6")),
+)
+
+INSTALL = "install packages lvm2, thin-provisioning-tools, dmeventd"
+PV = "create physical volume /dev/vdb"
+VG = "create volume group docker on /dev/vdb"
+WRITE_PROFILE = (
+    "write profile /etc/lvm/profile/docker-thinpool.profile: thin_pool_autoextend_threshold "
+    "80, thin_pool_autoextend_percent 20"
+)
+POOL = (
+    "create thin pool docker/thinpool: data 2047 extents (8.00 GiB), metadata 25 extents "
+    "(100.00 MiB), chunk size 512.00 KiB, "
+    "zeroing off, profile docker-thinpool"
+)
+WRITE_DAEMON = "write /etc/docker/daemon.json: storage-driver, storage-opts"
+INSTALL_DOCKER = "install packages docker.io"
+START = "start Docker and enable it"
+STOP = "stop Docker"
+
+
+def profile_of(threshold):
+    return _profile.decide(PROFILE, threshold=threshold, percent=20)[1]
+
+
+@pytest.fixture
+def running(captured):
+    """Return the captured Docker: running, on the pool."""
+    return Docker(
+        path="/usr/sbin/dockerd",
+        version=_docker.parse_version(captured("dockerd_version.txt")),
+        unit="loaded",
+        active=True,
+        enabled=True,
+        info=_docker.parse_info(captured("docker_info.json")),
+    )
+
+
+@pytest.fixture
+def converged(report, running):
+    """Return the captured host on which the pool is in use; its profile's threshold was 52 then."""
+    return Host(
+        report=report("pool_in_use_by_docker"),
+        devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
+        signatures={},
+        profile=profile_of(52),
+        daemon_text=DAEMON,
+        docker=running,
+        missing_packages=(),
+        missing_docker_packages=(),
+        candidates=(),
+    )
+
+
+@pytest.fixture
+def on_overlay2(captured):
+    """Return the captured answer of the daemon as it would be on another driver."""
+    answer = {
+        **json.loads(captured("docker_info.json")),
+        "Driver": "overlay2",
+        "DriverStatus": [["Backing Filesystem", "extfs"]],
+    }
+    return _docker.parse_info(json.dumps(answer))
+
+
+SEEN = replace(DEFAULTS, autoextend_threshold=52)  # what the converged host was made with
+
+
+def test_a_blank_host_gets_the_whole_chain():
+    chain = _chain.foretell(BLANK, DEFAULTS)
+    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON, INSTALL_DOCKER, START]
+    assert list(chain.links) == LINKS
+    assert actions(chain.links["docker_stop"]) == []
+    assert chain.warning == ""
+
+
+def test_a_blank_host_without_docker_gets_pool_and_file_alone():
+    host = replace(BLANK, missing_docker_packages=(), candidates=())
+    chain = _chain.foretell(host, replace(DEFAULTS, docker_packages=()))
+    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON]
+
+
+def test_a_blank_host_is_shown_what_will_be_there():
+    diff = {part["before_header"]: (part["before"], part["after"]) for part in _chain.foretell(BLANK, DEFAULTS).diff}
+    assert list(diff) == [
+        "physical volumes",
+        "volume group docker",
+        PROFILE.path,
+        "thin pool docker/thinpool",
+        "/etc/docker/daemon.json",
+    ]
+    assert diff["volume group docker"][0] == {"volume_group": None}
+    assert diff["volume group docker"][1]["volume_group"]["extents"] == 2559
+    assert diff["thin pool docker/thinpool"][1]["thin_pool"]["low_water_mark"] == 3275
+    assert diff["/etc/docker/daemon.json"][0] == ""
+    assert json.loads(diff["/etc/docker/daemon.json"][1]) == json.loads(DAEMON)
+
+
+def test_a_converged_host_needs_nothing(converged):
+    chain = _chain.foretell(converged, SEEN)
+    assert chain.actions == []
+    assert chain.links == {link: [] for link in LINKS}
+    assert chain.diff == []
+    assert chain.report == converged.report
+
+
+@pytest.mark.parametrize(
+    ("changes", "wish", "expected"),
+    [
+        pytest.param(
+            {"daemon_text": "{}"}, SEEN, [STOP, WRITE_DAEMON.replace("write", "change"), START], id="daemon.json"
+        ),
+        pytest.param(
+            {},
+            replace(SEEN, storage_opts=("dm.basesize=20G",)),
+            [STOP, "change /etc/docker/daemon.json: storage-opts", START],
+            id="another-storage-option",
+        ),
+        pytest.param(
+            {},
+            replace(SEEN, daemon_options={"debug": True}),
+            [STOP, "change /etc/docker/daemon.json: debug", START],
+            id="another-key",
+        ),
+        pytest.param({"missing_packages": ("dmeventd",)}, SEEN, ["install packages dmeventd"], id="a-package"),
+        pytest.param(
+            {},
+            DEFAULTS,
+            [
+                WRITE_PROFILE,
+                "refresh thin pool docker/thinpool, so that the kernel's low water mark is 3931 chunks",
+            ],
+            id="another-threshold-needs-no-restart",
+        ),
+    ],
+)
+def test_a_running_docker_is_restarted_only_where_it_must(converged, changes, wish, expected):
+    assert _chain.foretell(replace(converged, **changes), wish).actions == expected
+
+
+def test_a_docker_that_runs_on_other_storage_is_restarted(converged, on_overlay2):
+    host = replace(converged, docker=replace(converged.docker, info=on_overlay2))
+    assert _chain.foretell(host, SEEN).actions == [STOP, START]
+
+
+def test_a_docker_that_runs_on_another_pool_is_restarted(converged, captured):
+    info = _docker.parse_info(captured("docker_info.json").replace("docker-thinpool", "docker-other"))
+    host = replace(converged, docker=replace(converged.docker, info=info))
+    assert _chain.foretell(host, SEEN).actions == [STOP, START]
+
+
+def test_a_docker_that_does_not_answer_is_left_alone(converged):
+    host = replace(converged, docker=replace(converged.docker, info=None))
+    assert _chain.foretell(host, SEEN).actions == []
+
+
+@pytest.mark.parametrize("changes", [{"active": False, "info": None}, {"enabled": False}])
+def test_a_docker_that_is_stopped_or_not_enabled_is_started(converged, changes):
+    host = replace(converged, docker=replace(converged.docker, **changes))
+    assert _chain.foretell(host, SEEN).actions == [START]
+
+
+def test_a_running_docker_is_stopped_before_its_pool_is_made(running, on_overlay2):
+    host = replace(BLANK, docker=replace(running, info=on_overlay2), missing_docker_packages=(), candidates=())
+    assert _chain.foretell(host, DEFAULTS).actions == [
+        INSTALL,
+        STOP,
+        PV,
+        VG,
+        WRITE_PROFILE,
+        POOL,
+        WRITE_DAEMON,
+        START,
+    ]
+
+
+def test_a_second_disk_is_added_and_the_pool_grown_while_docker_runs(converged):
+    disks = (BlockDevice("/dev/vdb", "/dev/vdb"), BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB))
+    chain = _chain.foretell(replace(converged, devices=disks), SEEN)
+    assert {link: actions(steps) for link, steps in chain.links.items() if steps} == {
+        "physical_volumes": ["create physical volume /dev/vdc"],
+        "volume_group": ["add /dev/vdc to volume group docker"],
+        "thin_pool": [
+            "grow metadata of thin pool docker/thinpool from 25 to 51 extents (204.00 MiB)",
+            "grow data of thin pool docker/thinpool from 2457 to 4094 extents (15.99 GiB)",
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        pytest.param("bare_physical_volume", [VG, WRITE_PROFILE, POOL], id="physical-volume"),
+        pytest.param("group", [WRITE_PROFILE, POOL], id="group"),
+        pytest.param(
+            "pool_without_profile",
+            [
+                WRITE_PROFILE,
+                "attach profile docker-thinpool to thin pool docker/thinpool",
+                "refresh thin pool docker/thinpool, so that the kernel's low water mark is 3889 chunks",
+            ],
+            id="the-manuals-pool",
+        ),
+    ],
+)
+def test_the_chain_goes_on_from_where_another_run_ended(report, state, expected):
+    host = replace(BLANK, report=report(state), missing_packages=())
+    assert _chain.foretell(host, DEFAULTS).actions == [*expected, WRITE_DAEMON, INSTALL_DOCKER, START]
+
+
+def test_plain_volumes_are_converted_unless_they_hold_something(report):
+    host = replace(BLANK, report=report("data_and_metadata"), signatures={"thinpool": "", "thinpoolmeta": ""})
+    wish = replace(DEFAULTS, data_size=Size.parse("95%VG"))
+    (action,) = actions(_chain.foretell(host, wish).links["thin_pool"])
+    assert action.startswith("convert docker/thinpool and docker/thinpoolmeta to a thin pool")
+    with pytest.raises(Unwanted, match="docker/thinpool holds ext4"):
+        _chain.foretell(replace(host, signatures={"thinpool": "ext4 at 0x438"}), wish)
+
+
+MANUAL = replace(DEFAULTS, data_size=Size.parse("95%VG"))
+SHORTAGE = (
+    "thin pool docker/thinpool cannot be extended automatically: the next 20 percent take 487 "
+    "extents (1.90 GiB) of data, and "
+    "volume group docker has 78 free (312.00 MiB). Add a device, make data_size smaller, or "
+    "set autoextend_percent to 3 or less"
+)
+
+
+def test_the_manuals_sizes_are_warned_of_with_the_figures():
+    chain = _chain.foretell(BLANK, MANUAL)
+    assert chain.warning == SHORTAGE
+    assert (chain.extension.data_needed, chain.extension.free) == (487, 78)
+    assert len(chain.actions) == 8
+
+
+def test_the_manuals_sizes_are_refused_on_request():
+    with pytest.raises(Unwanted) as refusal:
+        _chain.foretell(BLANK, replace(MANUAL, autoextend_room="fail"))
+    assert refusal.value.reasons == (SHORTAGE,)
+
+
+def test_the_manuals_sizes_are_taken_in_silence_on_request():
+    chain = _chain.foretell(BLANK, replace(MANUAL, autoextend_room="ignore"))
+    assert chain.warning == ""
+    assert chain.extension.data_needed == 487
+
+
+def test_the_percentage_that_the_warning_names_fits():
+    chain = _chain.foretell(BLANK, replace(MANUAL, autoextend_percent=3))
+    assert chain.warning == ""
+    assert chain.extension.data_needed <= chain.extension.free
+
+
+@pytest.mark.parametrize("room", ["warn", "fail", "ignore"])
+def test_enough_room_is_not_spoken_of(room):
+    chain = _chain.foretell(BLANK, replace(DEFAULTS, autoextend_room=room))
+    assert chain.warning == ""
+    assert (chain.extension.data_needed, chain.extension.free) == (410, 462)
+
+
+@pytest.mark.parametrize("room", ["warn", "fail"])
+def test_a_pool_that_is_not_extended_needs_no_room(room):
+    chain = _chain.foretell(BLANK, replace(MANUAL, autoextend_threshold=100, autoextend_room=room))
+    assert (chain.warning, chain.extension) == ("", None)
+
+
+def test_no_room_at_all_names_no_percentage():
+    chain = _chain.foretell(BLANK, replace(DEFAULTS, data_size=Size.parse("100%FREE")))
+    assert chain.warning.endswith("volume group docker has 0 free (0 B). Add a device, make data_size smaller")
+    assert "502 extents (1.96 GiB) of data and 12 extents (48.00 MiB) of metadata" in chain.warning
+
+
+def refused(host, wish):
+    with pytest.raises(Unwanted) as refusal:
+        _chain.foretell(host, wish)
+    return refusal.value.reasons
+
+
+def test_everything_is_refused_at_once():
+    host = replace(
+        BLANK,
+        devices=(replace(VDB, signatures=(Signature("ext4", 0x438),), obstacles=("is mounted at /srv",)),),
+        daemon_text='{"debug": true,}',
+        docker=Docker(path="/usr/bin/dockerd", version="28.1.1"),
+    )
+    reasons = refused(host, replace(DEFAULTS, autoextend_threshold=20, chunk_size=1000))
+    expected = [
+        "/usr/bin/dockerd is Docker 28.1.1, which has no devicemapper driver",
+        "chunk_size of docker/thinpool must be a multiple of 64k",
+        "/dev/vdb is mounted at /srv",
+        "/dev/vdb is not blank: it holds ext4 at 0x438",
+        "thin_pool_autoextend_threshold must be 50 to 99",
+        "/etc/docker/daemon.json is not valid JSON",
+    ]
+    assert [reason[: len(start)] for reason, start in zip(reasons, expected)] == expected
+    assert len(reasons) == len(expected)
+
+
+def test_a_reason_that_two_links_have_is_told_once():
+    (reason,) = refused(BLANK, replace(DEFAULTS, chunk_size=1000))
+    assert reason.startswith("chunk_size of docker/thinpool")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wish", "message"),
+    [
+        pytest.param(
+            {"candidates": (Candidate("docker.io", "26.1.5+dfsg1-9"),)},
+            DEFAULTS,
+            r"^package docker.io \(26.1.5\+dfsg1-9\) is Docker 26.1.5, which has no devicemapper driver",
+            id="candidate-without-the-driver",
+        ),
+        pytest.param(
+            {"docker": Docker(path="/usr/bin/dockerd", version="24.0.9", static=True)},
+            DEFAULTS,
+            "^/usr/bin/dockerd is a static build",
+            id="static-docker",
+        ),
+        pytest.param(
+            {},
+            replace(DEFAULTS, storage_opts=("dm.thinpooldev=/dev/mapper/other",)),
+            "dm.thinpooldev is set by this role, from vg and pool: leave it out",
+            id="the-pool-named-twice",
+        ),
+        pytest.param(
+            {}, replace(DEFAULTS, storage_opts=("dm.foo=1",)), "'dm.foo' is not known to Docker's", id="unknown-option"
+        ),
+        pytest.param(
+            {"docker": Docker(path="/usr/bin/dockerd", version="24.0.9", flags=("-s", "overlay2"))},
+            DEFAULTS,
+            r"dockerd's unit already sets -s \(storage-driver\)",
+            id="flags-clash",
+        ),
+        pytest.param(
+            {},
+            replace(DEFAULTS, autoextend_percent=0),
+            "thin_pool_autoextend_percent must be 1 to 100",
+            id="percentage",
+        ),
+        pytest.param({}, replace(DEFAULTS, vg="-x"), "'-x' is not a name for a volume group", id="group-name"),
+        pytest.param(
+            {},
+            replace(DEFAULTS, data_size=Size.parse("20g")),
+            "cannot have 20g .* has 2559 free",
+            id="too-large-for-the-disk",
+        ),
+    ],
+)
+def test_what_must_not_be_is_refused_before_anything(changes, wish, message):
+    assert any(re.search(message, reason) for reason in refused(replace(BLANK, **changes), wish))
+
+
+def test_a_candidate_with_the_driver_is_taken(captured):
+    version = _package.parse_policy(captured("apt_policy.txt"))["docker.io"]
+    assert _chain.foretell(replace(BLANK, candidates=(Candidate("docker.io", version),)), DEFAULTS).actions
+
+
+def test_a_candidate_that_the_lists_do_not_know_is_asked_for_later():
+    assert _chain.foretell(replace(BLANK, candidates=(Candidate("docker.io", ""),)), DEFAULTS).actions
+
+
+def test_another_packages_version_is_no_matter():
+    assert _chain.foretell(replace(BLANK, candidates=(Candidate("containerd.io", "99.0"),)), DEFAULTS).actions
+
+
+def test_a_docker_without_udev_synchronisation_is_refused(converged, captured):
+    text = re.sub(r'("Udev Sync Supported",\s*)"true"', r'\1"false"', captured("docker_info.json"))
+    host = replace(converged, docker=replace(converged.docker, info=_docker.parse_info(text)))
+    (reason,) = refused(host, SEEN)
+    assert reason.startswith(
+        "/usr/sbin/dockerd runs without udev synchronisation ('docker info': Udev Sync Supported: false)"
+    )
+    wish = replace(SEEN, storage_opts=("dm.override_udev_sync_check=true",))
+    assert _chain.foretell(host, wish).actions == [STOP, "change /etc/docker/daemon.json: storage-opts", START]
+
+
+def test_a_device_of_another_group_is_refused(report):
+    host = replace(BLANK, report=report("foreign_group"), devices=(VDB, BlockDevice("/dev/vdc", "/dev/vdc")))
+    assert refused(host, DEFAULTS) == (
+        "/dev/vdc belongs to volume group foreign, not to docker: choose another device",
+    )
+
+
+def test_names_with_hyphens_are_doubled_everywhere():
+    wish = replace(DEFAULTS, vg="my-vg", pool="thin-pool")
+    assert (wish.dm_name, wish.profile) == ("my--vg-thin--pool", "my--vg-thin--pool")
+    assert wish.all_storage_opts == ("dm.thinpooldev=/dev/mapper/my--vg-thin--pool",)
+    assert wish.pool_wish().profile == "my--vg-thin--pool"
+
+
+# Programs of the host, what daemon.json and the wish say of dm.fs, and the packages beside LVM's.
+@pytest.mark.parametrize(
+    ("programs", "daemon_text", "storage_opts", "expected"),
+    [
+        pytest.param([], None, (), ["e2fsprogs"], id="nothing-there"),
+        pytest.param(["mkfs.xfs"], None, (), [], id="xfs-there"),
+        pytest.param(["mkfs.ext4"], None, (), [], id="ext4-there"),
+        pytest.param(["mkfs.ext4"], None, ("dm.fs=xfs",), ["xfsprogs"], id="xfs-wished"),
+        pytest.param(["mkfs.xfs"], '{"storage-opts": ["dm.fs=ext4"]}', (), ["e2fsprogs"], id="ext4-in-the-file"),
+        pytest.param(["mkfs.xfs"], '{"storage-opts": ["dm.fs=ext4"]}', ("dm.fs=xfs",), [], id="the-wish-counts-first"),
+    ],
+)
+def test_docker_needs_the_program_that_makes_its_filesystem(programs, daemon_text, storage_opts, expected):
+    wish = replace(DEFAULTS, storage_opts=storage_opts)
+    found = _chain.needed_packages("debian", wish, daemon_text, True, programs.__contains__)
+    assert found == [*DEBIAN, *expected]
+
+
+def test_without_docker_only_lvms_packages_are_needed():
+    found = _chain.needed_packages("redhat", DEFAULTS, "not json", False, [].__contains__)
+    assert found == ["lvm2", "device-mapper-persistent-data", "device-mapper-event"]

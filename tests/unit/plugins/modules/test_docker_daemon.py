@@ -1,0 +1,91 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker
+from ansible_collections.devicemapper.containers.plugins.modules import docker_daemon
+
+POOL = "dm.thinpooldev=/dev/mapper/docker-thinpool"
+WISH = {"storage_driver": "devicemapper", "storage_opts": [POOL]}
+WISHED = {"storage-driver": "devicemapper", "storage-opts": [POOL]}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "docker" / "daemon.json"
+
+
+@pytest.fixture
+def there(path):
+    """Let the file be there, with a key that is not ours and a mode of its own."""
+    path.parent.mkdir()
+    path.write_text('{"log-level": "warn"}', encoding="utf-8")
+    path.chmod(0o640)
+    return path
+
+
+def test_check_mode_writes_nothing(run_module, commands, there):
+    result = run_module(docker_daemon, check=True, path=str(there), backup=True, **WISH)
+    assert result["actions"] == [f"change {there}: storage-driver, storage-opts"]
+    assert result["daemon"] == {"log-level": "warn", **WISHED}
+    assert result["diff"]["before"] == '{"log-level": "warn"}'
+    assert json.loads(result["diff"]["after"]) == result["daemon"]
+    assert there.read_text(encoding="utf-8") == '{"log-level": "warn"}'
+    assert os.listdir(there.parent) == ["daemon.json"]
+
+
+def test_a_real_run_writes_the_file_and_its_directory(run_module, commands, path):
+    result = run_module(docker_daemon, path=str(path), **WISH)
+    assert (result["changed"], result["actions"]) == (True, [f"write {path}: storage-driver, storage-opts"])
+    assert json.loads(path.read_text(encoding="utf-8")) == WISHED
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_changed_file_keeps_its_mode_and_a_copy(run_module, commands, there):
+    result = run_module(docker_daemon, path=str(there), backup=True, **WISH)
+    assert there.stat().st_mode & 0o777 == 0o640
+    assert json.loads(there.read_text(encoding="utf-8")) == {"log-level": "warn", **WISHED}
+    with open(result["backup_file"], encoding="utf-8") as file:
+        assert file.read() == '{"log-level": "warn"}'
+
+
+def test_a_second_run_changes_nothing(run_module, commands, there):
+    run_module(docker_daemon, path=str(there), **WISH)
+    text = there.read_text(encoding="utf-8")
+    result = run_module(docker_daemon, path=str(there), backup=True, **WISH)
+    assert (result["changed"], "diff" in result, "backup_file" in result) == (False, False, False)
+    assert there.read_text(encoding="utf-8") == text
+
+
+def test_a_file_that_is_no_json_stays_as_it_is(run_module, commands, there):
+    there.write_text('{"log-level": warn}', encoding="utf-8")
+    result = run_module(docker_daemon, path=str(there), **WISH)
+    assert (result["failed"], result["msg"].split(" (")[0]) == (True, f"{there} is not valid JSON")
+    assert there.read_text(encoding="utf-8") == '{"log-level": warn}'
+
+
+def test_options_of_the_role_are_taken_out_again(run_module, commands, path):
+    run_module(docker_daemon, path=str(path), **WISH)
+    result = run_module(docker_daemon, path=str(path), state="absent", **WISH)
+    assert (result["actions"], result["daemon"]) == ([f"remove {path}: storage-driver, storage-opts"], {})
+    assert not path.exists()
+
+
+def test_flags_of_the_unit_count_for_dockers_own_file(run_module, commands, there, monkeypatch, captured):
+    text = (
+        captured("docker_unit.txt")
+        .replace("-H fd://", "--log-level=info")
+        .replace("/etc/default/docker", "/nonexistent")
+    )
+    monkeypatch.setattr(_docker, "read_unit", lambda: dict(line.split("=", 1) for line in text.splitlines()))
+    assert run_module(docker_daemon, check=True, path=str(there), **WISH)["changed"]
+    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(there))
+    result = run_module(docker_daemon, check=True, path=str(there), **WISH)
+    assert result["msg"].startswith("dockerd's unit already sets --log-level (log-level); ")

@@ -1,0 +1,74 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.modules import lvm_pv
+
+VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
+MADE = {"device": "/dev/vdb", "vg": None, "size": 10737418240}
+
+
+def test_check_mode_only_reads(run_module, commands, captured, disks):
+    disks(VDB)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    result = run_module(lvm_pv, check=True, devices=["/dev/vdb"])
+    assert (result["changed"], result["actions"]) == (True, ["create physical volume /dev/vdb"])
+    assert result["physical_volumes"] == [MADE]
+    assert result["diff"]["before"] == {"physical_volumes": []}
+    assert commands.writing == []
+
+
+def test_a_real_run_takes_the_steps_and_looks_again(run_module, commands, captured, disks):
+    disks(BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240, signatures=(Signature("ext4", 0x438),)))
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("wipefs --all --quiet /dev/vdb")
+    commands.expect("pvcreate --yes /dev/vdb")
+    commands.expect("lvm fullreport", captured("bare_physical_volume.json"))
+    result = run_module(lvm_pv, devices=["/dev/vdb"], wipe_signatures=True)
+    assert result["actions"] == ["wipe signatures of /dev/vdb: ext4 at 0x438", "create physical volume /dev/vdb"]
+    assert result["physical_volumes"] == [MADE]
+    assert commands.writing == ["wipefs --all --quiet /dev/vdb", "pvcreate --yes /dev/vdb"]
+
+
+def test_a_second_run_changes_nothing(run_module, commands, captured, disks):
+    disks(VDB)
+    commands.expect("lvm fullreport", captured("bare_physical_volume.json"))
+    result = run_module(lvm_pv, devices=["/dev/vdb"])
+    assert (result["changed"], result["actions"], "diff" in result) == (False, [], False)
+
+
+def test_a_failure_is_told_with_command_and_status(run_module, commands, captured, disks):
+    disks(VDB)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(
+        "pvcreate --yes /dev/vdb", stderr="  Cannot use /dev/vdb: device is rejected by filter config\n", rc=5
+    )
+    result = run_module(lvm_pv, devices=["/dev/vdb"])
+    assert (result["failed"], result["rc"], result["cmd"]) == (True, 5, ["pvcreate", "--yes", "/dev/vdb"])
+    assert result["msg"].endswith("failed with status 5: Cannot use /dev/vdb: device is rejected by filter config")
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        (
+            "/dev/no-such-device",
+            "/dev/no-such-device does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'",
+        ),
+        ("/dev/null", "/dev/null is not a block device"),
+    ],
+)
+def test_an_unknown_device_is_refused(run_module, commands, captured, device, message):
+    commands.expect("lvm fullreport", captured("blank.json"))
+    result = run_module(lvm_pv, devices=[device])
+    assert (result["failed"], result["msg"]) == (True, message)
+
+
+def test_a_host_without_lvm_is_refused(run_module, commands, monkeypatch):
+    monkeypatch.setattr(lvm_pv._lvm._process, "find", lambda program: None)
+    assert run_module(lvm_pv, devices=["/dev/vdb"])["msg"].startswith("LVM is not installed on this host: install")

@@ -1,0 +1,148 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.modules import lvm_thin_pool
+
+POOL = {"vg": "docker", "name": "thinpool"}
+MANUAL = {
+    **POOL,
+    "size": "95%VG",
+    "metadata_size": "1%VG",
+    "chunk_size": "512K",
+    "zero": False,
+    "profile": "docker-thinpool",
+}
+LVCREATE = (
+    "lvcreate --yes --type thin-pool --name thinpool --extents 2431 --poolmetadatasize "
+    "104857600b --poolmetadataspare y "
+    "--chunksize 524288b --zero n --metadataprofile docker-thinpool --addtag devicemapper.containers docker"
+)
+LVCONVERT = (
+    "lvconvert --yes --type thin-pool --poolmetadata docker/thinpoolmeta --chunksize 524288b --zero n "
+    "--metadataprofile docker-thinpool docker/thinpool"
+)
+
+
+@pytest.fixture
+def profile(commands):
+    """Let LVM know the profile with the manual's threshold."""
+    commands.expect(
+        "lvmconfig --typeconfig full --metadataprofile docker-thinpool",
+        "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\n",
+    )
+
+
+def test_check_mode_only_reads_and_foretells(run_module, commands, captured, profile):
+    commands.expect("lvm fullreport", captured("group.json"))
+    result = run_module(lvm_thin_pool, check=True, **MANUAL)
+    assert len(result["actions"]) == 1
+    assert result["actions"][0].startswith("create thin pool docker/thinpool: data 2431 extents (9.50 GiB)")
+    assert result["thin_pool"] == {
+        "vg": "docker",
+        "name": "thinpool",
+        "type": "thin-pool",
+        "dm_name": "docker-thinpool",
+        "path": "/dev/mapper/docker-thinpool",
+        "size": 10196353024,
+        "metadata_size": 104857600,
+        "chunk_size": 524288,
+        "zero": False,
+        "discards": "passdown",
+        "when_full": "queue",
+        "profile": "docker-thinpool",
+        "active": True,
+        "monitored": True,
+        "low_water_mark": 3889,
+        "tags": ["devicemapper.containers"],
+    }
+    assert result["diff"]["before"] == {"thin_pool": None}
+    assert commands.writing == []
+
+
+def test_a_real_run_makes_the_pool_and_looks_again(run_module, commands, captured, table, profile):
+    commands.expect("lvm fullreport", captured("group.json"))
+    commands.expect(LVCREATE)
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    result = run_module(lvm_thin_pool, **MANUAL)
+    assert commands.writing == [LVCREATE]
+    assert (result["changed"], result["thin_pool"]["low_water_mark"]) == (True, 3889)
+
+
+def test_check_mode_foretells_what_the_real_run_returns(run_module, commands, captured, table, profile):
+    for _run in range(2):
+        commands.expect("lvm fullreport", captured("data_and_metadata.json"))
+        commands.expect("wipefs --no-act --parsable /dev/docker/thinpool")
+        commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta")
+        if not _run:
+            commands.expect("lvmconfig", "thin_pool_autoextend_threshold=80\n")
+    commands.expect(LVCONVERT)
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    foretold = run_module(lvm_thin_pool, check=True, **MANUAL)
+    assert commands.writing == []
+    assert run_module(lvm_thin_pool, **MANUAL) == {**foretold, "invocation": foretold["invocation"]}
+    assert commands.writing == [LVCONVERT]
+
+
+def test_steps_run_in_their_order(run_module, commands, captured, table, profile):
+    commands.expect("lvm fullreport", captured("pool_without_profile.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool_without_profile"))
+    commands.expect("lvchange --yes --metadataprofile docker-thinpool docker/thinpool")
+    commands.expect("lvchange --yes --refresh docker/thinpool")
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    result = run_module(lvm_thin_pool, **MANUAL)
+    assert result["diff"]["before"]["thin_pool"]["low_water_mark"] == 0
+    assert result["diff"]["after"]["thin_pool"]["low_water_mark"] == 3889
+
+
+def test_a_second_run_changes_nothing(run_module, commands, captured, table, profile):
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    result = run_module(lvm_thin_pool, **MANUAL)
+    assert (result["changed"], result["actions"], result["thin_pool"]["profile"]) == (False, [], "docker-thinpool")
+
+
+def test_a_failure_is_told_with_command_and_status(run_module, commands, captured, profile):
+    commands.expect("lvm fullreport", captured("group.json"))
+    commands.expect(LVCREATE, stderr="  Check of pool docker/thinpool failed (status:64).\n", rc=5)
+    result = run_module(lvm_thin_pool, **MANUAL)
+    assert (result["failed"], result["rc"], result["cmd"][:2]) == (True, 5, ["lvcreate", "--yes"])
+    assert result["msg"] == f"{LVCREATE} failed with status 5: Check of pool docker/thinpool failed (status:64)."
+    assert result["stderr"] == "  Check of pool docker/thinpool failed (status:64).\n"
+
+
+def test_a_volume_that_holds_something_is_not_converted(run_module, commands, captured, profile):
+    commands.expect("lvm fullreport", captured("data_and_metadata.json"))
+    commands.expect("wipefs --no-act --parsable /dev/docker/thinpool", "0x438,e108da58,,ext4\n")
+    commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta")
+    assert run_module(lvm_thin_pool, **MANUAL)["msg"].startswith("docker/thinpool holds ext4 at 0x438: ")
+
+
+def test_an_unknown_group_is_refused(run_module, commands, captured):
+    commands.expect("lvm fullreport", captured("blank.json"))
+    result = run_module(lvm_thin_pool, **POOL, size="1g")
+    assert result["msg"] == "volume group docker does not exist: make it first (module lvm_vg), or correct vg"
+
+
+@pytest.mark.parametrize("option", ["size", "metadata_size", "chunk_size"])
+def test_a_size_that_is_none_is_refused_under_its_option(run_module, commands, option):
+    assert run_module(lvm_thin_pool, **POOL, **{option: "big"})["msg"].startswith(f"{option}: 'big' is not a size")
+
+
+def test_removing_asks_neither_for_the_profile_nor_for_signatures(run_module, commands, captured):
+    commands.expect("lvm fullreport", captured("group.json"))
+    result = run_module(lvm_thin_pool, **MANUAL, state="absent")
+    assert (result["changed"], result["thin_pool"]) == (False, None)
+
+
+def test_a_pool_in_use_is_not_removed(run_module, commands, captured, table):
+    commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
+    commands.expect("dmsetup table", table("pool_in_use_by_docker"))
+    assert run_module(lvm_thin_pool, **POOL, state="absent")["msg"].startswith("docker/thinpool is in use: stop Docker")

@@ -1,0 +1,153 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _package, _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
+
+VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
+DPKG = "dpkg-query --show --showformat"
+STORAGE = "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, commands, no_dmeventd, captured, disks, tmp_path):
+    """Make this machine a Debian with a blank disk, no Docker and its files in a folder of the test."""
+    disks(VDB)
+    monkeypatch.setattr(_package, "read_family", lambda: _package.family(captured("os-release")))
+    monkeypatch.setattr(_package, "needs_apparmor", lambda find: False)
+    monkeypatch.setattr(_docker, "read", Docker)
+    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
+
+
+@pytest.fixture
+def in_use(monkeypatch, commands, captured, table, tmp_path):
+    """Make it the captured host on which Docker uses the pool; the profile's threshold was 52."""
+    docker = Docker(
+        path="/usr/sbin/dockerd",
+        version="20.10.24",
+        unit="loaded",
+        active=True,
+        enabled=True,
+        info=_docker.parse_info(captured("docker_info.json")),
+    )
+    monkeypatch.setattr(_docker, "read", lambda: docker)
+    profile = _profile.decide(_profile.Profile(""), threshold=52, percent=20)[1]
+    (tmp_path / "docker-thinpool.profile").write_text(profile.text, encoding="utf-8")
+    wished = {"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}
+    (tmp_path / "daemon.json").write_text(json.dumps(wished), encoding="utf-8")
+    commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool_in_use_by_docker"))
+    commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
+    commands.expect("lvmconfig --typeconfig full config/profile_dir", f'profile_dir="{tmp_path}"\n')
+
+
+def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands, in_use):
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52, autoextend_room="ignore")
+    assert (result["changed"], result["actions"], set(map(tuple, result["links"].values()))) == (False, [], {()})
+    assert result["docker"] == {
+        "installed": True,
+        "version": "20.10.24",
+        "active": True,
+        "driver": "devicemapper",
+        "pool_name": "docker-thinpool",
+        "udev_sync": True,
+    }
+    assert result["packages"] == {"manager": "apt", "storage": [], "docker": [], "unknown": []}
+    assert result["thin_pool"]["size"] == 10305404928
+    assert commands.writing == []
+
+
+def test_what_is_short_is_said_as_a_warning(run_module, in_use):
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52)
+    (warning,) = result["warnings"]
+    assert "take 492 extents (1.92 GiB) of data, and volume group docker has 52 free" in str(warning)
+    assert (result["autoextend"]["data_needed"], result["autoextend"]["data_possible"]) == (492, False)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_blank_host_is_foretold_the_whole_chain_and_left_alone(
+    run_module, commands, captured, monkeypatch, tmp_path, check
+):
+    monkeypatch.setattr(thin_pool_plan._process, "find", lambda program: None)  # neither LVM nor mkfs is installed
+    commands.expect(DPKG, rc=1)
+    packages = "lvm2 thin-provisioning-tools dmeventd e2fsprogs docker.io"
+    commands.expect(f"apt-cache policy {packages}", captured("apt_policy.txt"))
+    result = run_module(thin_pool_plan, check=check, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert [sentence.split(":")[0] for sentence in result["actions"]] == [
+        "install packages lvm2, thin-provisioning-tools, dmeventd, e2fsprogs",
+        "create physical volume /dev/vdb",
+        "create volume group docker on /dev/vdb",
+        "write profile /etc/lvm/profile/docker-thinpool.profile",
+        "create thin pool docker/thinpool",
+        f"write {tmp_path}/daemon.json",
+        "install packages docker.io",
+        "start Docker and enable it",
+    ]
+    assert result["packages"] == {
+        "manager": "apt",
+        "storage": ["lvm2", "thin-provisioning-tools", "dmeventd", "e2fsprogs"],
+        "docker": ["docker.io"],
+        "unknown": ["thin-provisioning-tools", "dmeventd", "e2fsprogs"],
+    }
+    assert (result["changed"], result["profile"]) == (False, "docker-thinpool")
+    assert (result["docker"]["installed"], result["docker"]["driver"]) == (False, None)
+    assert (commands.writing, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_everything_is_refused_at_once(run_module, commands, captured, disks):
+    disks(BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240, signatures=(Signature("ext4", 0x438),)))
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(DPKG, STORAGE, rc=1)
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    policy = captured("apt_policy.txt").replace("Candidate: 20.10.24", "Candidate: 26.1.5")
+    commands.expect("apt-cache policy docker.io", policy)
+    result = run_module(
+        thin_pool_plan,
+        devices=["/dev/vdb"],
+        docker_packages=["docker.io"],
+        autoextend_percent=0,
+        storage_opts=["dm.fs=zfs"],
+    )
+    assert [line.split(",")[0].split(":")[0] for line in result["msg"].splitlines()] == [
+        "package docker.io (26.1.5+dfsg1-1+deb12u1+b6) is Docker 26.1.5",
+        "/dev/vdb is not blank",
+        "thin_pool_autoextend_percent must be 1 to 100 (percent of the pool's size to add)",
+        "storage option dm.fs must be ext4 or xfs",
+    ]
+    assert result["failed"]
+
+
+def test_volumes_of_the_manual_are_looked_at_before_they_are_converted(run_module, commands, captured):
+    commands.expect("lvm fullreport", captured("data_and_metadata.json"))
+    commands.expect(DPKG, STORAGE)
+    commands.expect("wipefs --no-act --parsable /dev/docker/thinpool")
+    commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta", "0x0,uuid,,xfs\n")
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], data_size="95%VG")
+    assert result["msg"].startswith("docker/thinpoolmeta holds xfs at 0x0: converting it would destroy that.")
+
+
+def test_no_device_is_refused(run_module, commands):
+    assert run_module(thin_pool_plan, devices=[])["msg"].startswith("devices is empty: name at least one block device")
+
+
+@pytest.mark.parametrize("option", ["data_size", "metadata_size", "chunk_size"])
+def test_a_size_that_is_none_is_refused_under_its_option(run_module, commands, option):
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], **{option: "big"})
+    assert result["msg"].startswith(f"{option}: 'big' is not a size")
+
+
+def test_a_failure_is_told_with_command_and_status(run_module, commands):
+    commands.expect("lvm fullreport", stderr="  Failed to read devices.\n", rc=3)
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"])
+    assert (result["failed"], result["rc"]) == (True, 3)
+    assert result["msg"].endswith("failed with status 3: Failed to read devices.")

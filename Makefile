@@ -34,7 +34,7 @@ molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=de
 	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
 
 bench: prepare ## measure the role beside the manual's commands
-	@$(TOOL)/guests.py tests/tools/bench
+	@$(TOOL)/guests.py python3 tests/tools/bench.py
 
 build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Guests: virtual machines with blank disks, for the molecule scenarios and `make demo`.
 
 This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine is booted once

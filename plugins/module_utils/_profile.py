@@ -47,7 +47,8 @@ def read(name: str, *, directory: str | None = None) -> Profile:
     path = os.path.join(directory or profile_directory(), f"{name}.profile")
     text = _file.read(path)
     started = _dmeventd_started()
-    stale = text is not None and started is not None and os.stat(path).st_mtime > started
+    # The time of change, not of modification: a copy that keeps the latter is new all the same.
+    stale = text is not None and started is not None and os.stat(path).st_ctime_ns > started
     return Profile(path=path, text=text, dmeventd_running=started is not None, dmeventd_stale=stale)
 
 
@@ -145,19 +146,16 @@ def render(current: Profile, threshold: int, percent: int) -> str:
     )
 
 
-def _dmeventd_started() -> float | None:
-    """Return when the running dmeventd was started, in seconds since 1970; None where none runs."""
+def _dmeventd_started() -> int | None:
+    """Return when the running dmeventd was started, in nanoseconds since 1970; None where none runs.
+
+    It writes the file of its process number first of all, and that file's time comes from the same clock as the
+    profile's. The start time in /proc counts from a boot time in whole seconds, which is too coarse (seen).
+    """
     try:
         with open("/run/dmeventd.pid", encoding="ascii") as file:
-            pid = int(file.read())
+            pid, started = int(file.read()), os.fstat(file.fileno()).st_mtime_ns
         with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
-            if file.read().strip() != "dmeventd":
-                return None
-        # The directory of a process carries no start time; its stat does, in clock ticks since the boot (proc(5)).
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])
-        with open("/proc/stat", encoding="ascii") as file:
-            booted = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+            return started if file.read().strip() == "dmeventd" else None
     except (OSError, ValueError):
         return None
-    return booted + ticks / os.sysconf("SC_CLK_TCK")

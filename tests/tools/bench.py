@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, The devicemapper.containers contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -13,7 +12,6 @@ the environment that tests/tools/guests.py describes.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GUEST = str(Path(__file__).resolve().parents[2] / "molecule" / "shared" / "guest.py")
+GUEST = [sys.executable, str(Path(__file__).resolve().parents[2] / "molecule" / "shared" / "guest.py")]
 NAME = "bench"
 VARIABLES = {"direct_lvm_devices": ["/dev/disk/by-id/virtio-data1"], "direct_lvm_docker_packages": ["docker.io"]}
 
@@ -62,7 +60,7 @@ COUNTER = "sudo systemd-run --quiet --collect --unit=bench-count --property=Stan
 
 
 def ssh(script: str) -> None:
-    command = [GUEST, "ssh", NAME, "sudo", "bash", "-s"]
+    command = [*GUEST, "ssh", NAME, "sudo", "bash", "-s"]
     done = subprocess.run(
         command, check=False, input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -71,7 +69,7 @@ def ssh(script: str) -> None:
 
 
 def guest(*words: str) -> str:
-    return subprocess.run([GUEST, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run([*GUEST, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def measured(what: str, work) -> None:
@@ -87,7 +85,7 @@ def measured(what: str, work) -> None:
 
 
 def main() -> None:
-    subprocess.run([GUEST, "down", NAME], check=True)
+    subprocess.run([*GUEST, "down", NAME], check=True)
     guest("up", NAME, "--release", "bookworm", "--disk", "data1:10G", "--disk", "data2:10G")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as inventory:
         inventory.write(guest("inventory", NAME))
@@ -106,8 +104,7 @@ def main() -> None:
         ssh(BLANK)
         measured("direct_lvm, first run", role)
         measured("direct_lvm, converged run", role)
-    if os.environ.get("BENCH_KEEP") != "1":
-        subprocess.run([GUEST, "down", NAME], check=True)
+    subprocess.run([*GUEST, "down", NAME], check=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ def run(argv: Sequence[object], cwd: Path | None = None, env: dict[str, str] | N
     """Run a command and return its standard output; its own last words are the error when it fails."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=cwd, env=env)
+        done = subprocess.run(
+            words, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=cwd, env=env
+        )
     except FileNotFoundError as error:
         raise GuestError(f"{words[0]} is not installed; molecule/shared/README.md names the packages") from error
     if done.returncode:
@@ -106,7 +108,7 @@ def debian_mirrors() -> list[str]:
     """Return the mirrors that this machine itself installs Debian from, as far as a guest can use them too."""
     listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Origin: Debian"])
     lines = [line.partition(" ") for line in listing.splitlines()]
-    return sorted({uri for uri, _, label in lines if label == "Debian" and uri.startswith("http")})
+    return sorted({uri for uri, _suite, label in lines if label == "Debian" and uri.startswith("http")})
 
 
 def ssh_key() -> Path:
@@ -124,7 +126,8 @@ def image(release: str) -> Path:
     folder = CACHE / "images" / f"{release}-{recipe}"
     if not folder.is_dir() and os.geteuid() != 0:
         say("building an image needs root: asking sudo")
-        subprocess.run(["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, __file__, "image", release])
+        again = ["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, __file__, "image", release]
+        subprocess.run(again, check=False)
         if not folder.is_dir():
             raise GuestError("the image was not built")
 
@@ -243,7 +246,8 @@ class Guest:
             if "internal-error" in self.monitor("info status"):
                 reason = "the processor stopped with an internal error of KVM"
                 break
-            if subprocess.run([*self.ssh(), "true"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+            login = [*self.ssh(), "true"]
+            if subprocess.run(login, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
                 return
             time.sleep(0.3)
         log = self.folder / "console.log"
@@ -281,7 +285,7 @@ class Guest:
         """End qemu with its disk files in order."""
         with contextlib.suppress(GuestError):  # It may hang up before it answers.
             self.monitor("quit")
-        for _ in range(600):
+        for _attempt in range(600):
             if not self.pid:
                 return
             time.sleep(0.1)
@@ -350,7 +354,7 @@ def saved_state(machine: Machine) -> Path:
         guest.start(machine)
         # Once the boot is over, use what every play uses, so that guests have it in memory from their first second.
         warm = "sudo systemctl is-system-running --wait; sudo apt-get check; python3 -m json.tool --help"
-        subprocess.run([*guest.ssh(), warm], stdin=subprocess.DEVNULL, capture_output=True)
+        subprocess.run([*guest.ssh(), warm], check=False, stdin=subprocess.DEVNULL, capture_output=True)
         answer = guest.monitor(f"savevm {SNAPSHOT}")
         if answer:
             raise GuestError(f"qemu could not save the state: {answer}; GUEST_SAVED_STATE=0 does without")

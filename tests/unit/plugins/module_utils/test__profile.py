@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -163,20 +162,26 @@ def test_a_profile_is_looked_for_at_the_usual_place_where_lvm_names_none(command
 
 
 @pytest.mark.parametrize(
-    ("started", "running", "stale"),
+    ("later", "stale"),
     [
-        pytest.param(None, False, False, id="no-dmeventd"),
-        pytest.param(2000.0, True, False, id="started-after-the-change"),
-        pytest.param(500.0, True, True, id="started-before-the-change"),
+        pytest.param(1, False, id="started-after-the-change"),
+        pytest.param(0, False, id="started-at-the-change"),
+        pytest.param(-1, True, id="started-before-the-change"),
     ],
 )
-def test_a_dmeventd_that_read_an_older_file_is_noticed(monkeypatch, tmp_path, started, running, stale):
+def test_a_dmeventd_that_read_an_older_file_is_noticed(monkeypatch, tmp_path, later, stale):
     path = tmp_path / "docker-thinpool.profile"
     path.write_text(MANUAL, encoding="utf-8")
-    os.utime(path, (1000, 1000))
-    monkeypatch.setattr(_profile, "_dmeventd_started", lambda: started)
+    os.utime(path, (1000, 1000))  # as a copy that keeps the time of modification
+    monkeypatch.setattr(_profile, "_dmeventd_started", lambda: path.stat().st_ctime_ns + later)
     found = _profile.read("docker-thinpool", directory=str(tmp_path))
-    assert found == replace(Profile(str(path), MANUAL), dmeventd_running=running, dmeventd_stale=stale)
+    assert found == Profile(str(path), MANUAL, dmeventd_running=True, dmeventd_stale=stale)
+
+
+def test_without_a_dmeventd_no_profile_is_stale(no_dmeventd, tmp_path):
+    (tmp_path / "docker-thinpool.profile").write_text(MANUAL, encoding="utf-8")
+    found = _profile.read("docker-thinpool", directory=str(tmp_path))
+    assert (found.dmeventd_running, found.dmeventd_stale) == (False, False)
 
 
 def test_the_policy_is_lvms_own_word(commands):

@@ -201,6 +201,12 @@ def test_a_running_docker_is_restarted_only_where_it_must(converged, changes, wi
     assert _chain.foretell(replace(converged, **changes), wish).actions == expected
 
 
+def test_a_changed_profile_is_shown_before_and_after(converged):
+    part = next(part for part in _chain.foretell(converged, DEFAULTS).diff if part["before_header"] == PROFILE.path)
+    assert "thin_pool_autoextend_threshold=52" in part["before"]
+    assert part["after"] == part["before"].replace("=52", "=80")
+
+
 def test_a_docker_that_runs_on_other_storage_is_restarted(converged, on_overlay2):
     host = replace(converged, docker=replace(converged.docker, info=on_overlay2))
     assert _chain.foretell(host, SEEN).actions == [STOP, START]

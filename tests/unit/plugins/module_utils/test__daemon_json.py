@@ -125,6 +125,7 @@ def test_what_is_foretold_needs_nothing_more(before, wish, after, action):
         ),
         pytest.param({**WISHED, "storage-opts": ["dm.fs=xfs", POOL]}, WISH, id="other-options-stay"),
         pytest.param({"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]}, {}, id="nothing-asked"),
+        pytest.param({"storage-driver": "overlay2", "storage-opts": ["dm.fs=xfs"]}, {}, id="odd-but-nothing-asked"),
         pytest.param(None, {}, id="nothing-asked-and-no-file"),
         pytest.param(None, {**WISH, "state": "absent"}, id="absent-already"),
         pytest.param(

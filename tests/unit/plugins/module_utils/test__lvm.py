@@ -134,6 +134,17 @@ def test_a_pools_settings_are_read(report):
     assert (pool.full_name, pool.dm_name, pool.is_pool) == ("docker/thinpool", "docker-thinpool", True)
 
 
+def test_a_device_is_known_by_its_canonical_path(captured, tmp_path):
+    (tmp_path / "vdb").touch()
+    (tmp_path / "by-id").symlink_to(tmp_path / "vdb")
+    found = Report.parse(captured("group.json").replace('"/dev/vdb"', f'"{tmp_path}/by-id"'))
+    assert found.device(str((tmp_path / "vdb").resolve())).vg == "docker"
+
+
+def test_a_device_that_is_gone_keeps_lvms_word_for_it(captured):
+    assert Report.parse(captured("group.json").replace('"/dev/vdb"', '"[unknown]"')).device("[unknown]").vg == "docker"
+
+
 def test_a_healthy_hidden_volume_needs_no_check(report):
     """LVM says "unknown" of what only pools have."""
     assert not any(volume.check_needed or volume.suspended for volume in report("pool_inactive").volumes)

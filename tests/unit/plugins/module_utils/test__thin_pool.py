@@ -197,6 +197,20 @@ CASES = [
         [("remove docker/thinpool, left by an interrupted lvcreate", "lvremove --yes docker/thinpool"), CREATE],
         id="resume-an-interrupted-lvcreate",
     ),
+    pytest.param(
+        "data_volume",
+        lambda report: in_our_group(with_data_of_metadata_size(report)),
+        replace(DEFAULTS, size=Size.parse("100%FREE")),
+        [
+            ("remove docker/thinpool, left by an interrupted lvcreate", "lvremove --yes docker/thinpool"),
+            (
+                CREATE[0].replace("2047 extents (8.00 GiB)", "2509 extents (9.80 GiB)"),
+                CREATE[1].replace("2047", "2509"),
+            ),
+        ],
+        id="resume-with-all-that-is-free",
+    ),
+    pytest.param("data_and_metadata", as_it_is, replace(MANUAL, chunk_size=None), [CONVERT], id="convert-by-default"),
     pytest.param("pool_without_profile", as_it_is, MANUAL, [ATTACH, REFRESH], id="attach-and-arm"),
     pytest.param("pool_not_armed", as_it_is, MANUAL, [REFRESH], id="arm"),
     pytest.param("pool_not_monitored", as_it_is, MANUAL, [MONITOR], id="monitor"),
@@ -638,6 +652,11 @@ def test_what_lvm_forbids_or_would_change_is_refused_first(report, changes, mess
 )
 def test_the_ends_of_the_ranges_are_allowed(changes):
     replace(DEFAULTS, **changes).check()
+
+
+def test_a_pool_of_one_chunk_is_made(report):
+    steps, _after = _thin_pool.decide(report("group"), replace(DEFAULTS, size=Size.parse("8m"), chunk_size=8 * 1024**2))
+    assert steps[0].action.startswith("create thin pool docker/thinpool: data 2 extents (8.00 MiB)")
 
 
 def test_the_metadata_volume_is_found_under_another_name(report):

@@ -103,6 +103,26 @@ def test_a_blank_host_is_foretold_the_whole_chain_and_left_alone(
     assert (commands.writing, list(tmp_path.iterdir())) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param({"docker_packages": ["docker.io"]}, ["apparmor", "docker.io"], id="with-docker"),
+        pytest.param({}, [], id="without"),
+    ],
+)
+def test_the_loader_of_apparmor_comes_with_docker_where_the_kernel_wants_it(
+    run_module, commands, captured, monkeypatch, options, expected
+):
+    monkeypatch.setattr(_package, "needs_apparmor", lambda find: True)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(DPKG, STORAGE, rc=1)
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    if expected:
+        commands.expect("apt-cache policy apparmor docker.io", captured("apt_policy.txt"))
+    packages = run_module(thin_pool_plan, devices=["/dev/vdb"], **options)["packages"]
+    assert packages["storage"] + packages["docker"] == expected
+
+
 def test_everything_is_refused_at_once(run_module, commands, captured, disks):
     disks(BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240, signatures=(Signature("ext4", 0x438),)))
     commands.expect("lvm fullreport", captured("blank.json"))

@@ -161,6 +161,11 @@ def decide(
 
     ``flags`` are dockerd's command line in its unit: what stands there and in the file keeps it from starting.
     """
+    both = [
+        key for key, given in ((DRIVER, storage_driver), (OPTIONS, storage_opts)) if given and key in (options or {})
+    ]
+    if both:
+        raise Refused(f"options: {', '.join(both)} is set by an option of its own here: leave it out of options")
     current = parse(text, path)
     if state == "absent":
         wanted = _without(current, storage_driver, storage_opts, options or {})

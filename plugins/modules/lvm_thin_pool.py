@@ -111,6 +111,12 @@ EXAMPLES = r"""
     name: thinpool
     size: 100%FREE
     profile: docker-thinpool
+
+- name: Destroy the pool and all that is in it
+  devicemapper.containers.lvm_thin_pool:
+    vg: docker
+    name: thinpool
+    state: absent
 """
 
 RETURN = r"""

@@ -333,6 +333,8 @@ def work(module: AnsibleModule) -> dict:
     chain = _chain.foretell(host, wish)
     if chain.warning:
         module.warn(chain.warning)
+    if host.docker.active and host.docker.info is None:
+        module.warn(f"Docker runs but does not answer on {_docker.SOCKET}: which storage it uses could not be verified")
     info = host.docker.info
     udev_sync = info.status.get("Udev Sync Supported") if info else None
     return {

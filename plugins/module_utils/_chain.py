@@ -141,7 +141,9 @@ def foretell(host: Host, wish: Wish) -> Chain:
         ([], None),
     )
     group_steps, grouped = attempt(
-        lambda: _volume_group.decide(report, name=wish.vg, devices=host.devices) if report else ([], None), ([], None)
+        # Where devices were refused it decides on the report as it is, for the reasons that only it knows.
+        lambda: _volume_group.decide(report or host.report, name=wish.vg, devices=host.devices),
+        ([], None),
     )
     profile_steps, profile = attempt(
         lambda: _profile.decide(host.profile, threshold=wish.autoextend_threshold, percent=wish.autoextend_percent),

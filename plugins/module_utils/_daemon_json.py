@@ -85,6 +85,8 @@ _FLAG_KEYS = {
     "--authorization-plugin": "authorization-plugins",
     "--default-ulimit": "default-ulimits",
     "--add-runtime": "runtimes",
+    "--default-address-pool": "default-address-pools",
+    "--node-generic-resource": "node-generic-resources",
     "--graph": "data-root",
 }
 
@@ -94,7 +96,7 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
     if text is None or not text.strip():
         return {}
     try:
-        document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
+        document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path), parse_constant=_no_constant)
     except ValueError as error:
         raise Refused(
             f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first"
@@ -103,10 +105,18 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
         raise Refused(
             f"{path} holds {type(document).__name__} where Docker wants an object ({{...}}): correct it first"
         )
+    _check_list(document, path)
+    return document
+
+
+def _check_list(document: t.Mapping[str, t.Any], where: str) -> None:
     options = document.get(OPTIONS, [])
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise Refused(f'{path}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
-    return document
+        raise Refused(f'{where}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
+
+
+def _no_constant(word: str) -> t.NoReturn:
+    raise ValueError(f"{word} is no number in JSON")
 
 
 def _unique(pairs: list[tuple[str, t.Any]], path: str) -> dict[str, t.Any]:
@@ -170,11 +180,15 @@ def decide(
     if state == "absent":
         wanted = _without(current, storage_driver, storage_opts, options or {})
     else:
+        _check_list(options or {}, "options")
         check_options(storage_opts)
         wanted = _merged(current, storage_driver, storage_opts, options or {})
         driver = wanted.get(DRIVER)
         if driver == "devicemapper":
-            check_options(wanted.get(OPTIONS, []))
+            try:
+                check_options(wanted.get(OPTIONS, []))
+            except Unwanted as refusal:
+                raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
         _check_flags(wanted, flags, path)
     if wanted == current and list(wanted) == list(current):
         return [], text

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-_TOP_LAYER = "-tpool"
+_TOP_LAYER = "tpool"
 
 
 def join(vg: str, lv: str) -> str:
@@ -21,9 +21,10 @@ def split(name: str) -> tuple[str, str] | None:
 
     ``-tpool`` is the layer that LVM puts on top of a pool once it holds LVM thin volumes; it is left out.
     """
-    bare = name[: -len(_TOP_LAYER)] if name.endswith(_TOP_LAYER) else name
     # A name never starts with a hyphen, so pairing from the left always finds the single one.
-    parts = bare.replace("--", "\0").split("-")
+    parts = name.replace("--", "\0").split("-")
+    if len(parts) == 3 and parts[2] == _TOP_LAYER:
+        del parts[2]
     if len(parts) != 2 or not all(parts):
         return None
     return parts[0].replace("\0", "-"), parts[1].replace("\0", "-")

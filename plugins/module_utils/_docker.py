@@ -190,7 +190,7 @@ def info(path: str = SOCKET) -> Info | None:
         connection.request("GET", "/info")
         response = connection.getresponse()
         return parse_info(response.read().decode("utf-8")) if response.status == 200 else None
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
         connection.close()

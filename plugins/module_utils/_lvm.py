@@ -148,8 +148,8 @@ class VolumeGroup:
         """Whether this collection made it."""
         return OWNER_TAG in self.tags
 
-    def obstacles(self, local_system_id: str = "") -> list[str]:
-        """Return why the group may not be changed from this host; empty where it may."""
+    def obstacles(self, local_system_id: str) -> list[str]:
+        """Return why the group may not be changed from a host with this system ID; empty where it may."""
         reasons = []
         if self.attributes[2:3] == "x":
             reasons.append(f"volume group {self.name} is exported: see 'vgimport {self.name}'")
@@ -252,6 +252,7 @@ class Report:
     groups: tuple[VolumeGroup, ...] = ()
     devices: tuple[PhysicalVolume, ...] = ()
     volumes: tuple[LogicalVolume, ...] = ()
+    system_id: str = ""  # of this host; only asked for where a group carries one
 
     @classmethod
     def parse(cls, text: str) -> Report:
@@ -274,7 +275,7 @@ class Report:
                 devices=tuple(PhysicalVolume.from_row(row) for row in sections["pv"]),
                 volumes=tuple(volumes.values()),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refused(
                 f"LVM's report could not be understood ({type(error).__name__}: {error}): see 'lvm fullreport "
                 "--reportformat json', and whether lvm2 is 2.02.158 or later"
@@ -312,7 +313,8 @@ class Report:
 
     def without(self, *, group: str = "", device: str = "", volume: tuple[str, str] = ("", "")) -> Report:
         """Return a report in which something is gone."""
-        return Report(
+        return replace(
+            self,
             groups=tuple(g for g in self.groups if g.name != group),
             devices=tuple(d for d in self.devices if d.device != device),
             volumes=tuple(v for v in self.volumes if (v.vg, v.name) != volume and v.vg != (group or None)),
@@ -342,6 +344,9 @@ def read() -> Report:
         command += ["--configreport", section, "--options", fields.replace(" ", ",")]
     # Status 5 with a report: a device is missing or a group could not be read; what was read still counts.
     report = Report.parse(_process.run(*command, accept=(0, 5)))
+    if any(group.system_id for group in report.groups):
+        # "system ID: name", or nothing behind the colon (lvmsystemid(7)).
+        report = replace(report, system_id=_process.run("lvm", "systemid").rpartition("system ID:")[2].strip())
     if any(volume.is_pool and volume.active for volume in report.volumes):
         marks = parse_low_water_marks(_process.run("dmsetup", "table", "--target", "thin-pool"))
         for volume in report.volumes:

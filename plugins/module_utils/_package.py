@@ -58,37 +58,37 @@ def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
     """Return those of the packages that are not installed, in their order: one process."""
     if not packages:
         return []
+    names = [_bare(package) for package in packages]
     if family_name == "debian":
-        out = _process.run(
-            "dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages, accept=(0, 1)
-        )
-        there = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
-    else:
-        out = _process.run("rpm", "--query", "--queryformat", "%{NAME}\n", *packages, accept=range(256))
-        there = set(out.split())
-    return [package for package in packages if package not in there]
+        show = ("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n")
+        lines = _process.run(*show, *names, accept=(0, 1)).splitlines()
+        return [package for package, name in zip(packages, names) if f"{name} installed" not in lines]
+    # rpm names what it does not know among its answers (lib/query.c, "package %s is not installed").
+    lines = _process.run("rpm", "--query", *names, accept=range(256)).splitlines()
+    return [package for package, name in zip(packages, names) if f"package {name} is not installed" in lines]
 
 
 def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
-    """Return what an install of each package would bring, from the lists that the host has: one process."""
-    if not packages:
-        return []
-    if family_name == "debian":
-        out = _process.run("apt-cache", "policy", *packages, accept=range(256))
-        found = parse_policy(out)
+    """Return what an install of each package would bring, from the lists that the host has: one process.
+
+    A package with a version (``docker-ce=5:24.0.9-1``) brings that one.
+    """
+    pinned = {package: package.partition("=")[2] for package in packages if "=" in package}
+    asked = [package for package in packages if package not in pinned]
+    if not asked:
+        found = {}
+    elif family_name == "debian":
+        found = parse_policy(_process.run("apt-cache", "policy", *asked, accept=range(256)))
     else:
-        out = _process.run(
-            "dnf",
-            "--quiet",
-            "repoquery",
-            "--latest-limit=1",
-            "--queryformat",
-            "%{name} %{version}\n",
-            *packages,
-            accept=range(256),
-        )
+        query = ("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n")
+        out = _process.run(*query, *asked, accept=range(256))
         found = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
-    return [Candidate(package, found.get(package, "")) for package in packages]
+    return [Candidate(package, pinned.get(package) or found.get(package, "")) for package in packages]
+
+
+def _bare(package: str) -> str:
+    """Return a package's name without the version that apt is asked for."""
+    return package.partition("=")[0]
 
 
 def parse_policy(text: str) -> dict[str, str]:
@@ -103,7 +103,7 @@ def parse_policy(text: str) -> dict[str, str]:
 
 def engine(packages: t.Iterable[str]) -> str:
     """Return the one of the packages that is Docker's engine; empty where none is."""
-    return next((package for package in packages if package.partition("=")[0] in ENGINES), "")
+    return next((package for package in packages if _bare(package) in ENGINES), "")
 
 
 def needs_apparmor(find: t.Callable[[str], t.Any]) -> bool:

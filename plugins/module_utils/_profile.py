@@ -22,7 +22,7 @@ THRESHOLD = "thin_pool_autoextend_threshold"
 PERCENT = "thin_pool_autoextend_percent"
 
 _NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,100}")
-_SETTING = r"(?m)^(\s*(?:activation/)?%s\s*=\s*)(\S+)[ \t]*$"
+_SETTING = r"(?m)^(\s*(?:activation/)?%s\s*=\s*)([^\s#]+)([ \t]*(?:#.*)?)$"
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ def render(current: Profile, threshold: int, percent: int) -> str:
     """Return the file's new text; what else an administrator set in it stays."""
     text = current.text or ""
     if current.value(THRESHOLD) is not None and current.value(PERCENT) is not None:
-        text = re.sub(_SETTING % THRESHOLD, rf"\g<1>{threshold}", text)
-        return re.sub(_SETTING % PERCENT, rf"\g<1>{percent}", text)
+        text = re.sub(_SETTING % THRESHOLD, rf"\g<1>{threshold}\g<3>", text)
+        return re.sub(_SETTING % PERCENT, rf"\g<1>{percent}\g<3>", text)
     others = [
         line.strip()
         for line in text.splitlines()
         if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation")
-        and not re.match(_SETTING % r"\w+_autoextend_\w+", line)
+        and not re.match(_SETTING % r"thin_pool_autoextend_\w+", line)
     ]
     if others:
         raise Refused(

@@ -145,7 +145,7 @@ def decide(
         return _remove(report, wish, group)
     if group is None:
         raise Refused(f"volume group {wish.vg} does not exist: make it first (module lvm_vg), or correct vg")
-    obstacles = group.obstacles()
+    obstacles = group.obstacles(report.system_id)
     if obstacles:
         raise Refused("\n".join(obstacles))
     data = report.volume(wish.vg, wish.name)
@@ -185,7 +185,14 @@ def targets(report: Report, wish: Wish, group: VolumeGroup, data_now: int, metad
         own = data_now + metadata_now + spare_now
         wished = size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=group.extents_free + own)
         # A share follows the group, so it is kept within what LVM can use; wish.check() refused bytes that are not.
-        metadata = max(metadata_now, min(max(wished, smallest), largest) if size.is_share else wished)
+        if size.is_share:
+            wished = min(max(wished, smallest), largest)
+        elif wished > largest:
+            raise Refused(
+                f"metadata_size of {wish.full_name} is {human(wished * extent_size)} in whole extents of "
+                f"{human(extent_size)}, more than the 15.8g that LVM uses: lower it"
+            )
+        metadata = max(metadata_now, wished)
     spare_growth = max(0, metadata - spare_now)
 
     data = data_now
@@ -299,17 +306,18 @@ def _made(report: Report, wish: Wish, group: VolumeGroup, wanted: Targets, pool:
     if not wish.active:
         pool = replace(pool, active=False, low_water_mark=None, monitored=False, data_percent=None)
     after = report.without(volume=(wish.vg, wish.metadata_volume)).with_volume(pool)
-    if wanted.metadata * group.extent_size > (getattr(report.spare(group.name), "size", 0)):
-        after = after.with_volume(
-            LogicalVolume(
-                vg=group.name,
-                name="lvol0_pmspare",
-                type="linear",
-                size=wanted.metadata * group.extent_size,
-                hidden=True,
-            )
-        )
+    after = _with_spare(after, group, wanted.metadata)
     return after.with_group(replace(group, extents_free=group.extents_free - wanted.needed))
+
+
+def _with_spare(report: Report, group: VolumeGroup, metadata: int) -> Report:
+    """Return the report with LVM's spare as large as so many extents of metadata; it never shrinks."""
+    spare = report.spare(group.name)
+    size = metadata * group.extent_size
+    if size <= (spare.size if spare else 0):
+        return report
+    named = spare or LogicalVolume(vg=group.name, name="lvol0_pmspare", type="linear", size=0, hidden=True)
+    return report.with_volume(replace(named, size=size))
 
 
 def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:
@@ -382,7 +390,11 @@ def _convert(
                     ("lvcreate", "--yes", "--wipesignatures", "y", "--name", name, "--extents", str(extents), wish.vg),
                 )
             )
-    as_made = Targets(data_now or wanted.data, metadata_now or wanted.metadata, 0)
+    made_data, made_metadata = data_now or wanted.data, metadata_now or wanted.metadata
+    spare = report.spare(group.name)
+    spare_growth = max(0, made_metadata - (spare.size // extent_size if spare else 0))
+    as_made = Targets(made_data, made_metadata, made_data - data_now + made_metadata - metadata_now + spare_growth)
+    _check_room(wish, group, as_made)
     steps.append(
         Step(
             f"convert {wish.full_name} and {wish.vg}/{wish.metadata_volume} to a thin pool: "
@@ -395,11 +407,8 @@ def _convert(
         )
     )
     steps += _afterwards(wish)
-    taken = (0 if data else as_made.data) + (0 if metadata else as_made.metadata)
-    spare = report.spare(group.name)
-    taken += max(0, as_made.metadata - (spare.size // extent_size if spare else 0))
     pool = _new(wish, group, as_made, data.tags if data else ())
-    after = _made(report, wish, group, replace(as_made, needed=taken), pool)
+    after = _made(report, wish, group, as_made, pool)
     more, after = _change(
         after, wish, t.cast(VolumeGroup, after.group(wish.vg)), t.cast(LogicalVolume, after.volume(wish.vg, wish.name))
     )
@@ -437,7 +446,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
     after = pool
     if pool.active != wish.active and wish.active:
         steps.append(_active_step(wish))
-        after = replace(after, active=True, low_water_mark=_mark(after, wish, report))
+        # Activating loads the table anew and begins to monitor (lvm.conf, activation/monitoring).
+        after = replace(after, active=True, low_water_mark=_mark(after, wish), monitored=True)
     if (wanted.data, wanted.metadata) != (data_now, metadata_now):
         if pool.check_needed or pool.health not in ("", "out_of_data"):
             raise Refused(
@@ -466,7 +476,7 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         )
         after = replace(after, size=wanted.data * extent_size)
     if steps and after.active:  # activating and growing load a new table, with the mark of the profile attached so far
-        after = replace(after, low_water_mark=_mark(after, wish, report))
+        after = replace(after, low_water_mark=_mark(after, wish))
     if wish.zero is not None and pool.zero != wish.zero:
         steps.append(
             Step(
@@ -490,7 +500,7 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
             )
         )
         after = replace(after, low_water_mark=mark)
-    if after.active and wish.active and pool.monitored != wish.monitor and (pool.active or not wish.monitor):
+    if after.active and wish.active and after.monitored != wish.monitor:
         steps.append(_monitor_step(wish))
         after = replace(after, monitored=wish.monitor)
     if pool.active and not wish.active:
@@ -500,14 +510,14 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         after = replace(after, active=False, low_water_mark=None, monitored=False)
     if not steps:
         return [], report
-    grown = wanted.needed if (wanted.data, wanted.metadata) != (data_now, metadata_now) else 0
-    return steps, report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - grown))
+    foretold = report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - wanted.needed))
+    return steps, _with_spare(foretold, group, wanted.metadata if wanted.metadata > metadata_now else 0)
 
 
-def _mark(pool: LogicalVolume, wish: Wish, report: Report) -> int:
-    """Return the mark that a table loaded now gets: that of the attached profile, where it is the wished one."""
-    threshold = wish.threshold if wish.profile and pool.profile == wish.profile else 100
-    return _lvm.low_water_mark(pool.size, pool.chunk_size, threshold)
+def _mark(pool: LogicalVolume, wish: Wish) -> int:
+    """Return the mark that a table loaded now gets: that of the attached profile, whose threshold the wish knows."""
+    known = pool.profile and wish.profile in (None, pool.profile)
+    return _lvm.low_water_mark(pool.size, pool.chunk_size, wish.threshold if known else 100)
 
 
 def _profile_step(wish: Wish) -> Step:
@@ -525,6 +535,11 @@ def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list
     pool = report.volume(wish.vg, wish.name)
     if group is None or pool is None:
         return [], report
+    if not pool.is_pool:
+        raise Refused(
+            f"{pool.full_name} is a volume of type {pool.type}, not a thin pool, and is not removed here: see "
+            f"'lvremove {pool.full_name}'"
+        )
     if not (group.is_ours or OWNER_TAG in pool.tags):
         raise Refused(
             f"{pool.full_name} was not made by this collection (neither it nor its group has the tag {OWNER_TAG}) "
@@ -532,8 +547,13 @@ def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list
         )
     if pool.open:
         raise Refused(f"{pool.full_name} is in use: stop Docker or containerd first, and see 'dmsetup ls --tree'")
-    freed = (pool.size + pool.metadata_size) // group.extent_size
-    after = report.without(volume=(wish.vg, wish.name)).with_group(
-        replace(group, extents_free=group.extents_free + freed)
-    )
+    freed = pool.size + pool.metadata_size
+    after = report.without(volume=(wish.vg, wish.name))
+    for part in (pool.data_volume, pool.metadata_volume):
+        after = after.without(volume=(wish.vg, part))
+    spare = after.spare(group.name)
+    if spare and not any(volume.is_pool for volume in after.volumes_of(group.name)):  # it goes with the last pool
+        freed += spare.size
+        after = after.without(volume=(group.name, spare.name))
+    after = after.with_group(replace(group, extents_free=group.extents_free + freed // group.extent_size))
     return [Step(f"remove thin pool {pool.full_name}", ("lvremove", "--yes", pool.full_name))], after

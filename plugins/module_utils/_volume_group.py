@@ -50,7 +50,6 @@ def decide(
     tags: t.Sequence[str] = (),
     remove_unlisted: bool = False,
     wipe_signatures: bool = False,
-    local_system_id: str = "",
 ) -> tuple[list[Step], Report]:
     """Return the steps that make the volume group what is wished (or remove it), and the report after them."""
     check_name("volume group", name)
@@ -58,7 +57,7 @@ def decide(
         if not _TAG.fullmatch(tag):
             raise Refused(f"{tag!r} is not a tag that LVM allows: letters, digits and _ + . - / = ! : # & (lvm(8))")
     group = report.group(name)
-    obstacles = group.obstacles(local_system_id) if group else []
+    obstacles = group.obstacles(report.system_id) if group else []
     if obstacles:
         raise Unwanted(obstacles)
     if state == "absent":
@@ -97,9 +96,12 @@ def _take(
             lacking.append(device)
         elif volume.vg != name:
             refusals.append(f"{device.label} belongs to volume group {volume.vg}, not to {name}: choose another device")
+    try:
+        steps, after = _physical_volume.decide(report, lacking, wipe_signatures=wipe_signatures)
+    except Unwanted as refusal:
+        raise Unwanted([*refusals, *refusal.reasons]) from refusal
     if refusals:
         raise Unwanted(refusals)
-    steps, after = _physical_volume.decide(report, lacking, wipe_signatures=wipe_signatures)
     return steps, lacking, after
 
 
@@ -178,7 +180,7 @@ def _change(
             now = t.cast(VolumeGroup, after.group(group.name))
             after = after.with_group(
                 replace(now, extents=now.extents - volume.extents, extents_free=now.extents_free - volume.extents)
-            ).with_device(replace(volume, vg="", extents=0, in_use=False))
+            ).with_device(_bare(volume))
     return steps, after
 
 
@@ -196,5 +198,10 @@ def _remove(report: Report, group: VolumeGroup | None) -> tuple[list[Step], Repo
         raise Refused(f"volume group {group.name} still holds {', '.join(volumes)}: remove them first")
     after = report.without(group=group.name)
     for volume in report.devices_of(group.name):
-        after = after.with_device(replace(volume, vg="", extents=0, in_use=False))
+        after = after.with_device(_bare(volume))
     return [Step(f"remove volume group {group.name}", ("vgremove", group.name))], after
+
+
+def _bare(volume: PhysicalVolume) -> PhysicalVolume:
+    """Return a physical volume as it is once it is in no group: LVM counts its whole device then."""
+    return replace(volume, vg="", size=volume.device_size, extents=0, extents_used=0, in_use=False)

@@ -95,7 +95,9 @@ def work(module: AnsibleModule) -> dict:
     name, state = module.params["name"], module.params["state"]
     profile = _profile.read(name)
     # Only the removal asks who uses the profile, so only it pays for a report.
-    users = [volume.full_name for volume in _lvm.read().volumes if volume.profile == name] if state == "absent" else []
+    # The parts of a pool show its profile too.
+    volumes = _lvm.read().volumes if state == "absent" else ()
+    users = [volume.full_name for volume in volumes if volume.is_pool and volume.profile == name]
     steps, after = _profile.decide(
         profile,
         threshold=module.params["thin_pool_autoextend_threshold"],

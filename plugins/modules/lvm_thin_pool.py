@@ -257,9 +257,11 @@ def wish_of(params: t.Mapping[str, t.Any], threshold: int) -> _thin_pool.Wish:
 
 def work(module: AnsibleModule) -> dict:
     state, profile = module.params["state"], module.params["profile"]
-    threshold = _profile.policy(profile).threshold if profile and state == "present" else 100
-    wish = wish_of(module.params, threshold)
     report = _lvm.read()
+    if profile is None:  # the one that is attached stays, and says when the pool is extended
+        there = report.volume(module.params["vg"], module.params["name"])
+        profile = there.profile if there else ""
+    wish = wish_of(module.params, _profile.policy(profile).threshold if profile and state == "present" else 100)
     signatures = {
         volume.name: ", ".join(str(found) for found in _block_device.probe(f"/dev/{volume.full_name}"))
         for volume in _thin_pool.convertible(report, wish)

@@ -56,7 +56,10 @@ rm -rf /var/lib/docker /etc/docker /etc/lvm/profile/docker-thinpool.profile
 systemctl start docker.service; systemctl stop docker.socket docker.service; rm -rf /var/lib/docker
 systemctl start docker.socket
 """
-COUNTER = "sudo systemd-run --quiet --collect --unit=bench-count --property=StandardOutput=truncate:/run/bench-count forkstat -e exec -l"
+COUNTER = (
+    "sudo systemd-run --quiet --collect --unit=bench-count --property=StandardOutput=truncate:/run/bench-count "
+    "forkstat -e exec -l"
+)
 
 
 def ssh(script: str) -> None:

@@ -81,11 +81,11 @@ def wait_until(seconds: float, look, what: str):
         time.sleep(2)
 
 
-def run_module(name: str, **options) -> dict:
+def run_module(module: str, **options) -> dict:
     """Run a module of the collection on the scenario's guest, and return its result."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--one-line"]
-    command += [f"--module-name=devicemapper.containers.{name}", f"--args={json.dumps(options)}"]
+    command += [f"--module-name=devicemapper.containers.{module}", f"--args={json.dumps(options)}"]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.partition("=>")[2])
 

@@ -36,7 +36,7 @@ EXAMPLES = r"""
 - name: Say whether it can grow by itself
   ansible.builtin.assert:
     that: pool.thin_pools[0].autoextend.data_possible
-    fail_msg: "{{ pool.thin_pools[0].autoextend }}"
+    fail_msg: "{{ pool.thin_pools[0].autoextend | to_json }}"
 """
 
 RETURN = r"""

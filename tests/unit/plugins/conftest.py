@@ -51,6 +51,8 @@ def report(captured, table, monkeypatch) -> t.Callable[[str], t.Any]:
 
     def read(state: str) -> _lvm.Report:
         def answer(*command: str, **_limits: t.Any) -> tuple:
+            if command == ("lvm", "systemid"):
+                return 0, "  system ID: \n"  # the guest had none
             return 0, table(state) if command[0] == "dmsetup" else captured(f"{state}.json")
 
         with monkeypatch.context() as patch:
@@ -85,6 +87,7 @@ class Commands:
         """The commands that ran and change something."""
         reading = (
             "lvm fullreport",
+            "lvm systemid",
             "lvmconfig",
             "dmsetup table",
             "dmsetup status",

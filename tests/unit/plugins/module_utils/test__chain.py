@@ -450,6 +450,22 @@ def test_a_device_of_another_group_is_refused(report):
     )
 
 
+def test_a_device_of_another_group_is_refused_beside_one_in_use(report):
+    foreign = report("foreign_group").without(device="/dev/vdb").without(group="docker")
+    devices = (replace(VDB, obstacles=("is mounted at /srv",)), BlockDevice("/dev/vdc", "/dev/vdc"))
+    assert refused(replace(BLANK, report=foreign, devices=devices), DEFAULTS) == (
+        "/dev/vdb is mounted at /srv",
+        "/dev/vdc belongs to volume group foreign, not to docker: choose another device",
+    )
+
+
+def test_a_package_with_a_version_is_judged_by_it(commands):
+    pinned = "docker-ce=5:28.1.1-1~debian.12~bookworm"
+    host = replace(BLANK, missing_docker_packages=(pinned,), candidates=tuple(_package.candidates("debian", [pinned])))
+    (reason,) = refused(host, replace(DEFAULTS, docker_packages=(pinned,)))
+    assert reason.startswith(f"package {pinned} (5:28.1.1-1~debian.12~bookworm) is Docker 28.1.1, which has no")
+
+
 def test_names_with_hyphens_are_doubled_everywhere():
     wish = replace(DEFAULTS, vg="my-vg", pool="thin-pool")
     assert (wish.dm_name, wish.profile) == ("my--vg-thin--pool", "my--vg-thin--pool")

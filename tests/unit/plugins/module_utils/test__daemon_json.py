@@ -162,6 +162,9 @@ def test_text_that_is_not_ascii_stays_as_it_is():
             '{"debug": true,}', "is not valid JSON .*so Docker would not start with it: correct it first", id="comma"
         ),
         pytest.param("debug = true", "is not valid JSON", id="no-json"),
+        pytest.param('{"debug": NaN}', r"is not valid JSON \(NaN is no number in JSON\)", id="nan"),
+        pytest.param('{"mtu": Infinity}', "is not valid JSON", id="infinity"),
+        pytest.param('{"mtu": -Infinity}', "is not valid JSON", id="negative-infinity"),
         pytest.param('["debug"]', r"holds list where Docker wants an object \(\{\.\.\.\}\)", id="a-list"),
         pytest.param(
             '{"debug": true, "hosts": [], "debug": false, "hosts": []}', "has debug, hosts twice", id="keys-twice"
@@ -246,8 +249,14 @@ def test_all_wrong_options_are_told_at_once():
 
 
 def test_a_wrong_option_that_stays_in_the_file_is_refused():
-    with pytest.raises(Refused, match="'dm.foo' is not known"):
+    with pytest.raises(Unwanted, match=f"^{PATH}: storage option 'dm.foo' is not known"):
         _daemon_json.decide('{"storage-opts": ["dm.foo=1"]}', PATH, **WISH)
+
+
+@pytest.mark.parametrize("value", ["dm.fs=xfs", ["dm.fs=xfs", 1], None])
+def test_storage_options_that_are_no_list_are_refused(value):
+    with pytest.raises(Refused, match='^options: "storage-opts" must be a list'):
+        _daemon_json.decide(None, PATH, storage_driver="devicemapper", options={"storage-opts": value})
 
 
 def test_wrong_options_can_be_taken_out():
@@ -276,6 +285,14 @@ def unit_of(text):
             ["--label=a=b", "--insecure-registry=x"],
             {"labels": "--label", "insecure-registries": "--insecure-registry"},
             id="lists",
+        ),
+        pytest.param(
+            ["--default-address-pool=base=10.0.0.0/8,size=24", "--node-generic-resource", "a=b"],
+            {
+                "default-address-pools": "--default-address-pool",
+                "node-generic-resources": "--node-generic-resource",
+            },
+            id="lists-of-networks-and-resources",
         ),
         pytest.param([], {}, id="none"),
     ],

@@ -27,11 +27,18 @@ def test_a_name_is_joined_and_split_again(vg, lv, name):
 
 def test_the_layer_above_a_pool_stands_for_the_pool():
     assert _dm_name.split("my--vg-thinpool-tpool") == ("my-vg", "thinpool")
+    assert _dm_name.split("docker-my--tpool-tpool") == ("docker", "my-tpool")
+
+
+@pytest.mark.parametrize("lv", ["tpool", "my-tpool"])
+def test_a_pool_named_like_the_layer_is_split(lv):
+    assert _dm_name.split(_dm_name.join("docker", lv)) == ("docker", lv)
 
 
 @pytest.mark.parametrize(
     "name",
     [
+        pytest.param("docker-thinpool-tpool-tpool", id="two-layers"),
         pytest.param("docker", id="no-volume"),
         pytest.param("docker-253:1-271-pool", id="dockers-own-pool-on-loop-files"),
         pytest.param("a-b-c", id="three-parts"),

@@ -201,7 +201,13 @@ def test_the_running_daemon_is_asked_on_its_socket(captured, daemon):
 
 
 @pytest.mark.parametrize(
-    "text", ["HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}", "nonsense\r\n", ""]
+    "text",
+    [
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nnot JSON",
+        "nonsense\r\n",
+        "",
+    ],
 )
 def test_a_daemon_that_does_not_answer_well_says_nothing(daemon, text):
     path, _asked = daemon(text)

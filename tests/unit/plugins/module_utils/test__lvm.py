@@ -216,6 +216,12 @@ def test_a_report_that_is_not_understood_is_refused(text):
         Report.parse(text)
 
 
+@pytest.mark.parametrize("text", ['{"report": ["x"]}', '{"report": [null]}', '{"report": [["x"]]}'])
+def test_an_element_that_is_no_object_is_refused(text):
+    with pytest.raises(Refused, match="LVM's report could not be understood"):
+        Report.parse(text)
+
+
 def test_a_size_that_is_no_number_is_refused(captured):
     with pytest.raises(Refused, match="could not be understood .ValueError"):
         Report.parse(captured("group.json").replace('"vg_extent_size":"4194304"', '"vg_extent_size":"4.00m"'))
@@ -236,13 +242,13 @@ def test_a_size_that_is_no_number_is_refused(captured):
 def test_a_group_that_may_not_be_changed_says_why(captured, changes, message):
     document = json.loads(captured("group.json"))
     document["report"][0]["vg"][0].update(changes)
-    (reason,) = Report.parse(json.dumps(document)).group("docker").obstacles()
+    (reason,) = Report.parse(json.dumps(document)).group("docker").obstacles("")
     assert reason.startswith("volume group docker ")
     assert re.search(message, reason)
 
 
 def test_a_group_in_order_has_no_obstacles(report):
-    assert report("group").group("docker").obstacles() == []
+    assert report("group").group("docker").obstacles("this-host") == []
 
 
 def test_the_hosts_own_system_id_is_no_obstacle(report):
@@ -306,6 +312,24 @@ def test_lvm_is_asked_once_and_dmsetup_only_where_a_pool_runs(captured, commands
 def test_a_report_with_a_device_missing_still_counts(captured, commands):
     commands.expect("lvm fullreport", captured("group.json"), stderr="WARNING: Couldn't find device", rc=5)
     assert _lvm.read().group("docker")
+
+
+@pytest.mark.parametrize(
+    ("answer", "system_id"),
+    [
+        pytest.param("  system ID: web1\n", "web1", id="some"),
+        pytest.param("  system ID: \n", "", id="none"),
+        pytest.param("  system ID:\n", "", id="none-without-a-blank"),
+    ],
+)
+def test_the_hosts_system_id_is_read_where_a_group_carries_one(captured, table, commands, answer, system_id):
+    commands.expect("lvm fullreport", captured("foreign_group.json"))
+    commands.expect("lvm systemid", answer)
+    commands.expect("dmsetup table", table("foreign_group"))
+    found = _lvm.read()
+    assert found.system_id == system_id
+    assert found.without(group="docker").system_id == system_id
+    assert len(found.group("foreign").obstacles(found.system_id)) == 1
 
 
 def test_a_host_without_lvm_is_refused_with_its_packages(monkeypatch):

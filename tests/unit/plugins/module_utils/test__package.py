@@ -85,6 +85,40 @@ def test_only_what_is_wholly_installed_is_there(commands):
     ]
 
 
+def test_missing_packages_of_the_red_hat_family_are_found(commands):
+    commands.expect(
+        "rpm --query lvm2 x docker-ce y",
+        "lvm2-2.03.23-1.fc40.x86_64\npackage x is not installed\ndocker-ce-24.0.9-1.fc40.x86_64\n"
+        "package y is not installed\n",
+        rc=2,
+    )
+    assert _package.missing("redhat", ["lvm2", "x", "docker-ce", "y"]) == ["x", "y"]
+
+
+def test_a_package_named_with_its_version_is_asked_for_without_it(commands):
+    pinned = ["docker-ce=5:24.0.9-1~debian.12~bookworm", "lvm2"]
+    commands.expect(
+        "dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' docker-ce lvm2",
+        "docker-ce installed\n",
+        rc=1,
+    )
+    assert _package.missing("debian", pinned) == ["lvm2"]
+    commands.expect("dpkg-query", stderr="dpkg-query: no packages found matching docker-ce", rc=1)
+    assert _package.missing("debian", pinned) == pinned
+
+
+def test_a_package_named_with_its_version_brings_that_one(captured, commands):
+    commands.expect("apt-cache policy docker.io", captured("apt_policy.txt"))
+    assert _package.candidates("debian", ["lvm2=2.03.11-2.1", "docker.io"]) == [
+        Candidate("lvm2=2.03.11-2.1", "2.03.11-2.1"),
+        Candidate("docker.io", "20.10.24+dfsg1-1+deb12u1+b6"),
+    ]
+
+
+def test_the_lists_are_not_asked_where_every_package_has_its_version(commands):
+    assert _package.candidates("debian", ["a=1"]) == [Candidate("a=1", "1")]
+
+
 @pytest.mark.parametrize("family", ["debian", "redhat"])
 def test_nothing_is_asked_about_no_packages(commands, family):
     assert _package.missing(family, []) == []

@@ -68,6 +68,7 @@ def test_what_is_foretold_needs_nothing_more(current, expected):
             "activation/thin_pool_autoextend_threshold=80\nactivation/thin_pool_autoextend_percent=20", id="flat"
         ),
         pytest.param(MANUAL.replace("=", " = ") + "# ours\n", id="blanks-and-a-comment"),
+        pytest.param(MANUAL.replace("=80", "=80 # percent").replace("=20", "=20#"), id="a-comment-behind-a-value"),
     ],
 )
 def test_a_profile_as_wished_is_left_alone(text):
@@ -93,6 +94,18 @@ def test_other_settings_of_a_profile_stay():
     text = "# by hand\nallocation {\n  thin_pool_zero = 0\n}\n" + MANUAL
     _steps, after = _profile.decide(Profile(PATH, text), threshold=75, percent=25)
     assert after.text == text.replace("=80", "=75").replace("=20", "=25")
+
+
+def test_a_comment_behind_a_value_stays():
+    text = MANUAL.replace("=80", "=80 # percent")
+    _steps, after = _profile.decide(Profile(PATH, text), threshold=75, percent=20)
+    assert after.text == text.replace("=80 # percent", "=75 # percent")
+
+
+def test_settings_of_vdo_pools_are_not_overwritten():
+    text = "activation {\n\tvdo_pool_autoextend_threshold=70\n}\n"
+    with pytest.raises(Refused, match="has settings of its own .*vdo_pool_autoextend_threshold=70"):
+        _profile.decide(Profile(PATH, text), threshold=80, percent=20)
 
 
 @pytest.mark.parametrize("threshold", [50, 99, 100])

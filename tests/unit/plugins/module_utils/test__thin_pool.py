@@ -216,6 +216,14 @@ CASES = [
     pytest.param("pool_not_monitored", as_it_is, MANUAL, [MONITOR], id="monitor"),
     pytest.param("pool", as_it_is, replace(MANUAL, monitor=False), [UNMONITOR], id="no-longer-monitor"),
     pytest.param("pool", as_it_is, replace(MANUAL, active=False), [DEACTIVATE], id="deactivate"),
+    pytest.param("pool_inactive", as_it_is, MANUAL, [ACTIVATE], id="activate"),
+    pytest.param(
+        "pool_inactive",
+        as_it_is,
+        replace(MANUAL, monitor=False),
+        [ACTIVATE, UNMONITOR],
+        id="activate-and-not-monitor",
+    ),
     pytest.param("pool", as_it_is, replace(MANUAL, when_full="error"), [ERROR_WHEN_FULL], id="error-when-full"),
     pytest.param(
         "pool",
@@ -329,7 +337,9 @@ def test_an_inactive_pool_is_activated(report):
     steps, after = _thin_pool.decide(report("pool_inactive"), MANUAL)
     assert [(step.action, " ".join(step.command)) for step in steps] == [ACTIVATE]
     pool = after.volume("docker", "thinpool")
-    assert (pool.active, pool.low_water_mark) == (True, 3889)
+    # activation/monitoring=1: activating monitors.
+    assert (pool.active, pool.monitored, pool.low_water_mark) == (True, True, 3889)
+    assert _thin_pool.decide(after, MANUAL) == ([], after)
 
 
 def told(pool):
@@ -427,6 +437,36 @@ def test_all_that_is_free_is_stable_where_lvm_did_not_grow_the_spare(report):
     spare, group = after.spare("docker"), after.group("docker")
     as_2_03_16 = after.with_volume(replace(spare, size=25 * EXTENT)).with_group(replace(group, extents_free=26))
     assert _thin_pool.decide(as_2_03_16, wish)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "wish"),
+    [
+        pytest.param("group", DEFAULTS, id="create"),
+        pytest.param("data_volume", MANUAL, id="convert"),
+        pytest.param("data_and_metadata", replace(MANUAL, size=Size.parse("96%VG")), id="convert-and-grow"),
+        pytest.param("pool_and_second_disk", DEFAULTS, id="grow"),
+        pytest.param("pool_and_second_disk", replace(DEFAULTS, size=Size.parse("100%FREE")), id="grow-to-all"),
+    ],
+)
+def test_the_foretold_extents_add_up(report, state, wish):
+    _steps, after = _thin_pool.decide(report(state), wish)
+    pool, group, spare = after.volume("docker", "thinpool"), after.group("docker"), after.spare("docker")
+    assert (pool.size + pool.metadata_size + spare.size) // EXTENT + group.extents_free == group.extents
+
+
+@pytest.mark.parametrize(
+    ("profile", "mark"),
+    [
+        pytest.param(None, 6550, id="left-alone"),  # the attached one's 80 arms the new table
+        pytest.param("docker-thinpool", 6550, id="the-same"),
+        pytest.param("", 0, id="detached"),
+    ],
+)
+def test_growing_arms_the_pool_by_the_attached_profile(report, profile, mark):
+    wish = replace(DEFAULTS, profile=profile)
+    _steps, after = _thin_pool.decide(report("pool_and_second_disk"), wish)
+    assert after.volume("docker", "thinpool").low_water_mark == mark
 
 
 def test_growing_arms_the_pool_for_its_new_size(report):
@@ -527,6 +567,20 @@ def test_a_grown_pool_leaves_room_for_its_spare(report):
             id="convert-a-mirror",
         ),
         pytest.param(
+            "data_and_metadata",
+            lambda report: report.with_group(replace(report.group("docker"), extents_free=10)),
+            MANUAL,
+            r"docker/thinpool cannot have .* takes 25 more extents .*LVM's spare .* included, .* has 10 free",
+            id="no-room-for-the-spare-of-a-conversion",
+        ),
+        pytest.param(
+            "group",
+            lambda report: report.with_group(replace(report.group("docker"), extent_size=1024**3)),
+            replace(DEFAULTS, size=Size.parse("100g"), metadata_size=Size.parse("15.8g")),
+            "metadata_size of docker/thinpool is 16.00 GiB in whole extents of 1.00 GiB, more than the 15.8g",
+            id="metadata-too-large-in-whole-extents",
+        ),
+        pytest.param(
             "pool_and_second_disk",
             with_volume(check_needed=True),
             DEFAULTS,
@@ -566,6 +620,12 @@ def test_a_pool_is_not_made_in_a_group_of_others(report, group, message):
     name = {"exported_group": "ex", "foreign_group": "foreign"}[group]
     with pytest.raises(Refused, match=message):
         _thin_pool.decide(report(group), replace(DEFAULTS, vg=name))
+
+
+def test_a_pool_is_made_in_a_group_with_the_hosts_system_id(report):
+    found = replace(report("foreign_group"), system_id="other-host")
+    steps, _after = _thin_pool.decide(found, replace(DEFAULTS, vg="foreign"))
+    assert actions(steps)[0].startswith("create thin pool foreign/thinpool")
 
 
 def test_metadata_too_small_for_a_pool_is_not_converted(report):
@@ -707,6 +767,23 @@ def test_a_pool_of_ours_is_removed(report, state, change, expected):
     assert _thin_pool.decide(after, BARE, state="absent")[0] == []
 
 
+@pytest.mark.parametrize("state", ["pool", "pool_inactive", "pool_in_use_by_docker", "pool_and_second_disk"])
+def test_a_removed_pool_gives_everything_back(report, state):
+    ours = in_our_group(with_volume(open=False)(report(state)))
+    _steps, after = _thin_pool.decide(ours, BARE, state="absent")
+    assert after.volumes_of("docker") == []
+    assert after.group("docker").extents_free == after.group("docker").extents
+
+
+def test_the_spare_stays_with_another_pool(report):
+    ours = in_our_group(report("pool"))
+    pool = ours.volume("docker", "thinpool")
+    other = replace(pool, name="other", data_volume="other_tdata", metadata_volume="other_tmeta", uuid="other")
+    _steps, after = _thin_pool.decide(ours.with_volume(other), BARE, state="absent")
+    assert after.spare("docker").size == 25 * EXTENT
+    assert after.group("docker").extents_free == 2559 - 25
+
+
 @pytest.mark.parametrize(
     ("state", "change", "message"),
     [
@@ -716,6 +793,12 @@ def test_a_pool_of_ours_is_removed(report, state, change, expected):
         pytest.param("pool", with_volume(tags=("mine",)), "is not removed; if it may go, say so", id="another-tag"),
         pytest.param(
             "pool_in_use_by_docker", as_it_is, "docker/thinpool is in use: stop Docker or containerd first", id="in-use"
+        ),
+        pytest.param(
+            "data_volume",
+            in_our_group,
+            "^docker/thinpool is a volume of type linear, not a thin pool, .*'lvremove docker/thinpool'",
+            id="no-pool",
         ),
     ],
 )

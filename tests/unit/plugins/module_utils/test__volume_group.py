@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils import _view, _volume_group
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
 
 GIB = 1024**3
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)
@@ -135,14 +135,18 @@ def test_a_removed_device_takes_its_extents_along(report):
         report("pool_and_second_disk"), name="docker", devices=[VDB], remove_unlisted=True
     )
     assert (after.group("docker").extents, after.group("docker").extents_free) == (2559, 78)
-    assert after.device("/dev/vdc").vg == ""
+    # As LVM would report it: the device as a whole, without extents.
+    device = after.device("/dev/vdc")
+    assert (device.vg, device.in_use, device.extents, device.size) == ("", False, 0, device.device_size)
 
 
 def test_a_removed_group_leaves_its_physical_volumes(report):
     ours = with_group(tags=(OWNER_TAG,))(report("group"))
     _steps, after = _volume_group.decide(ours, name="docker", state="absent")
     assert after.group("docker") is None
-    assert (after.device("/dev/vdb").vg, after.device("/dev/vdb").in_use) == ("", False)
+    # The captured physical volume in no group: the same device, before a group was made on it.
+    real = report("bare_physical_volume").device("/dev/vdb")
+    assert replace(after.device("/dev/vdb"), uuid=real.uuid) == real
 
 
 @pytest.mark.parametrize(
@@ -255,8 +259,14 @@ def test_a_name_that_lvm_allows_is_taken(name):
 
 
 def test_the_hosts_own_group_is_no_foreign_one(report):
-    devices = [VDC]
-    assert (
-        _volume_group.decide(report("foreign_group"), name="foreign", devices=devices, local_system_id="other-host")[0]
-        == []
-    )
+    found = replace(report("foreign_group"), system_id="other-host")
+    assert _volume_group.decide(found, name="foreign", devices=[VDC]) == ([], found)
+
+
+def test_reasons_of_different_kinds_are_told_at_once(report):
+    devices = [replace(VDB, signatures=(Signature("ext4", 0x438),)), VDC]
+    foreign = report("foreign_group").without(device="/dev/vdb").without(group="docker")
+    with pytest.raises(Unwanted) as refusal:
+        _volume_group.decide(foreign, name="docker", devices=devices)
+    # What the report knows of a device comes before what the device says itself.
+    assert [reason.split()[0] for reason in refusal.value.reasons] == ["/dev/vdc", "/dev/vdb"]

@@ -87,6 +87,16 @@ def test_a_profile_in_use_stays(run_module, commands, captured, directory):
     assert path.exists()
 
 
+def test_only_pools_are_named_as_users_of_a_profile(run_module, commands, captured, table, directory):
+    """An lvcreate with --metadataprofile attaches it to the hidden volumes too (seen in the captured report)."""
+    (directory / "docker-thinpool.profile").write_text(MANUAL, encoding="utf-8")
+    commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
+    commands.expect("dmsetup table", table("pool_in_use_by_docker"))
+    result = run_module(lvm_profile, name="docker-thinpool", state="absent")
+    assert "is attached to docker/thinpool: " in result["msg"]
+    assert "'lvchange --detachprofile docker/thinpool'" in result["msg"]
+
+
 def test_a_threshold_out_of_range_is_refused(run_module, commands, directory):
     result = run_module(lvm_profile, name="docker-thinpool", thin_pool_autoextend_threshold=30)
     assert result["msg"].startswith("thin_pool_autoextend_threshold must be 50 to 99")

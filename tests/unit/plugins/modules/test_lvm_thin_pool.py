@@ -28,17 +28,17 @@ LVCONVERT = (
 )
 
 
-@pytest.fixture
-def profile(commands):
-    """Let LVM know the profile with the manual's threshold."""
+def expect_policy(commands):
+    """Let LVM know the profile with the manual's threshold; it is asked once the report is there."""
     commands.expect(
         "lvmconfig --typeconfig full --metadataprofile docker-thinpool",
         "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\n",
     )
 
 
-def test_check_mode_only_reads_and_foretells(run_module, commands, captured, profile):
+def test_check_mode_only_reads_and_foretells(run_module, commands, captured):
     commands.expect("lvm fullreport", captured("group.json"))
+    expect_policy(commands)
     result = run_module(lvm_thin_pool, check=True, **MANUAL)
     assert len(result["actions"]) == 1
     assert result["actions"][0].startswith("create thin pool docker/thinpool: data 2431 extents (9.50 GiB)")
@@ -64,8 +64,9 @@ def test_check_mode_only_reads_and_foretells(run_module, commands, captured, pro
     assert commands.writing == []
 
 
-def test_a_real_run_makes_the_pool_and_looks_again(run_module, commands, captured, table, profile):
+def test_a_real_run_makes_the_pool_and_looks_again(run_module, commands, captured, table):
     commands.expect("lvm fullreport", captured("group.json"))
+    expect_policy(commands)
     commands.expect(LVCREATE)
     commands.expect("lvm fullreport", captured("pool.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool"))
@@ -74,13 +75,12 @@ def test_a_real_run_makes_the_pool_and_looks_again(run_module, commands, capture
     assert (result["changed"], result["thin_pool"]["low_water_mark"]) == (True, 3889)
 
 
-def test_check_mode_foretells_what_the_real_run_returns(run_module, commands, captured, table, profile):
+def test_check_mode_foretells_what_the_real_run_returns(run_module, commands, captured, table):
     for _run in range(2):
         commands.expect("lvm fullreport", captured("data_and_metadata.json"))
+        expect_policy(commands)
         commands.expect("wipefs --no-act --parsable /dev/docker/thinpool")
         commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta")
-        if not _run:
-            commands.expect("lvmconfig", "thin_pool_autoextend_threshold=80\n")
     commands.expect(LVCONVERT)
     commands.expect("lvm fullreport", captured("pool.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool"))
@@ -92,9 +92,10 @@ def test_check_mode_foretells_what_the_real_run_returns(run_module, commands, ca
     assert commands.writing == [LVCONVERT]
 
 
-def test_steps_run_in_their_order(run_module, commands, captured, table, profile):
+def test_steps_run_in_their_order(run_module, commands, captured, table):
     commands.expect("lvm fullreport", captured("pool_without_profile.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool_without_profile"))
+    expect_policy(commands)
     commands.expect("lvchange --yes --metadataprofile docker-thinpool docker/thinpool")
     commands.expect("lvchange --yes --refresh docker/thinpool")
     commands.expect("lvm fullreport", captured("pool.json"))
@@ -104,15 +105,17 @@ def test_steps_run_in_their_order(run_module, commands, captured, table, profile
     assert result["diff"]["after"]["thin_pool"]["low_water_mark"] == 3889
 
 
-def test_a_second_run_changes_nothing(run_module, commands, captured, table, profile):
+def test_a_second_run_changes_nothing(run_module, commands, captured, table):
     commands.expect("lvm fullreport", captured("pool.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool"))
+    expect_policy(commands)
     result = run_module(lvm_thin_pool, **MANUAL)
     assert (result["changed"], result["actions"], result["thin_pool"]["profile"]) == (False, [], "docker-thinpool")
 
 
-def test_a_failure_is_told_with_command_and_status(run_module, commands, captured, profile):
+def test_a_failure_is_told_with_command_and_status(run_module, commands, captured):
     commands.expect("lvm fullreport", captured("group.json"))
+    expect_policy(commands)
     commands.expect(LVCREATE, stderr="  Check of pool docker/thinpool failed (status:64).\n", rc=5)
     result = run_module(lvm_thin_pool, **MANUAL)
     assert (result["failed"], result["rc"], result["cmd"][:2]) == (True, 5, ["lvcreate", "--yes"])
@@ -120,8 +123,9 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands, capture
     assert result["stderr"] == "  Check of pool docker/thinpool failed (status:64).\n"
 
 
-def test_a_volume_that_holds_something_is_not_converted(run_module, commands, captured, profile):
+def test_a_volume_that_holds_something_is_not_converted(run_module, commands, captured):
     commands.expect("lvm fullreport", captured("data_and_metadata.json"))
+    expect_policy(commands)
     commands.expect("wipefs --no-act --parsable /dev/docker/thinpool", "0x438,e108da58,,ext4\n")
     commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta")
     assert run_module(lvm_thin_pool, **MANUAL)["msg"].startswith("docker/thinpool holds ext4 at 0x438: ")
@@ -134,7 +138,8 @@ def test_an_unknown_group_is_refused(run_module, commands, captured):
 
 
 @pytest.mark.parametrize("option", ["size", "metadata_size", "chunk_size"])
-def test_a_size_that_is_none_is_refused_under_its_option(run_module, commands, option):
+def test_a_size_that_is_none_is_refused_under_its_option(run_module, commands, captured, option):
+    commands.expect("lvm fullreport", captured("group.json"))
     assert run_module(lvm_thin_pool, **POOL, **{option: "big"})["msg"].startswith(f"{option}: 'big' is not a size")
 
 
@@ -148,3 +153,35 @@ def test_a_pool_in_use_is_not_removed(run_module, commands, captured, table):
     commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
     commands.expect("dmsetup table", table("pool_in_use_by_docker"))
     assert run_module(lvm_thin_pool, **POOL, state="absent")["msg"].startswith("docker/thinpool is in use: stop Docker")
+
+
+def test_the_attached_profile_counts_where_none_is_given(run_module, commands, captured, table):
+    """Growing loads a new table, and LVM arms it by the profile that stays."""
+    commands.expect("lvm fullreport", captured("pool_and_second_disk.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool_and_second_disk"))
+    expect_policy(commands)
+    result = run_module(lvm_thin_pool, check=True, **POOL, size="80%VG")
+    assert [action.split(" of ")[0] for action in result["actions"]] == ["grow data"]
+    assert (result["thin_pool"]["profile"], result["thin_pool"]["low_water_mark"]) == ("docker-thinpool", 6550)
+
+
+def test_without_any_profile_lvm_is_not_asked_for_one(run_module, commands, captured):
+    commands.expect("lvm fullreport", captured("group.json"))
+    result = run_module(lvm_thin_pool, check=True, **POOL, size="1g")
+    assert (result["thin_pool"]["profile"], result["thin_pool"]["low_water_mark"]) == (None, 0)
+
+
+def test_a_group_of_another_system_gets_no_pool(run_module, commands, captured, table):
+    commands.expect("lvm fullreport", captured("foreign_group.json"))
+    commands.expect("lvm systemid", "  system ID: this-host\n")
+    commands.expect("dmsetup table", table("foreign_group"))
+    result = run_module(lvm_thin_pool, vg="foreign", name="thinpool", size="1g")
+    assert result["msg"] == "volume group foreign belongs to another system (system ID other-host)"
+
+
+def test_the_hosts_own_group_gets_a_pool(run_module, commands, captured, table):
+    commands.expect("lvm fullreport", captured("foreign_group.json"))
+    commands.expect("lvm systemid", "  system ID: other-host\n")
+    commands.expect("dmsetup table", table("foreign_group"))
+    result = run_module(lvm_thin_pool, check=True, vg="foreign", name="thinpool", size="1g")
+    assert result["actions"][0].startswith("create thin pool foreign/thinpool: data 256 extents")

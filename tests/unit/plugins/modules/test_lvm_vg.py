@@ -70,6 +70,7 @@ def test_a_size_that_is_none_is_refused_before_lvm_is_asked(run_module, commands
 
 def test_a_group_of_another_system_is_refused(run_module, commands, captured):
     commands.expect("lvm fullreport", captured("foreign_group.json"))
+    commands.expect("lvm systemid", "  system ID: this-host\n")
     commands.expect("dmsetup table", captured("pool.table"))
     result = run_module(lvm_vg, name="foreign", state="absent")
     assert result["msg"] == "volume group foreign belongs to another system (system ID other-host)"

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -15,8 +16,8 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils import _lock, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
 
 # lvm.conf devices/pv_min_size is 2 MiB by default; below it LVM does not even look at a device.
@@ -73,22 +74,29 @@ class BlockDevice:
         return reasons
 
 
+def problem(name: str) -> str | None:
+    """Return why a name stands for no block device; None where it stands for one."""
+    if not name.startswith("/"):
+        return f"{name!r} is not a device: write its whole path, best one under /dev/disk/by-id"
+    try:
+        if not stat.S_ISBLK(os.stat(name).st_mode):
+            return f"{name} is not a block device"
+    except FileNotFoundError:
+        return f"{name} does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'"
+    except OSError as error:
+        return f"{name} cannot be looked at: {error.strerror}"
+    return None
+
+
 def resolve(names: t.Iterable[str]) -> dict[str, str]:
     """Return canonical paths with the names they were given by; several names of one device count once."""
-    paths: dict[str, str] = {}
-    problems = []
-    for name in names:
-        path = os.path.realpath(name)
-        if not name.startswith("/"):
-            problems.append(f"{name!r} is not a device: write its whole path, best one under /dev/disk/by-id")
-        elif not os.path.exists(path):
-            problems.append(f"{name} does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'")
-        elif not stat.S_ISBLK(os.stat(path).st_mode):
-            problems.append(f"{name} is not a block device")
-        else:
-            paths.setdefault(path, name)
+    names = list(names)
+    problems = [sentence for sentence in map(problem, names) if sentence]
     if problems:
-        raise Refused("\n".join(problems))
+        raise Unwanted(problems)
+    paths: dict[str, str] = {}
+    for name in names:
+        paths.setdefault(os.path.realpath(name), name)
     return paths
 
 
@@ -136,8 +144,7 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
     if not os.path.isdir(sys):
         yield "is not known to the kernel (no entry in /sys/dev/block)"
         return
-    kernel_name = os.path.basename(sys)
-    if _UNFIT.match(kernel_name):
+    if _UNFIT.match(os.path.basename(sys)):
         yield "is not a disk that keeps what is written to it"
     if (_attribute(sys, "dm/uuid") or "").startswith("LVM-"):
         yield "is a logical volume; a physical volume on it would be hidden from LVM (lvm.conf, devices/scan_lvs)"
@@ -149,27 +156,73 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
         yield "is removable"
     if (_attribute(disk, "queue/zoned") or "none") != "none":
         yield "is a zoned disk, which LVM cannot use for a thin pool"
+    if "E:DM_MULTIPATH_DEVICE_PATH=1" in (_attribute("/run/udev/data", f"b{maj_min}") or "").splitlines():
+        yield "is one path of a multipath device: name the multipath device under /dev/mapper"
     partitions = sorted(entry for entry in os.listdir(sys) if os.path.exists(f"{sys}/{entry}/partition"))
     if partitions:
         yield f"has partitions ({', '.join(partitions)}); name a partition itself if it is free"
+    uses = list(_uses(path, maj_min, sys))
+    yield from uses
+    if disk != sys:
+        # A disk that is used as a whole, whatever partitions its first sector tells of.
+        parent = _attribute(disk, "dev") or ""
+        whole = f"/dev/{os.path.basename(disk)}"
+        yield from (f"is a partition of {whole}, which {use}" for use in _uses(whole, parent, disk))
+    try:
+        # O_EXCL on a block device: refused while the kernel has it mounted, swapped on or held (open(2)).
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            yield f"cannot be opened: {error.strerror}"
+        elif not uses:
+            yield "is in use: the kernel does not grant exclusive access to it"
+
+
+def _uses(path: str, maj_min: str, sys: str) -> t.Iterator[str]:
+    """Yield what a device is used for right now."""
     for holder in sorted(_listdir(f"{sys}/holders")):
-        dm_name = _attribute(f"/sys/block/{holder}", "dm/name")
-        yield f"is held by {holder}" + (f" ({dm_name})" if dm_name else "")
+        name = _attribute(f"/sys/block/{holder}", "dm/name")
+        kind = _attribute(f"/sys/block/{holder}", "dm/uuid") or ""
+        composed = (
+            f"/dev/mapper/{name}" if kind.startswith("mpath-") else f"/dev/{holder}" if holder[:2] == "md" else ""
+        )
+        yield (
+            f"is held by {holder}"
+            + (f" ({name})" if name else "")
+            + (f": name {composed} in its place, if that is free" if composed else "")
+        )
     for point in _mount_points(path, maj_min):
         yield f"is mounted at {point}"
     if path in _swaps():
         yield f"is swap in use: see 'swapoff {path}'"
     for loop in sorted(_listdir("/sys/block")):
         if os.path.realpath(_attribute(f"/sys/block/{loop}", "loop/backing_file") or "/") == path:
-            yield f"is the backing device of /dev/{loop}"
-    try:
-        # O_EXCL on a block device: refused while the kernel has it mounted, swapped on or held (open(2)).
-        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            yield "is in use (the kernel does not grant exclusive access to it)"
-        else:
-            yield f"cannot be opened: {error.strerror}"
+            yield f"is the backing device of /dev/{loop}: see 'losetup --detach /dev/{loop}'"
+
+
+@contextlib.contextmanager
+def held(device: BlockDevice, timeout: float = 60) -> t.Iterator[None]:
+    """Hold a device that is still as it was found; a change since then is refused.
+
+    The lock is the one that udev and other tools heed before they probe or partition a disk
+    (https://systemd.io/BLOCK_DEVICE_LOCKING), so it is taken on the whole disk.
+    """
+    with _lock.held(_whole_disk(device.path), timeout):
+        now = examine(device.name)
+        if now != device:
+            new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in device.obstacles]
+            raise Refused(
+                f"{device.label} changed after it was looked at and is left alone: "
+                + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
+            )
+        yield
+
+
+def _whole_disk(path: str) -> str:
+    """Return the node of a device's disk: its own, or that of the disk that it is a partition of."""
+    number = os.stat(path).st_rdev
+    sys = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    return f"/dev/{os.path.basename(os.path.dirname(sys) if os.path.exists(f'{sys}/partition') else sys)}"
 
 
 def _attribute(directory: str, name: str) -> str | None:
@@ -185,21 +238,27 @@ def _listdir(directory: str) -> list[str]:
 
 
 def _mount_points(path: str, maj_min: str) -> list[str]:
-    """Return where a device is mounted, in our mount namespace or in the first one (proc(5), mountinfo)."""
-    points = set()
-    for process in ("self", "1"):
+    """Return where a device is mounted, in any mount namespace (proc(5), mountinfo; mount_namespaces(7))."""
+    points: dict[str, str] = {}
+    seen = set()
+    for process in ("self", "1", *filter(str.isdigit, _listdir("/proc"))):
         try:
+            namespace = os.readlink(f"/proc/{process}/ns/mnt")
+            if namespace in seen:
+                continue
             with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
                 lines = file.read().splitlines()
-        except OSError:
+        except OSError:  # the process ended meanwhile
             continue
         for line in lines:
             fields = line.split(" ")
             source = fields[fields.index("-") + 2]
             # btrfs mounts carry a number of their own, so the source's name counts too.
             if fields[2] == maj_min or (source.startswith("/") and os.path.realpath(source) == path):
-                points.add(fields[4])
-    return sorted(points)
+                where = f" in the mount namespace of process {process}" if seen else ""
+                points.setdefault(fields[4], f"{fields[4]}{where}")
+        seen.add(namespace)
+    return sorted(points.values())
 
 
 def _swaps() -> set[str]:

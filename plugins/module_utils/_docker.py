@@ -78,8 +78,8 @@ def read() -> Docker:
 
 
 def parse_version(text: str) -> str:
-    """Return the version in ``dockerd --version`` or in a package's: 20.10.24 of 20.10.24+dfsg1-1+b3."""
-    match = re.search(r"(?:\d+:)?(\d+\.\d+(?:\.\d+)?)", text)
+    """Return the version in ``dockerd --version`` or in a package's: 20.10.24 of 20.10.24+dfsg1-1+b3, 24 of 5:24.*."""
+    match = re.search(r"(?:\d+:)?(\d+(?:\.\d+)*)", text)
     return match[1] if match else ""
 
 

@@ -186,6 +186,7 @@ class LogicalVolume:
     when_full: str = ""  # queue or error
     major: int = -1
     minor: int = -1
+    pool: str = ""  # of a thin volume: the pool that it lies in
     data_volume: str = ""
     metadata_volume: str = ""
     metadata_size: int = 0  # bytes
@@ -218,6 +219,7 @@ class LogicalVolume:
             when_full=str(row["lv_when_full"] or ""),
             major=_number(row["lv_kernel_major"]),
             minor=_number(row["lv_kernel_minor"]),
+            pool=_text(row["pool_lv"]),
             data_volume=_text(row["data_lv"]),
             metadata_volume=_text(row["metadata_lv"]),
             metadata_size=_number(row["lv_metadata_size"]),

@@ -8,9 +8,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _file, _plan, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _block_device,
+    _file,
+    _lock,
+    _plan,
+    _process,
+)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -33,11 +40,19 @@ class ManagedHost:
         if backup:
             self.backups.append(backup)
 
+    def hold(self, device: _block_device.BlockDevice) -> t.ContextManager[None]:
+        return _block_device.held(device)
 
-def run(module: AnsibleModule, work: t.Callable[[], State]) -> t.NoReturn:
+
+def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool = False) -> t.NoReturn:
     """End the module with the result of its work, or with the error that a person can act on."""
     try:
-        module.exit_json(**work())
+        with contextlib.ExitStack() as held:
+            if not (only_reads or module.check_mode):
+                # As long as a command may take: the other run is waited for, or its command has its own error by then.
+                held.enter_context(_lock.held(_lock.RUN, _process.TIMEOUT, create=True))
+            found = work()
+        module.exit_json(**found)
     except _plan.Refused as refusal:
         module.fail_json(msg=str(refusal))
     except _process.ProcessError as error:

@@ -69,26 +69,29 @@ def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
 
 
 def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
-    """Return what an install of each package would bring, from the lists that the host has: one process.
+    """Return what an install of each package would bring, from the lists that the host has: mostly one process.
 
     A package with a version (``docker-ce=5:24.0.9-1``) brings that one.
     """
-    pinned = {package: package.partition("=")[2] for package in packages if "=" in package}
-    asked = [package for package in packages if package not in pinned]
-    if not asked:
-        found = {}
-    elif family_name == "debian":
-        found = parse_policy(_process.run("apt-cache", "policy", *asked, accept=range(256)))
-    else:
+    found = {package: package.partition("=")[2] for package in packages if re.search(r"=\d", package)}
+    if family_name == "redhat":
         query = ("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n")
-        out = _process.run(*query, *asked, accept=range(256))
-        found = dict(line.split(" ", 1) for line in out.splitlines() if " " in line)
-    return [Candidate(package, pinned.get(package) or found.get(package, "")) for package in packages]
+        asked = [package for package in packages if package not in found]
+        out = _process.run(*query, *asked, accept=range(256)) if asked else ""
+        found.update(line.split(" ", 1) for line in out.splitlines() if " " in line)
+        return [Candidate(package, found.get(package, "")) for package in packages]
+    # name/release, as apt-get(8) takes it, asks in that release.
+    for release in dict.fromkeys(package.partition("/")[2] for package in packages if package not in found):
+        asked = [package for package in packages if package not in found and package.partition("/")[2] == release]
+        where = (f"--option=APT::Default-Release={release}",) if release else ()
+        known = parse_policy(_process.run("apt-cache", "policy", *where, *map(_bare, asked), accept=range(256)))
+        found.update((package, known.get(_bare(package), "")) for package in asked)
+    return [Candidate(package, found[package]) for package in packages]
 
 
 def _bare(package: str) -> str:
-    """Return a package's name without the version that apt is asked for."""
-    return package.partition("=")[0]
+    """Return a package's name without the version or release that apt is asked for (apt-get(8), install)."""
+    return re.split("[=/]", package)[0]
 
 
 def parse_policy(text: str) -> dict[str, str]:

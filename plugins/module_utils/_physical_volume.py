@@ -26,6 +26,28 @@ def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
     ]
 
 
+def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signatures: bool = False) -> list[str]:
+    """Return every reason why a device may not be taken into a group; empty where it may, or is in it.
+
+    This is the one check behind lvm_pv, lvm_vg and block_device_info.
+    """
+    volume = report.device(device.path)
+    if volume is None:
+        return device.refusals(wipe_signatures=wipe_signatures)
+    reasons = []
+    if volume.vg and volume.vg != group:
+        where = f", not to {group}" if group else ""
+        reasons.append(f"{device.label} belongs to volume group {volume.vg}{where}: choose another device")
+    if volume.in_use and not volume.vg:
+        reasons.append(
+            f"{device.label} is marked as used by a volume group whose metadata is missing here: see "
+            "'pvs -o+pv_in_use' and bring the group's other devices back"
+        )
+    if volume.missing or volume.duplicate:
+        reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
+    return reasons
+
+
 def decide(
     report: Report,
     devices: t.Iterable[BlockDevice],
@@ -36,32 +58,26 @@ def decide(
 ) -> tuple[list[Step], Report]:
     """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
     steps: list[Step] = []
-    refusals: list[str] = []
+    refused: list[str] = []
     after = report
     for device in devices:
         volume = report.device(device.path)
+        reasons = refusals(
+            report, device, group=volume.vg if volume else "", wipe_signatures=wipe_signatures or state == "absent"
+        )
         if state == "absent":
             if volume is None:
                 continue
             if volume.vg:
-                refusals.append(f"{device.label} belongs to volume group {volume.vg}: remove it from the group first")
-            elif volume.in_use:
-                refusals.append(_in_use(device))
-            else:
-                steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path)))
-                after = after.without(device=device.path)
+                reasons.append(f"{device.label} belongs to volume group {volume.vg}: remove it from the group first")
+            refused += reasons
+            steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path)))
+            after = after.without(device=device.path)
+        elif reasons:
+            refused += reasons
         elif volume is None:
-            reasons = device.refusals(wipe_signatures=wipe_signatures)
-            refusals += reasons
-            if not reasons:
-                steps += initialise(device)
-                after = after.with_device(foretell(device))
-        elif volume.in_use and not volume.vg:
-            refusals.append(_in_use(device))
-        elif volume.missing or volume.duplicate:
-            refusals.append(
-                f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'"
-            )
+            steps += initialise(device)
+            after = after.with_device(foretell(device))
         elif resize:
             group = after.group(volume.vg)
             extent_size = group.extent_size if group else 4 * 1024 * 1024
@@ -79,8 +95,8 @@ def decide(
                     after = after.with_group(
                         replace(group, extents=group.extents + added, extents_free=group.extents_free + added)
                     )
-    if refusals:
-        raise Unwanted(refusals)
+    if refused:
+        raise Unwanted(refused)
     return steps, after
 
 
@@ -89,8 +105,20 @@ def initialise(device: BlockDevice) -> list[Step]:
     steps = []
     if device.signatures:
         found = ", ".join(str(signature) for signature in device.signatures)
-        steps.append(Step(f"wipe signatures of {device.path}: {found}", ("wipefs", "--all", "--quiet", device.path)))
-    steps.append(Step(f"create physical volume {device.path}", ("pvcreate", "--yes", device.path)))
+        steps.append(
+            Step(
+                f"wipe signatures of {device.path}: {found}",
+                ("wipefs", "--all", "--quiet", device.path),
+                device=device,
+            )
+        )
+    steps.append(
+        Step(
+            f"create physical volume {device.path}",
+            ("pvcreate", "--yes", device.path),
+            device=replace(device, signatures=()),
+        )
+    )
     return steps
 
 
@@ -105,11 +133,4 @@ def foretell(device: BlockDevice) -> PhysicalVolume:
         extents=0,
         extents_used=0,
         in_use=False,
-    )
-
-
-def _in_use(device: BlockDevice) -> str:
-    return (
-        f"{device.label} is marked as used by a volume group whose metadata is missing here: see 'pvs -o+pv_in_use' "
-        "and bring the group's other devices back"
     )

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
     from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 
 
@@ -35,11 +37,13 @@ class Step:
     """One thing to do: the sentence that a person reads, and the command or the file that does it.
 
     The sentence is the same whether the step is taken or only foretold, so it stands in the imperative.
+    A step that writes to a device as it was found carries what was found, which is held and looked at again first.
     """
 
     action: str
     command: tuple[str, ...] = ()
     write: Write | None = None
+    device: BlockDevice | None = None
 
 
 class Host(t.Protocol):
@@ -51,6 +55,9 @@ class Host(t.Protocol):
     def write(self, change: Write) -> None:
         """Replace or remove a file."""
 
+    def hold(self, device: BlockDevice) -> t.ContextManager[None]:
+        """Keep others away from a device, once it is seen to be as it was found."""
+
 
 def actions(steps: t.Iterable[Step]) -> list[str]:
     """Return the sentences of the steps, as modules return them in ``actions``."""
@@ -60,7 +67,10 @@ def actions(steps: t.Iterable[Step]) -> list[str]:
 def carry_out(steps: t.Sequence[Step], host: Host) -> None:
     """Take the steps in their order; the first failure ends it, and a rerun decides anew from what it finds."""
     for step in steps:
-        if step.write is not None:
-            host.write(step.write)
-        if step.command:
-            host.run(*step.command)
+        with contextlib.ExitStack() as held:
+            if step.device is not None:
+                held.enter_context(host.hold(step.device))
+            if step.write is not None:
+                host.write(step.write)
+            if step.command:
+                host.run(*step.command)

@@ -185,6 +185,11 @@ def targets(report: Report, wish: Wish, group: VolumeGroup, data_now: int, metad
         own = data_now + metadata_now + spare_now
         wished = size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=group.extents_free + own)
         # A share follows the group, so it is kept within what LVM can use; wish.check() refused bytes that are not.
+        if largest == 0:
+            raise Refused(
+                f"volume group {group.name} has extents of {human(extent_size)}, larger than the metadata of a thin "
+                "pool may be (15.8g): make it with smaller extents"
+            )
         if size.is_share:
             wished = min(max(wished, smallest), largest)
         elif wished > largest:
@@ -547,6 +552,12 @@ def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list
         )
     if pool.open:
         raise Refused(f"{pool.full_name} is in use: stop Docker or containerd first, and see 'dmsetup ls --tree'")
+    inside = [volume.name for volume in report.volumes_of(wish.vg) if volume.pool == wish.name]
+    if inside:
+        raise Refused(
+            f"thin pool {pool.full_name} holds LVM thin volumes, which this collection never makes: "
+            f"{', '.join(inside)}. Remove them first if they may go"
+        )
     freed = pool.size + pool.metadata_size
     after = report.without(volume=(wish.vg, wish.name))
     for part in (pool.data_volume, pool.metadata_volume):

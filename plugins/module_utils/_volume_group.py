@@ -88,20 +88,16 @@ def _take(
     report: Report, name: str, devices: t.Iterable[BlockDevice], wipe_signatures: bool
 ) -> tuple[list[Step], list[BlockDevice], Report]:
     """Return the steps that make the devices ready, those that the group lacks, and the report after the steps."""
-    lacking = []
-    refusals = []
-    for device in devices:
-        volume = report.device(device.path)
-        if volume is None or not volume.vg:
-            lacking.append(device)
-        elif volume.vg != name:
-            refusals.append(f"{device.label} belongs to volume group {volume.vg}, not to {name}: choose another device")
-    try:
-        steps, after = _physical_volume.decide(report, lacking, wipe_signatures=wipe_signatures)
-    except Unwanted as refusal:
-        raise Unwanted([*refusals, *refusal.reasons]) from refusal
+    members = {volume.device for volume in report.devices_of(name)}
+    lacking = [device for device in devices if device.path not in members]
+    refusals = [
+        reason
+        for device in lacking
+        for reason in _physical_volume.refusals(report, device, group=name, wipe_signatures=wipe_signatures)
+    ]
     if refusals:
         raise Unwanted(refusals)
+    steps, after = _physical_volume.decide(report, lacking, wipe_signatures=wipe_signatures)
     return steps, lacking, after
 
 

@@ -200,7 +200,7 @@ def main() -> None:
         argument_spec={"vg": {"type": "str"}, "name": {"type": "str"}},
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    _module.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:

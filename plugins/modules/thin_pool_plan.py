@@ -277,7 +277,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    _module.run(module, lambda: work(module), only_reads=True)
 
 
 def wish_of(module: AnsibleModule) -> _chain.Wish:

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import types
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,16 +130,38 @@ def no_dmeventd(monkeypatch) -> None:
 
 
 @pytest.fixture
-def disks(monkeypatch) -> t.Callable[..., None]:
-    """Return a function that gives this machine block devices, blank unless said otherwise."""
+def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
+    """Return a function that gives this machine block devices, blank unless said otherwise, until they are wiped.
+
+    It returns them by their paths; what a test changes in that dictionary is found at the next look.
+    """
     from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
 
-    def give(*devices: _block_device.BlockDevice) -> None:
+    def give(*devices: _block_device.BlockDevice) -> dict:
         by_path = {device.path: device for device in devices}
+
+        def examine(name: str) -> _block_device.BlockDevice:
+            wiped = f"wipefs --all --quiet {name}" in commands.ran
+            return replace(by_path[name], signatures=()) if wiped else by_path[name]
+
+        node = tmp_path_factory.mktemp("dev") / "disk"
+        node.touch()
         monkeypatch.setattr(_block_device, "resolve", lambda names: {name: name for name in names})
-        monkeypatch.setattr(_block_device, "examine", lambda name: by_path[name])
+        monkeypatch.setattr(_block_device, "examine", examine)
+        monkeypatch.setattr(_block_device, "_whole_disk", lambda path: str(node))
+        return by_path
 
     return give
+
+
+@pytest.fixture(autouse=True)
+def lock(monkeypatch, tmp_path_factory) -> Path:
+    """Give each test a lock of its own, so that tests do not wait for one another; return its path."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _lock
+
+    path = tmp_path_factory.mktemp("run") / "lock"
+    monkeypatch.setattr(_lock, "RUN", str(path))
+    return path
 
 
 @pytest.fixture

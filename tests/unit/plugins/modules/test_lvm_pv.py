@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
@@ -72,3 +75,40 @@ def test_an_unknown_device_is_refused(run_module, commands, captured, device, me
 def test_a_host_without_lvm_is_refused(run_module, commands, monkeypatch):
     monkeypatch.setattr(lvm_pv._lvm._process, "find", lambda program: None)
     assert run_module(lvm_pv, devices=["/dev/vdb"])["msg"].startswith("LVM is not installed on this host: install")
+
+
+def test_a_disk_that_changes_after_it_was_looked_at_is_left_alone(run_module, commands, captured, disks, monkeypatch):
+    there = disks(VDB)
+
+    def formatted_meanwhile(report, devices, **options):
+        there["/dev/vdb"] = replace(VDB, signatures=(Signature("xfs", 0),))
+        return decide(report, devices, **options)
+
+    decide = lvm_pv._physical_volume.decide
+    monkeypatch.setattr(lvm_pv._physical_volume, "decide", formatted_meanwhile)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    result = run_module(lvm_pv, devices=["/dev/vdb"])
+    assert result["failed"]
+    assert "/dev/vdb changed after it was looked at and is left alone" in result["msg"]
+    assert "it holds xfs at 0x0" in result["msg"]
+    assert commands.writing == []
+
+
+def test_a_second_run_waits_and_then_says_who_is_in_the_way(run_module, commands, disks, lock, monkeypatch):
+    disks(VDB)
+    monkeypatch.setattr(lvm_pv._module._process, "TIMEOUT", 0.5)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        result = run_module(lvm_pv, devices=["/dev/vdb"])
+    assert result["failed"]
+    assert f"{lock} is locked by another process" in result["msg"]
+    assert "nothing was changed" in result["msg"]
+    assert commands.ran == []
+
+
+def test_check_mode_waits_for_nobody(run_module, commands, captured, disks, lock):
+    disks(VDB)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert run_module(lvm_pv, check=True, devices=["/dev/vdb"])["changed"]

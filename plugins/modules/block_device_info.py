@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: block_device_info
+short_description: Tell whether block devices may be taken for a pool, and why not
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Looks at block devices as M(devicemapper.containers.lvm_pv) and M(devicemapper.containers.lvm_vg) do before they
+    write to one, with the same checks, and tells for each whether it is free, and if not, every reason at once.
+  - Looked for are signatures of filesystems, partition tables, and members of arrays and pools; partitions; holders
+    such as multipath, md and device-mapper devices; mounts in any mount namespace; swap in use; loop devices on it;
+    membership in a volume group, also of another system or one whose metadata is missing; read-only, removable, zoned
+    and too small disks. What cannot be found out is a reason too.
+  - A physical volume in no volume group is free.
+options:
+  devices:
+    description: Paths of block devices. Several names of one device are told each.
+    type: list
+    elements: path
+    required: true
+extends_documentation_fragment:
+  - devicemapper.containers.attributes.info
+seealso:
+  - module: devicemapper.containers.lvm_pv
+  - module: devicemapper.containers.lvm_vg
+"""
+
+EXAMPLES = r"""
+- name: Look at two disks
+  devicemapper.containers.block_device_info:
+    devices:
+      - /dev/disk/by-id/virtio-data1
+      - /dev/disk/by-id/virtio-data2
+  register: disks
+
+- name: Show which may be taken
+  ansible.builtin.debug:
+    msg: "{{ disks.devices | selectattr('free') | map(attribute='device') | list }}"
+"""
+
+RETURN = r"""
+devices:
+  description: The devices, in the order in which they were given.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    device:
+      description: The name that was given.
+      type: str
+      sample: /dev/disk/by-id/virtio-data1
+    path:
+      description: Canonical path of the device; V(null) if the name stands for no block device.
+      type: str
+      sample: /dev/vdb
+    size:
+      description: Its size in bytes; V(null) if the name stands for no block device.
+      type: int
+      sample: 10737418240
+    free:
+      description: Whether it may be taken.
+      type: bool
+      sample: true
+    reasons:
+      description: Why it may not be taken, a sentence each; empty if it may.
+      type: list
+      elements: str
+      sample: []
+    signatures:
+      description:
+        - What its content is known by. Some of it can be wiped, see
+          O(devicemapper.containers.lvm_pv#module:wipe_signatures).
+      type: list
+      elements: str
+      sample: [ext4 at 0x438]
+    vg:
+      description: The volume group that it belongs to; V(null) if none.
+      type: str
+      sample: docker
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _block_device,
+    _lvm,
+    _module,
+    _physical_volume,
+    _process,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"devices": {"type": "list", "elements": "path", "required": True}},
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module), only_reads=True)
+
+
+def work(module: AnsibleModule) -> dict:
+    # Without LVM there is no report; a disk with an LVM label is not free then, since nobody can say whose it is.
+    report = _lvm.read() if _process.find("lvm") else _lvm.Report()
+    return {"changed": False, "devices": [tell(report, name) for name in module.params["devices"]]}
+
+
+def tell(report: _lvm.Report, name: str) -> dict[str, t.Any]:
+    """Return what is known of one device."""
+    problem = _block_device.problem(name)
+    if problem:
+        return {
+            "device": name,
+            "path": None,
+            "size": None,
+            "free": False,
+            "reasons": [problem],
+            "signatures": [],
+            "vg": None,
+        }
+    device = _block_device.examine(name)
+    volume = report.device(device.path)
+    reasons = _physical_volume.refusals(report, device)
+    return {
+        "device": name,
+        "path": device.path,
+        "size": device.size,
+        "free": not reasons,
+        "reasons": reasons,
+        "signatures": [str(signature) for signature in device.signatures],
+        "vg": volume.vg or None if volume else None,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _dm_name,
     _docker,
+    _docker_data,
     _package,
     _physical_volume,
     _profile,
@@ -27,11 +28,17 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size, human
+
+_AWAY = (
+    "Save what is needed of it ('docker save'), then set existing_data: backup, which moves {root} aside, or remove it"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Wish:
     docker_packages: tuple[str, ...]
     storage_opts: tuple[str, ...]
     daemon_options: t.Mapping[str, t.Any]
+    existing_data: str = "refuse"  # or backup
 
     @property
     def dm_name(self) -> str:
@@ -88,6 +96,8 @@ class Host:
     profile: Profile
     daemon_text: str | None
     docker: Docker
+    data: DockerData
+    pool_status: PoolStatus | None
     missing_packages: tuple[str, ...]
     missing_docker_packages: tuple[str, ...]
     candidates: tuple[Candidate, ...]  # of every missing package
@@ -172,15 +182,28 @@ def foretell(host: Host, wish: Wish) -> Chain:
             refusals.append(shortage)
         elif wish.autoextend_room == "warn":
             chain.warning = shortage
+    was_pool = host.report.volume(wish.vg, wish.pool)
+    replaced = was_pool is None or not was_pool.is_pool
+    conflicts = _conflicts(host, wish, replaced) if docker_wanted else []
+    if conflicts and wish.existing_data == "refuse":
+        refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
+    elif conflicts and host.data.is_mount_point:
+        refusals.append(
+            f"{host.data.root} is a mount point and cannot be moved aside as a whole: move its content away"
+        )
+    elif conflicts and not replaced and host.pool_status and host.pool_status.data_used:
+        refusals.append(
+            f"thin pool {wish.vg}/{wish.pool} holds data that the records moved aside would be needed for: "
+            "remove the pool first if it is not needed"
+        )
     if refusals or not after:
         raise Unwanted(dict.fromkeys(refusals))
 
-    was_pool = host.report.volume(wish.vg, wish.pool)
-    replaced = was_pool is None or not was_pool.is_pool
-    restart = bool(daemon_steps) or replaced or _runs_on_other_storage(host.docker, wish)
+    restart = bool(daemon_steps) or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, wish)
     paths = [device.path for device in host.devices]
     chain.add("packages", _install(host.missing_packages))
     chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
+    chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
     chain.add(
         "physical_volumes",
         volumes,
@@ -208,6 +231,17 @@ def foretell(host: Host, wish: Wish) -> Chain:
     stopped = not host.docker.active or restart or not host.docker.enabled
     chain.add("docker_start", [Step("start Docker and enable it")] if docker_wanted and stopped else [])
     return chain
+
+
+def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
+    """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name."""
+    document = {**_daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), **wish.daemon_options}
+    words = iter(flags)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ("--data-root", "--graph", "-g"):
+            return value if equals else next(words, _docker_data.DEFAULT_ROOT)
+    return str(document.get("data-root") or document.get("graph") or _docker_data.DEFAULT_ROOT)
 
 
 def needed_packages(
@@ -261,6 +295,20 @@ def _check_docker(host: Host, wish: Wish) -> None:
 def _runs_on_other_storage(docker: Docker, wish: Wish) -> bool:
     """Whether the running daemon was started with other settings than its file has now."""
     return docker.info is not None and (docker.info.driver, docker.info.pool_name) != ("devicemapper", wish.dm_name)
+
+
+def _conflicts(host: Host, wish: Wish, replaced: bool) -> list[str]:
+    """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and so is left alone."""
+    if not replaced and host.pool_status is None:
+        return []
+    document = _daemon_json.parse(host.daemon_text, _daemon_json.DEFAULT_PATH)
+    device = _daemon_json.storage_option(document, "dm.thinpooldev") or ""
+    configured = (document.get(_daemon_json.DRIVER), device.rpartition("/")[2]) == ("devicemapper", wish.dm_name)
+    return _docker_data.conflicts(
+        host.data,
+        None if replaced else host.pool_status,
+        switching=not configured or _runs_on_other_storage(host.docker, wish),
+    )
 
 
 def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:

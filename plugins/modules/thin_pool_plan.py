@@ -83,6 +83,14 @@ options:
     description: More keys for O(devicemapper.containers.docker_daemon#module:options).
     type: dict
     default: {}
+  existing_data:
+    description:
+      - What to do with data of Docker's that does not fit the pool (images of another storage driver, loop files,
+        records of another pool).
+      - V(refuse) refuses, and says what there is. V(backup) foretells that the data root is moved aside.
+    type: str
+    choices: [refuse, backup]
+    default: refuse
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
 seealso:
@@ -123,6 +131,10 @@ links:
       elements: str
     docker_stop:
       description: Docker stopped, because its configuration or its pool changes.
+      type: list
+      elements: str
+    docker_data:
+      description: Docker's data root moved aside.
       type: list
       elements: str
     physical_volumes:
@@ -216,6 +228,10 @@ docker:
   returned: success
   type: dict
   contains:
+    data_root:
+      description: Where it keeps its data.
+      type: str
+      sample: /var/lib/docker
     installed:
       description: Whether there is a dockerd.
       type: bool
@@ -243,12 +259,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _chain,
     _daemon_json,
     _docker,
+    _docker_data,
     _file,
     _lvm,
     _module,
     _package,
     _physical_volume,
     _plan,
+    _pool_status,
     _process,
     _profile,
     _size,
@@ -274,6 +292,7 @@ def main() -> None:
             "docker_packages": {"type": "list", "elements": "str", "default": []},
             "storage_opts": {"type": "list", "elements": "str", "default": []},
             "daemon_options": {"type": "dict", "default": {}},
+            "existing_data": {"type": "str", "choices": ["refuse", "backup"], "default": "refuse"},
         },
         supports_check_mode=True,
     )
@@ -320,11 +339,18 @@ def read(names: list, wish: _chain.Wish) -> tuple:
         profile=_profile.read(wish.profile, directory=None if has_lvm else _profile.DEFAULT_DIRECTORY),
         daemon_text=daemon_text,
         docker=docker,
+        data=_docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)),
+        pool_status=(_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(_package.candidates(family, [*missing, *missing_docker])),
     )
     return host, family
+
+
+def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
+    pool = report.volume(wish.vg, wish.pool)
+    return bool(pool and pool.is_pool and pool.active)
 
 
 def work(module: AnsibleModule) -> dict:
@@ -353,6 +379,7 @@ def work(module: AnsibleModule) -> dict:
         "storage_opts": list(wish.all_storage_opts),
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
         "docker": {
+            "data_root": host.data.root,
             "installed": host.docker.installed,
             "version": host.docker.version,
             "active": host.docker.active,

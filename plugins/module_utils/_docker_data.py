@@ -1,0 +1,127 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""What Docker keeps in its data root, and whether that fits the pool it is to be put on."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
+
+DEFAULT_ROOT = "/var/lib/docker"
+DRIVER = "devicemapper"
+
+
+@dataclass(frozen=True)
+class DockerData:
+    """Docker's records on the disk, by storage driver."""
+
+    root: str = DEFAULT_ROOT
+    images: t.Mapping[str, int] = field(default_factory=dict)
+    containers: t.Mapping[str, int] = field(default_factory=dict)
+    has_records: bool = False  # of devices in a thin pool
+    transaction_id: int | None = None  # the last that the records know
+    has_loop_files: bool = False
+    set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
+    is_mount_point: bool = False
+
+    @property
+    def other_drivers(self) -> list[str]:
+        """What would no longer be seen once Docker runs on a thin pool, in words."""
+        drivers = sorted({*self.images, *self.containers} - {DRIVER})
+        return [
+            f"{self.images.get(driver, 0)} images and {self.containers.get(driver, 0)} containers of driver {driver}"
+            for driver in drivers
+            if self.images.get(driver) or self.containers.get(driver)
+        ]
+
+
+def read(root: str) -> DockerData:
+    """Return what is in a data root; the layout is moby's (image/<driver>/imagedb, containers/<id>/config.v2.json,
+    devicemapper/metadata), the same from 1.10 to 24."""
+    images = {
+        driver: len(_listdir(f"{root}/image/{driver}/imagedb/content/sha256")) for driver in _listdir(f"{root}/image")
+    }
+    containers: dict[str, int] = {}
+    for container in _listdir(f"{root}/containers"):
+        driver = str(_json(f"{root}/containers/{container}/config.v2.json").get("Driver") or "unknown")
+        containers[driver] = containers.get(driver, 0) + 1
+    metadata = f"{root}/devicemapper/metadata"
+    transaction = _json(f"{metadata}/transaction-metadata").get("open_transaction_id")
+    return DockerData(
+        root=root,
+        images=images,
+        containers=containers,
+        has_records=bool(_listdir(metadata)),
+        transaction_id=transaction if isinstance(transaction, int) else None,
+        has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
+        set_up_device=str(_json(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
+        is_mount_point=os.path.ismount(root),
+    )
+
+
+def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -> list[str]:
+    """Return why Docker would not start on the pool with this data, or would no longer show some of it.
+
+    ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet.
+    The errors that Docker would end with are those of moby, daemon/graphdriver/devmapper/deviceset.go.
+    """
+    found = []
+    if switching and data.other_drivers:
+        found.append(
+            f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
+            "devicemapper"
+        )
+    if data.has_loop_files:
+        found.append(f"{data.root}/devicemapper holds the loop files of loop-lvm mode, whose images no other pool has")
+    elif data.has_records and status is None:
+        found.append(
+            f"{data.root}/devicemapper holds the records of another pool: with a new one Docker would end with 'Base "
+            "Device UUID and Filesystem verification failed'"
+        )
+    elif data.has_records and status and not _same(data, status):
+        found.append(
+            f"{data.root}/devicemapper holds the records of another pool: they end at transaction "
+            f"{data.transaction_id}, the pool is at {status.transaction_id}"
+        )
+    if not data.has_records and status and (status.data_used or status.transaction_id):
+        found.append(
+            f"the pool has {status.data_used} chunks in use (transaction {status.transaction_id}), and {data.root} has "
+            "no records of them: Docker would end with 'Unable to take ownership of thin-pool'. If nothing in the pool "
+            "is needed, remove it and let it be made anew"
+        )
+    if data.set_up_device:
+        found.append(
+            f"{data.root}/devicemapper/setup-config.json says that Docker itself made a pool on {data.set_up_device}: "
+            "it refuses any other settings for its storage as long as that file is there"
+        )
+    return found
+
+
+def _same(data: DockerData, status: PoolStatus) -> bool:
+    """Whether records and pool are one: Docker opens a transaction in its records before it does in the kernel."""
+    return data.transaction_id is not None and status.transaction_id in (data.transaction_id, data.transaction_id - 1)
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _json(path: str) -> dict[str, t.Any]:
+    """Return an object of Docker's; a file that is none is as good as not there, since Docker ends at it itself."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -84,9 +84,10 @@ def wait_until(seconds: float, look, what: str):
 def run_module(module: str, **options) -> dict:
     """Run a module of the collection on the scenario's guest, and return its result."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
-    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--one-line"]
+    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become"]
     command += [f"--module-name=devicemapper.containers.{module}", f"--args={json.dumps(options)}"]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, **plain})
     return json.loads(done.stdout.partition("=>")[2])
 
 

@@ -12,7 +12,7 @@ Every link decides as its own module does, on the state that the links before it
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
@@ -191,11 +191,10 @@ def foretell(host: Host, wish: Wish) -> Chain:
         refusals.append(
             f"{host.data.root} is a mount point and cannot be moved aside as a whole: move its content away"
         )
-    elif conflicts and not replaced and host.pool_status and host.pool_status.data_used:
-        refusals.append(
-            f"thin pool {wish.vg}/{wish.pool} holds data that the records moved aside would be needed for: "
-            "remove the pool first if it is not needed"
-        )
+    if docker_wanted and not replaced:
+        # What is moved aside takes the pool's records with it.
+        data = replace(host.data, has_records=False) if conflicts and wish.existing_data == "backup" else host.data
+        refusals += _docker_data.orphaned(data, host.pool_status)
     if refusals or not after:
         raise Unwanted(dict.fromkeys(refusals))
 

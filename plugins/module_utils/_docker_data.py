@@ -68,7 +68,8 @@ def read(root: str) -> DockerData:
 
 
 def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -> list[str]:
-    """Return why Docker would not start on the pool with this data, or would no longer show some of it.
+    """Return why Docker would not start on the pool with this data, or would no longer show some of it. Moving the data
+    root aside mends each of these.
 
     ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet.
     The errors that Docker would end with are those of moby, daemon/graphdriver/devmapper/deviceset.go.
@@ -91,18 +92,23 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
             f"{data.root}/devicemapper holds the records of another pool: they end at transaction "
             f"{data.transaction_id}, the pool is at {status.transaction_id}"
         )
-    if not data.has_records and status and (status.data_used or status.transaction_id):
-        found.append(
-            f"the pool has {status.data_used} chunks in use (transaction {status.transaction_id}), and {data.root} has "
-            "no records of them: Docker would end with 'Unable to take ownership of thin-pool'. If nothing in the pool "
-            "is needed, remove it and let it be made anew"
-        )
     if data.set_up_device:
         found.append(
             f"{data.root}/devicemapper/setup-config.json says that Docker itself made a pool on {data.set_up_device}: "
             "it refuses any other settings for its storage as long as that file is there"
         )
     return found
+
+
+def orphaned(data: DockerData, status: PoolStatus | None) -> list[str]:
+    """Return why Docker would not take a pool over: it is in use, and these are not the records of it."""
+    if data.has_records or not status or not (status.data_used or status.transaction_id):
+        return []
+    return [
+        f"the pool has {status.data_used} chunks in use (transaction {status.transaction_id}), and {data.root} has no "
+        "records of them: Docker would end with 'Unable to take ownership of thin-pool'. Bring its records back, or, if "
+        "nothing in the pool is needed, remove it (lvm_thin_pool with state: absent) and let it be made anew"
+    ]
 
 
 def _same(data: DockerData, status: PoolStatus) -> bool:

@@ -106,8 +106,8 @@ def orphaned(data: DockerData, status: PoolStatus | None) -> list[str]:
         return []
     return [
         f"the pool has {status.data_used} chunks in use (transaction {status.transaction_id}), and {data.root} has no "
-        "records of them: Docker would end with 'Unable to take ownership of thin-pool'. Bring its records back, or, if "
-        "nothing in the pool is needed, remove it (lvm_thin_pool with state: absent) and let it be made anew"
+        "records of them: Docker would end with 'Unable to take ownership of thin-pool'. Bring its records back, or, "
+        "if nothing in the pool is needed, remove it (lvm_thin_pool with state: absent) and let it be made anew"
     ]
 
 

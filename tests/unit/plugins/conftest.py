@@ -191,6 +191,57 @@ def standard_json() -> t.Callable[[str], str]:
 
 
 @pytest.fixture
+def docker_root(tmp_path) -> t.Callable[..., Path]:
+    """Return a function that lays out a data root as Docker 20.10 on a guest does, and returns its path.
+
+    A driver's name alone, with 0 images, is what Docker leaves that was started once.
+    """
+
+    def make(
+        images: t.Mapping[str, int] | None = None,
+        containers: t.Sequence[str] = (),
+        *,
+        transaction: int | None = None,
+        loop_files: bool = False,
+        set_up_device: str = "",
+    ) -> Path:
+        root = tmp_path / "docker"
+        for folder in ("containers", "image", "volumes", "overlay2", "tmp"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for driver, number in (images or {}).items():
+            content = root / "image" / driver / "imagedb" / "content" / "sha256"
+            content.mkdir(parents=True)
+            (root / "image" / driver / "layerdb").mkdir()
+            (root / "image" / driver / "repositories.json").write_text('{"Repositories":{}}', encoding="utf-8")
+            for index in range(number):
+                (content / f"{index:064x}").write_text("{}", encoding="utf-8")
+        for index, driver in enumerate(containers):
+            folder = root / "containers" / f"{index:064x}"
+            folder.mkdir()
+            (folder / "config.v2.json").write_text(json.dumps({"ID": folder.name, "Driver": driver}), encoding="utf-8")
+        if transaction is not None:
+            metadata = root / "devicemapper" / "metadata"
+            metadata.mkdir(parents=True)
+            records = {"open_transaction_id": transaction, "device_hash": "", "device_id": 1}
+            (metadata / "transaction-metadata").write_text(json.dumps(records), encoding="utf-8")
+            (metadata / "deviceset-metadata").write_text('{"next_device_id":1}', encoding="utf-8")
+            (metadata / "base").write_text('{"device_id":1,"initialized":true}', encoding="utf-8")
+        if loop_files:
+            folder = root / "devicemapper" / "devicemapper"
+            folder.mkdir(parents=True)
+            (folder / "data").touch()
+            (folder / "metadata").touch()
+        if set_up_device:
+            (root / "devicemapper").mkdir(exist_ok=True)
+            (root / "devicemapper" / "setup-config.json").write_text(
+                json.dumps({"Device": set_up_device, "ThinpPercent": 95}), encoding="utf-8"
+            )
+        return root
+
+    return make
+
+
+@pytest.fixture
 def elf() -> t.Callable[..., bytes]:
     """Return a function that makes the headers of a 64-bit program with segments of these types (elf(5))."""
 

@@ -8,7 +8,13 @@ import json
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _package, _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _daemon_json,
+    _docker,
+    _docker_data,
+    _package,
+    _profile,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
@@ -26,10 +32,11 @@ def machine(monkeypatch, commands, no_dmeventd, captured, disks, tmp_path):
     monkeypatch.setattr(_package, "needs_apparmor", lambda find: False)
     monkeypatch.setattr(_docker, "read", Docker)
     monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
+    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(tmp_path / "docker"))
 
 
 @pytest.fixture
-def in_use(monkeypatch, commands, captured, table, tmp_path):
+def in_use(monkeypatch, commands, captured, table, tmp_path, docker_root):
     """Make it the captured host on which Docker uses the pool; the profile's threshold was 52."""
     docker = Docker(
         path="/usr/sbin/dockerd",
@@ -48,12 +55,15 @@ def in_use(monkeypatch, commands, captured, table, tmp_path):
     commands.expect("dmsetup table --target thin-pool", table("pool_in_use_by_docker"))
     commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
     commands.expect("lvmconfig --typeconfig full config/profile_dir", f'profile_dir="{tmp_path}"\n')
+    commands.expect("dmsetup status --noflush --target thin-pool", captured("pool_in_use_by_docker.status"))
+    docker_root({"devicemapper": 1, "overlay2": 2}, ["devicemapper"], transaction=16)
 
 
-def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands, in_use):
+def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands, in_use, tmp_path):
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52, autoextend_room="ignore")
     assert (result["changed"], result["actions"], set(map(tuple, result["links"].values()))) == (False, [], {()})
     assert result["docker"] == {
+        "data_root": str(tmp_path / "docker"),
         "installed": True,
         "version": "20.10.24",
         "active": True,
@@ -101,6 +111,53 @@ def test_a_blank_host_is_foretold_the_whole_chain_and_left_alone(
     assert (result["changed"], result["profile"]) == (False, "docker-thinpool")
     assert (result["docker"]["installed"], result["docker"]["driver"]) == (False, None)
     assert (commands.writing, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.fixture
+def blank(commands, captured):
+    """Expect the questions to a host with LVM and a blank disk, whose Docker is yet to be installed."""
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(DPKG, STORAGE, rc=1)
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    commands.expect("apt-cache policy docker.io", captured("apt_policy.txt"))
+
+
+def test_old_data_is_refused_unless_it_may_be_moved(run_module, blank, docker_root):
+    root = docker_root({"overlay2": 2}, ["overlay2"])
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert result["failed"]
+    assert result["msg"].startswith(f"{root} holds 2 images and 1 containers of driver overlay2")
+    assert result["msg"].endswith(f"then set existing_data: backup, which moves {root} aside, or remove it")
+
+
+def test_old_data_is_foretold_to_be_moved_and_left_alone(run_module, blank, docker_root, commands):
+    root = docker_root({"overlay2": 2})
+    there = sorted(root.rglob("*"))
+    options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"], "existing_data": "backup"}
+    result = run_module(thin_pool_plan, **options)
+    assert result["links"]["docker_data"] == [f"move {root} aside"]
+    assert (result["docker"]["data_root"], result["changed"]) == (str(root), False)
+    assert (commands.writing, sorted(root.rglob("*"))) == ([], there)
+
+
+@pytest.mark.parametrize("source", ["option", "file", "flag"])
+def test_old_data_is_looked_for_where_docker_keeps_it(run_module, blank, docker_root, monkeypatch, tmp_path, source):
+    root = str(docker_root({"overlay2": 2}))
+    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", "/nonexistent")
+    options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"]}
+    if source == "option":
+        options["daemon_options"] = {"data-root": root}
+    elif source == "file":
+        (tmp_path / "daemon.json").write_text(json.dumps({"data-root": root}), encoding="utf-8")
+    else:
+        docker = Docker(path="/usr/sbin/dockerd", version="20.10.24", flags=("--data-root", root))
+        monkeypatch.setattr(_docker, "read", lambda: docker)
+    assert run_module(thin_pool_plan, **options)["msg"].startswith(f"{root} holds 2 images")
+
+
+def test_existing_data_is_one_of_two_words(run_module, commands):
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], existing_data="remove")
+    assert "value of existing_data must be one of: refuse, backup" in result["msg"]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,71 @@ def test_a_package_named_with_its_version_brings_that_one(captured, commands):
     ]
 
 
+# What apt-get(8) takes behind a package's name: a version, one with wildcards, a release.
+@pytest.mark.parametrize(
+    ("package", "command", "version"),
+    [
+        pytest.param("docker.io=20.10.*", None, "20.10.*", id="wildcard"),
+        pytest.param("docker.io=5:24.0.9-1~debian.12", None, "5:24.0.9-1~debian.12", id="epoch"),
+        pytest.param("docker.io=*", "apt-cache policy docker.io", "20.10.24+dfsg1-1+deb12u1+b6", id="any"),
+        pytest.param(
+            "docker.io/bookworm-backports",
+            "apt-cache policy --option=APT::Default-Release=bookworm-backports docker.io",
+            "20.10.24+dfsg1-1+deb12u1+b6",
+            id="release",
+        ),
+    ],
+)
+def test_what_a_wish_for_a_version_brings_is_known(captured, commands, package, command, version):
+    if command:
+        commands.expect(command, captured("apt_policy.txt"))
+    assert _package.candidates("debian", [package]) == [Candidate(package, version)]
+
+
+def test_each_release_is_asked_once(captured, commands):
+    text = captured("apt_policy.txt")
+    commands.expect("apt-cache policy lvm2 absent", text.replace("Candidate: 2.03.16-2", "Candidate: 2.03.11-2"))
+    commands.expect("apt-cache policy --option=APT::Default-Release=sid docker.io lvm2", text)
+    assert _package.candidates("debian", ["lvm2", "docker.io/sid", "lvm2/sid", "absent"]) == [
+        Candidate("lvm2", "2.03.11-2"),
+        Candidate("docker.io/sid", "20.10.24+dfsg1-1+deb12u1+b6"),
+        Candidate("lvm2/sid", "2.03.16-2"),
+        Candidate("absent", ""),
+    ]
+
+
+def test_a_release_that_apt_does_not_know_brings_nothing(commands):
+    commands.expect("apt-cache policy --option=APT::Default-Release=x", stderr="E: The value 'x' is invalid", rc=100)
+    assert _package.candidates("debian", ["docker.io/x"]) == [Candidate("docker.io/x", "")]
+
+
+def test_versions_of_the_red_hat_family_are_not_asked_for(commands):
+    commands.expect(
+        "dnf --quiet repoquery --latest-limit=1 --queryformat '%{name} %{version}\n' lvm2", "lvm2 2.03.23\n"
+    )
+    assert _package.candidates("redhat", ["docker-ce=24.0.9", "lvm2"]) == [
+        Candidate("docker-ce=24.0.9", "24.0.9"),
+        Candidate("lvm2", "2.03.23"),
+    ]
+
+
+@pytest.mark.parametrize("package", ["docker.io/bookworm-backports", "docker.io=20.10.*", "docker.io=*"])
+def test_a_package_with_a_wish_for_its_version_is_looked_for_by_its_name(commands, package):
+    commands.expect(
+        "dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' docker.io", "docker.io installed\n"
+    )
+    assert _package.missing("debian", [package]) == []
+
+
+# A version that says less than its first number, of which apt takes the highest there is.
+@pytest.mark.xfail(strict=True, reason="the pattern is read as a version: 5 or 2, both older than 25")
+@pytest.mark.parametrize("package", ["docker-ce=5:*", "docker-ce=5:2*"])
+def test_a_pattern_that_leaves_the_release_open_is_not_taken_for_an_old_docker(captured, commands, package):
+    policy = captured("apt_policy.txt").replace("docker.io:", "docker-ce:").replace("20.10.24", "5:28.1.1")
+    commands.expect("apt-cache policy docker-ce", policy)
+    assert _package.candidates("debian", [package]) != [Candidate(package, package.partition("=")[2])]
+
+
 def test_the_lists_are_not_asked_where_every_package_has_its_version(commands):
     assert _package.candidates("debian", ["a=1"]) == [Candidate("a=1", "1")]
 
@@ -134,6 +199,8 @@ def test_nothing_is_asked_about_no_packages(commands, family):
         pytest.param(
             ["docker-ce=5:24.0.9-1~debian.12~bookworm"], "docker-ce=5:24.0.9-1~debian.12~bookworm", id="pinned"
         ),
+        pytest.param(["docker.io/bookworm"], "docker.io/bookworm", id="of-a-release"),
+        pytest.param(["docker-ce-cli=5:24.0.9", "moby-engine"], "moby-engine", id="fedoras"),
     ],
 )
 def test_the_engine_is_found_among_the_packages(packages, engine):

@@ -205,3 +205,78 @@ def test_only_what_is_no_physical_volume_yet_is_looked_into(report, monkeypatch)
     devices = _physical_volume.examine(report("group"), ["/dev/vdb", "/dev/x"])
     assert looked_into == ["/dev/x"]
     assert devices == [BlockDevice("/dev/vdb", "/dev/vdb"), VDC]
+
+
+# A captured state, a change of it, the device, the group it is for, whether signatures may be wiped, and the reasons.
+@pytest.mark.parametrize(
+    ("state", "change", "device", "group", "wipe", "expected"),
+    [
+        pytest.param("blank", as_it_is, VDB, "", False, [], id="blank"),
+        pytest.param("blank", as_it_is, EXT4, "", False, ["/dev/vdb is not blank"], id="signature"),
+        pytest.param("blank", as_it_is, EXT4, "", True, [], id="signature-that-may-go"),
+        pytest.param(
+            "blank",
+            as_it_is,
+            replace(EXT4, obstacles=("is read-only", "is removable")),
+            "docker",
+            False,
+            ["/dev/vdb is read-only", "/dev/vdb is removable", "/dev/vdb is not blank"],
+            id="everything",
+        ),
+        pytest.param("bare_physical_volume", as_it_is, VDB, "", False, [], id="physical-volume"),
+        pytest.param("bare_physical_volume", as_it_is, VDB, "docker", False, [], id="physical-volume-for-a-group"),
+        pytest.param(
+            "group", as_it_is, VDB, "", False, ["/dev/vdb belongs to volume group docker: choose another"], id="member"
+        ),
+        pytest.param("group", as_it_is, VDB, "docker", False, [], id="member-already"),
+        pytest.param(
+            "group",
+            as_it_is,
+            VDB,
+            "other",
+            True,
+            ["/dev/vdb belongs to volume group docker, not to other: choose another device"],
+            id="member-of-another",
+        ),
+        pytest.param(
+            "bare_physical_volume",
+            with_device(in_use=True),
+            VDB,
+            "docker",
+            True,
+            ["/dev/vdb is marked as used by a volume group whose metadata is missing here"],
+            id="of-a-lost-group",
+        ),
+        pytest.param(
+            "group",
+            with_device(duplicate=True),
+            VDB,
+            "other",
+            False,
+            ["/dev/vdb belongs to volume group docker, not to other", "/dev/vdb is a duplicate in LVM's view"],
+            id="duplicate-of-another",
+        ),
+        pytest.param(
+            "group", with_device(missing=True), VDB, "docker", False, ["/dev/vdb is missing in LVM's view"], id="lost"
+        ),
+        pytest.param(
+            "bare_physical_volume",
+            as_it_is,
+            replace(VDB, obstacles=("is read-only",)),
+            "docker",
+            False,
+            ["/dev/vdb is read-only"],
+            id="physical-volume-that-cannot-be-written",
+            marks=pytest.mark.xfail(strict=True, reason="what speaks against the device of one is not looked at"),
+        ),
+    ],
+)
+def test_every_reason_against_taking_a_device_is_told(report, state, change, device, group, wipe, expected):
+    found = _physical_volume.refusals(change(report(state)), device, group=group, wipe_signatures=wipe)
+    assert [reason[: len(start)] for reason, start in zip(found, expected)] == expected
+    assert len(found) == len(expected)
+
+
+def test_each_step_that_writes_carries_the_device_as_it_will_be_found():
+    steps = _physical_volume.initialise(EXT4)
+    assert [(step.command[0], step.device) for step in steps] == [("wipefs", EXT4), ("pvcreate", VDB)]

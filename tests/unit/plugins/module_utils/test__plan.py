@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
 
+VDB, VDC = BlockDevice("/dev/vdb", "/dev/vdb"), BlockDevice("/dev/vdc", "/dev/vdc")
 WRITE = Write("/etc/docker/daemon.json", "{}\n")
 STEPS = [Step("tell"), Step("run", ("lvs",)), Step("write", write=WRITE), Step("both", ("dmeventd", "-R"), WRITE)]
 
@@ -29,6 +33,16 @@ class Recorder:
     def write(self, change):
         self.asked.append(change)
 
+    @contextlib.contextmanager
+    def hold(self, device):
+        if device == self.failing:
+            raise Refused(device.path)
+        self.asked.append(f"hold {device.path}")
+        try:
+            yield
+        finally:
+            self.asked.append(f"let go of {device.path}")
+
 
 def test_steps_are_taken_in_their_order():
     host = Recorder()
@@ -41,6 +55,45 @@ def test_the_first_failure_ends_it():
     with pytest.raises(RuntimeError):
         _plan.carry_out(STEPS, host)
     assert host.asked == [("lvs",)]
+
+
+ON_DEVICES = [
+    Step("wipe", ("wipefs", "/dev/vdb"), device=VDB),
+    Step("write", write=WRITE, device=VDB),
+    Step("run", ("lvs",)),
+    Step("wipe", ("wipefs", "/dev/vdc"), device=VDC),
+]
+
+
+def test_a_device_is_held_for_its_step_alone():
+    host = Recorder()
+    _plan.carry_out(ON_DEVICES, host)
+    assert host.asked == [
+        "hold /dev/vdb",
+        ("wipefs", "/dev/vdb"),
+        "let go of /dev/vdb",
+        "hold /dev/vdb",
+        WRITE,
+        "let go of /dev/vdb",
+        ("lvs",),
+        "hold /dev/vdc",
+        ("wipefs", "/dev/vdc"),
+        "let go of /dev/vdc",
+    ]
+
+
+def test_a_device_that_is_not_granted_is_left_alone_and_ends_it():
+    host = Recorder(failing=VDB)
+    with pytest.raises(Refused, match="/dev/vdb"):
+        _plan.carry_out([Step("run", ("lvs",)), *ON_DEVICES], host)
+    assert host.asked == [("lvs",)]
+
+
+def test_a_device_is_let_go_of_where_its_step_fails():
+    host = Recorder(failing=("wipefs", "/dev/vdb"))
+    with pytest.raises(RuntimeError):
+        _plan.carry_out(ON_DEVICES, host)
+    assert host.asked == ["hold /dev/vdb", ("wipefs", "/dev/vdb"), "let go of /dev/vdb"]
 
 
 def test_the_sentences_are_told():

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _thin_pool
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, LogicalVolume
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import Wish
 
 EXTENT = 4194304
+GIB = 1024**3
 DEFAULTS = Wish(
     vg="docker",
     name="thinpool",
@@ -806,6 +807,74 @@ def test_a_pool_of_others_or_in_use_is_not_removed(report, state, change, messag
     with pytest.raises(Refused) as refusal:
         _thin_pool.decide(change(report(state)), BARE, state="absent")
     assert re.search(message, str(refusal.value))
+
+
+def with_thin_volumes(*names, pool="thinpool"):
+    """Return what puts LVM thin volumes into a pool, as 'lvcreate --thin' makes them."""
+
+    def change(report):
+        for name in names:
+            volume = LogicalVolume(vg="docker", name=name, type="thin", size=EXTENT, pool=pool)
+            report = report.with_volume(volume)
+        return in_our_group(report)
+
+    return change
+
+
+def test_a_pool_that_holds_thin_volumes_is_not_removed(report):
+    with pytest.raises(Refused) as refusal:
+        _thin_pool.decide(with_thin_volumes("a", "b")(report("pool")), BARE, state="absent")
+    assert str(refusal.value) == (
+        "thin pool docker/thinpool holds LVM thin volumes, which this collection never makes: a, b. Remove them first "
+        "if they may go"
+    )
+
+
+def test_thin_volumes_of_another_pool_are_in_nobodys_way(report):
+    steps, _after = _thin_pool.decide(with_thin_volumes("a", pool="other")(report("pool")), BARE, state="absent")
+    assert actions(steps) == ["remove thin pool docker/thinpool"]
+
+
+def in_extents_of(size, number=4):
+    """Return what makes the captured group one of so many extents of this size."""
+
+    def change(report):
+        group = report.group("docker")
+        return report.with_group(replace(group, extent_size=size, extents=number, extents_free=number))
+
+    return change
+
+
+# LVM uses 15.8125g of a pool's metadata, so an extent of 16g cannot hold them and two of 8g are too many.
+@pytest.mark.parametrize(
+    ("extent", "metadata_size", "message"),
+    [
+        pytest.param(
+            16 * GIB,
+            "1%VG",
+            "^volume group docker has extents of 16.00 GiB, larger than the metadata of a thin pool may be",
+            id="share-of-large-extents",
+        ),
+        pytest.param(16 * GIB, "100m", "make it with smaller extents", id="bytes-of-large-extents"),
+        pytest.param(
+            8 * GIB,
+            "9g",
+            "^metadata_size of docker/thinpool is 16.00 GiB in whole extents of 8.00 GiB, more than the 15.8g",
+            id="rounded-up-too-far",
+        ),
+    ],
+)
+def test_extents_that_metadata_do_not_fit_into_are_refused(report, extent, metadata_size, message):
+    wish = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
+    with pytest.raises(Refused, match=message):
+        _thin_pool.decide(in_extents_of(extent)(report("group")), wish)
+
+
+@pytest.mark.parametrize(("extent", "metadata_size"), [(8 * GIB, "8g"), (8 * GIB, "50%VG"), (4 * GIB, "12g")])
+def test_as_much_metadata_as_extents_hold_is_taken(report, extent, metadata_size):
+    wish = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
+    _steps, after = _thin_pool.decide(in_extents_of(extent, 9)(report("group")), wish)
+    assert after.volume("docker", "thinpool").metadata_size == extent * (15 * GIB // extent)
 
 
 # Data needed, metadata needed, free; whether each is possible.

@@ -3,6 +3,7 @@
 # with these words. Kinds whose words are "is not blank" may be taken once wiping is asked for; no others ever.
 set -euo pipefail
 exec 3>&1 >&2
+export LVM_SUPPRESS_FD_WARNINGS=1
 disk=/dev/disk/by-id/virtio-data1
 part() { echo "$disk-part$1"; }
 told() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >&3; }
@@ -19,10 +20,10 @@ mkswap -q "$(part 4)";                          told "$(part 4)" swap 'is not bl
 mkswap -q "$(part 5)"; swapon "$(part 5)";      told "$(part 5)" 'swap in use' 'is swap in use'
 mkfs.vfat "$(part 6)" > /dev/null;              told "$(part 6)" vfat 'is not blank: it holds vfat'
 genisoimage -quiet -o "$(part 7)" /etc/hostname; told "$(part 7)" iso9660 'is not blank: it holds iso9660 at 0x8001'
-echo secret | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 "$(part 8)" -
+echo secret | cryptsetup --batch-mode luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file - "$(part 8)"
 told "$(part 8)" LUKS 'is not blank: it holds crypto_LUKS at 0x0'
-echo secret | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 "$(part 9)" -
-echo secret | cryptsetup open "$(part 9)" opened -
+echo secret | cryptsetup --batch-mode luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file - "$(part 9)"
+echo secret | cryptsetup open --key-file - "$(part 9)" opened
 told "$(part 9)" 'LUKS, opened' '(opened)'
 mdadm --create --quiet --run /dev/md/stopped --level=0 --force --raid-devices=1 "$(part 10)"
 mdadm --stop --quiet /dev/md/stopped

@@ -240,7 +240,7 @@ def _listdir(directory: str) -> list[str]:
 def _mount_points(path: str, maj_min: str) -> list[str]:
     """Return where a device is mounted, in any mount namespace (proc(5), mountinfo; mount_namespaces(7))."""
     points: dict[str, str] = {}
-    seen = set()
+    seen: set[str] = set()
     for process in ("self", "1", *filter(str.isdigit, _listdir("/proc"))):
         try:
             namespace = os.readlink(f"/proc/{process}/ns/mnt")

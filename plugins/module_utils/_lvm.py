@@ -94,7 +94,8 @@ class PhysicalVolume:
             device=os.path.realpath(str(row["pv_name"]))
             if str(row["pv_name"]).startswith("/")
             else str(row["pv_name"]),
-            vg=str(row.get("vg_name") or ""),
+            # "[unknown]" is LVM's word for the group of a device that is in use, but whose group's metadata is missing.
+            vg=str(row.get("vg_name") or "").replace("[unknown]", ""),
             size=_number(row["pv_size"]),
             device_size=_number(row["dev_size"]),
             data_start=_number(row["pe_start"]),

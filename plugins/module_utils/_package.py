@@ -78,7 +78,7 @@ def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
         query = ("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n")
         asked = [package for package in packages if package not in found]
         out = _process.run(*query, *asked, accept=range(256)) if asked else ""
-        found.update(line.split(" ", 1) for line in out.splitlines() if " " in line)
+        found.update({name: version for name, _space, version in (line.partition(" ") for line in out.splitlines())})
         return [Candidate(package, found.get(package, "")) for package in packages]
     # name/release, as apt-get(8) takes it, asks in that release.
     for release in dict.fromkeys(package.partition("/")[2] for package in packages if package not in found):

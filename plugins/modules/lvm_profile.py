@@ -66,7 +66,7 @@ actions:
     - >-
       write profile /etc/lvm/profile/docker-thinpool.profile: thin_pool_autoextend_threshold 80,
       thin_pool_autoextend_percent 20
-path:
+profile_path:
   description: Path of the profile's file.
   returned: success
   type: str
@@ -106,7 +106,7 @@ def work(module: AnsibleModule) -> dict:
         used_by=users,
     )
     _module.carry_out(module, steps)
-    return _module.result(steps, profile.text or "", after.text or "", profile.path, path=profile.path)
+    return _module.result(steps, profile.text or "", after.text or "", profile.path, profile_path=profile.path)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def sentence(directory, threshold=80, percent=20):
 def test_check_mode_writes_nothing(run_module, commands, directory):
     result = run_module(lvm_profile, check=True, name="docker-thinpool")
     assert (result["changed"], result["actions"]) == (True, [sentence(directory)])
-    assert result["path"] == f"{directory}/docker-thinpool.profile"
+    assert result["profile_path"] == f"{directory}/docker-thinpool.profile"
     assert (result["diff"]["before"], list(directory.iterdir())) == ("", [])
     assert "thin_pool_autoextend_threshold=80" in result["diff"]["after"]
 

@@ -356,7 +356,7 @@ def test_one_path_of_a_multipath_device_is_refused(machine, commands, lines, ref
 
 
 MOUNTS = {
-    "vdb": "30 22 254:16 / /srv rw,relatime shared:2 - ext4 /dev/vdb rw",
+    "vdb": "30 22 254:16 / /srv rw,relatime shared:2 - ext4 /dev/root rw",
     "bind": "31 22 254:16 /sub /mnt rw,relatime - ext4 /dev/vdb rw",
     "btrfs": "32 22 0:45 / /data rw - btrfs /dev/disk/by-id/virtio-data rw",
     "other": "33 22 254:160 / /other rw master:1 propagate_from:2 - xfs /dev/vdbx rw",

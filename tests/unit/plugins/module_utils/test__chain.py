@@ -649,6 +649,12 @@ def test_records_of_another_pool_are_moved_away_from_an_empty_one(report):
     assert MOVE in _chain.foretell(host, BACKUP).actions
 
 
+def test_a_docker_that_does_not_answer_is_stopped_before_its_data_is_moved(converged):
+    docker = replace(converged.docker, info=None)
+    host = replace(converged, docker=docker, data=RECORDS, pool_status=EMPTY_POOL)
+    assert _chain.foretell(host, replace(SEEN, existing_data="backup")).actions == [STOP, MOVE, START]
+
+
 @pytest.mark.parametrize(
     "data",
     [

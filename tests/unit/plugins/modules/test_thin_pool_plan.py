@@ -155,6 +155,23 @@ def test_old_data_is_looked_for_where_docker_keeps_it(run_module, blank, docker_
     assert run_module(thin_pool_plan, **options)["msg"].startswith(f"{root} holds 2 images")
 
 
+def test_the_running_pool_is_asked_whose_records_these_are(run_module, in_use, tmp_path):
+    records = tmp_path / "docker" / "devicemapper" / "metadata" / "transaction-metadata"
+    records.write_text('{"open_transaction_id":3,"device_hash":"","device_id":1}', encoding="utf-8")
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52, autoextend_room="ignore")
+    assert "they end at transaction 3, the pool is at 16" in result["msg"]
+
+
+def test_a_pool_that_does_not_run_is_not_asked(run_module, commands, captured, docker_root):
+    docker_root(transaction=3)
+    commands.expect("lvm fullreport", captured("pool_inactive.json"))
+    commands.expect(DPKG, STORAGE, rc=1)
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    commands.expect("apt-cache policy docker.io", captured("apt_policy.txt"))
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert "activate thin pool docker/thinpool" in result["actions"]
+
+
 def test_existing_data_is_one_of_two_words(run_module, commands):
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], existing_data="remove")
     assert "value of existing_data must be one of: refuse, backup" in result["msg"]

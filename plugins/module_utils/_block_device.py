@@ -207,10 +207,15 @@ def held(device: BlockDevice, timeout: float = 60) -> t.Iterator[None]:
     The lock is the one that udev and other tools heed before they probe or partition a disk
     (https://systemd.io/BLOCK_DEVICE_LOCKING), so it is taken on the whole disk.
     """
-    with _lock.held(_whole_disk(device.path), timeout):
+    try:
+        disk = _whole_disk(device.path)
+    except OSError as error:
+        raise Refused(f"{device.label} is gone since it was looked at: {error.strerror}") from error
+    with _lock.held(disk, timeout):
         now = examine(device.name)
         if now != device:
-            new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in device.obstacles]
+            known = device.refusals(wipe_signatures=False)
+            new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in known]
             raise Refused(
                 f"{device.label} changed after it was looked at and is left alone: "
                 + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
@@ -262,5 +267,8 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
 
 
 def _swaps() -> set[str]:
-    with open("/proc/swaps", encoding="utf-8") as file:
-        return {os.path.realpath(line.split()[0]) for line in file.read().splitlines()[1:]}
+    try:
+        with open("/proc/swaps", encoding="utf-8") as file:
+            return {os.path.realpath(line.split()[0]) for line in file.read().splitlines()[1:]}
+    except FileNotFoundError:  # a kernel without swap
+        return set()

@@ -11,6 +11,8 @@ Every link decides as its own module does, on the state that the links before it
 
 from __future__ import annotations
 
+import os
+import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -184,17 +186,18 @@ def foretell(host: Host, wish: Wish) -> Chain:
             chain.warning = shortage
     was_pool = host.report.volume(wish.vg, wish.pool)
     replaced = was_pool is None or not was_pool.is_pool
-    conflicts = _conflicts(host, wish, replaced) if docker_wanted else []
+    conflicts = attempt(lambda: _conflicts(host, wish, replaced) if docker_wanted else [], [])
     if conflicts and wish.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
-    elif conflicts and host.data.is_mount_point:
+    elif conflicts and not host.data.is_movable:
         refusals.append(
-            f"{host.data.root} is a mount point and cannot be moved aside as a whole: move its content away"
+            f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
+            "content away"
         )
     if docker_wanted and not replaced:
         # What is moved aside takes the pool's records with it.
         data = replace(host.data, has_records=False) if conflicts and wish.existing_data == "backup" else host.data
-        refusals += _docker_data.orphaned(data, host.pool_status)
+        refusals += _docker_data.unusable(data, host.pool_status)
     if refusals or not after:
         raise Unwanted(dict.fromkeys(refusals))
 
@@ -234,13 +237,19 @@ def foretell(host: Host, wish: Wish) -> Chain:
 
 def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
     """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name."""
-    document = {**_daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), **wish.daemon_options}
+    try:
+        document = {**_daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), **wish.daemon_options}
+    except Refused:  # told by the link that would change the file
+        document = dict(wish.daemon_options)
+    found = str(document.get("data-root") or document.get("graph") or _docker_data.DEFAULT_ROOT)
     words = iter(flags)
-    for word in words:
+    for word in words:  # the last one counts
         name, equals, value = word.partition("=")
         if name in ("--data-root", "--graph", "-g"):
-            return value if equals else next(words, _docker_data.DEFAULT_ROOT)
-    return str(document.get("data-root") or document.get("graph") or _docker_data.DEFAULT_ROOT)
+            found = value if equals else next(words, found)
+        elif re.match(r"-g[^-]", word):
+            found = word[2:]
+    return os.path.normpath(found)
 
 
 def needed_packages(

@@ -27,10 +27,11 @@ class DockerData:
     images: t.Mapping[str, int] = field(default_factory=dict)
     containers: t.Mapping[str, int] = field(default_factory=dict)
     has_records: bool = False  # of devices in a thin pool
+    has_base: bool = False  # the first of them, which all images are made from
     transaction_id: int | None = None  # the last that the records know
     has_loop_files: bool = False
     set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
-    is_mount_point: bool = False
+    is_movable: bool = True  # no mount point and no symbolic link, so that a rename moves all of it
 
     @property
     def other_drivers(self) -> list[str]:
@@ -63,7 +64,8 @@ def read(root: str) -> DockerData:
         transaction_id=transaction if isinstance(transaction, int) else None,
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
         set_up_device=str(_json(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
-        is_mount_point=os.path.ismount(root),
+        has_base=os.path.exists(f"{metadata}/base"),
+        is_movable=not (os.path.ismount(root) or os.path.islink(root)),
     )
 
 
@@ -87,7 +89,7 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
             f"{data.root}/devicemapper holds the records of another pool: with a new one Docker would end with 'Base "
             "Device UUID and Filesystem verification failed'"
         )
-    elif data.has_records and status and not _same(data, status):
+    elif data.has_records and status and not status.has_failed and not _same(data, status):
         found.append(
             f"{data.root}/devicemapper holds the records of another pool: they end at transaction "
             f"{data.transaction_id}, the pool is at {status.transaction_id}"
@@ -100,8 +102,13 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
     return found
 
 
-def orphaned(data: DockerData, status: PoolStatus | None) -> list[str]:
-    """Return why Docker would not take a pool over: it is in use, and these are not the records of it."""
+def unusable(data: DockerData, status: PoolStatus | None) -> list[str]:
+    """Return why Docker cannot use a pool whatever becomes of its data: it failed, or nobody has the records of it."""
+    if status and status.has_failed:
+        return [
+            "the pool has failed (kernel mode Fail or Error) and cannot be read: see 'dmsetup status', the kernel log "
+            "and lvmthin(7), 'Metadata check and repair'. Leave Docker's data where it is, a repaired pool needs it"
+        ]
     if data.has_records or not status or not (status.data_used or status.transaction_id):
         return []
     return [
@@ -113,7 +120,12 @@ def orphaned(data: DockerData, status: PoolStatus | None) -> list[str]:
 
 def _same(data: DockerData, status: PoolStatus) -> bool:
     """Whether records and pool are one: Docker opens a transaction in its records before it does in the kernel."""
-    return data.transaction_id is not None and status.transaction_id in (data.transaction_id, data.transaction_id - 1)
+    if data.transaction_id is None:
+        return False
+    if status.transaction_id == data.transaction_id:
+        return True
+    # An interrupted transaction. An empty pool has none if a base device is on record: it was made anew.
+    return status.transaction_id == data.transaction_id - 1 and bool(status.data_used or not data.has_base)
 
 
 def _listdir(path: str) -> list[str]:
@@ -128,6 +140,6 @@ def _json(path: str) -> dict[str, t.Any]:
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -18,14 +18,20 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 
 # Every module that changes something holds it from before it reads until it has written: what was decided on
 # cannot be changed by another run in between.
-RUN = "/run/lock/devicemapper.containers"
+# Not in /run/lock, which everybody may write to.
+RUN = "/run/devicemapper.containers.lock"
 
 
 @contextlib.contextmanager
 def held(path: str, timeout: float, create: bool = False) -> t.Iterator[None]:
     """Hold an exclusive lock on a file or device (flock(2)); it goes with the process, however that ends."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    descriptor = os.open(path, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except PermissionError as error:
+        raise Refused(f"{path} may only be locked by root: run this as root (become: true)") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be locked: {error.strerror}") from error
     try:
         end = time.monotonic() + timeout
         while True:

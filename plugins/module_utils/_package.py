@@ -71,14 +71,17 @@ def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
 def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
     """Return what an install of each package would bring, from the lists that the host has: mostly one process.
 
-    A package with a version (``docker-ce=5:24.0.9-1``) brings that one.
+    A package with a version (``docker-ce=5:24.0.9-1``, ``docker-ce=5:24.*``) brings that one. A pattern that leaves the
+    release open is asked for like a bare name.
     """
-    found = {package: package.partition("=")[2] for package in packages if re.search(r"=\d", package)}
+    found = {package: package.partition("=")[2] for package in packages if re.search(r"=(\d+:)?\d+\.", package)}
     if family_name == "redhat":
         query = ("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{name} %{version}\n")
         asked = [package for package in packages if package not in found]
         out = _process.run(*query, *asked, accept=range(256)) if asked else ""
-        found.update({name: version for name, _space, version in (line.partition(" ") for line in out.splitlines())})
+        for line in out.splitlines():
+            name, _space, version = line.partition(" ")
+            found.update((package, version) for package in asked if package == name or package.startswith(f"{name}-"))
         return [Candidate(package, found.get(package, "")) for package in packages]
     # name/release, as apt-get(8) takes it, asks in that release.
     for release in dict.fromkeys(package.partition("/")[2] for package in packages if package not in found):
@@ -90,8 +93,8 @@ def candidates(family_name: str, packages: t.Sequence[str]) -> list[Candidate]:
 
 
 def _bare(package: str) -> str:
-    """Return a package's name without the version or release that apt is asked for (apt-get(8), install)."""
-    return re.split("[=/]", package)[0]
+    """Return a package's name without the architecture, version or release that apt is asked for (apt-get(8))."""
+    return re.split("[=/:]", package)[0]
 
 
 def parse_policy(text: str) -> dict[str, str]:
@@ -106,7 +109,8 @@ def parse_policy(text: str) -> dict[str, str]:
 
 def engine(packages: t.Iterable[str]) -> str:
     """Return the one of the packages that is Docker's engine; empty where none is."""
-    return next((package for package in packages if _bare(package) in ENGINES), "")
+    with_version = re.compile(rf"(?:{'|'.join(map(re.escape, ENGINES))})-\d.*")  # as dnf is asked for one
+    return next((name for name in packages if _bare(name) in ENGINES or with_version.fullmatch(name)), "")
 
 
 def needs_apparmor(find: t.Callable[[str], t.Any]) -> bool:

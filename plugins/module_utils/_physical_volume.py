@@ -19,9 +19,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._size impo
 
 
 def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
-    """Return the named devices; only those that are no physical volume yet are looked into."""
+    """Return the named devices; only those that are in no volume group yet are looked into."""
+    members = {volume.device for volume in report.devices if volume.vg}
     return [
-        BlockDevice(name, path) if report.device(path) else _block_device.examine(name)
+        BlockDevice(name, path) if path in members else _block_device.examine(name)
         for path, name in _block_device.resolve(names).items()
     ]
 
@@ -45,6 +46,8 @@ def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signa
         )
     if volume.missing or volume.duplicate:
         reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
+    if not volume.vg:
+        reasons += [f"{device.label} {obstacle}" for obstacle in device.obstacles]
     return reasons
 
 

@@ -26,6 +26,11 @@ class PoolStatus:
     needs_check: bool = False
     metadata_snapshot: bool = False  # one is held, for thin_ls or thin_dump
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the kernel gave the pool up, and so tells nothing of it."""
+        return self.mode in ("fail", "error")
+
     @classmethod
     def parse(cls, words: list[str]) -> PoolStatus:
         """Return the status from the words behind ``thin-pool``.

@@ -115,6 +115,11 @@ def work(module: AnsibleModule) -> dict:
 def tell(report: _lvm.Report, name: str) -> dict[str, t.Any]:
     """Return what is known of one device."""
     problem = _block_device.problem(name)
+    if not problem:
+        try:
+            device = _block_device.examine(name)
+        except _process.ProcessError as error:
+            problem = f"{name} cannot be looked at: {error}"
     if problem:
         return {
             "device": name,
@@ -125,7 +130,6 @@ def tell(report: _lvm.Report, name: str) -> dict[str, t.Any]:
             "signatures": [],
             "vg": None,
         }
-    device = _block_device.examine(name)
     volume = report.device(device.path)
     reasons = _physical_volume.refusals(report, device)
     return {

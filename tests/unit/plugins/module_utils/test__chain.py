@@ -360,7 +360,6 @@ def refused(host, wish):
     return refusal.value.reasons
 
 
-@pytest.mark.xfail(strict=True, reason="_conflicts() reads the file outside attempt(), so its refusal is the only one")
 def test_everything_is_refused_at_once():
     host = replace(
         BLANK,
@@ -565,15 +564,16 @@ def test_data_without_docker_is_nobodys_business():
 
 
 def test_a_mount_point_cannot_be_moved_aside():
-    host = replace(BLANK, data=replace(LEFT, is_mount_point=True))
+    host = replace(BLANK, data=replace(LEFT, is_movable=False))
     assert refused(host, BACKUP) == (
-        "/var/lib/docker is a mount point and cannot be moved aside as a whole: move its content away",
+        "/var/lib/docker is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
+        "content away",
     )
     assert refused(host, DEFAULTS) == (f"{OVERLAY2_LEFT}{HELP}",)
 
 
 def test_a_mount_point_with_nothing_to_move_is_fine(converged):
-    host = replace(converged, data=replace(converged.data, is_mount_point=True))
+    host = replace(converged, data=replace(converged.data, is_movable=False))
     assert _chain.foretell(host, replace(SEEN, existing_data="backup")).actions == []
 
 
@@ -680,7 +680,6 @@ def test_a_pool_in_use_is_nobodys_business_without_docker(converged):
     assert _chain.foretell(host, replace(SEEN, docker_packages=())).actions == []
 
 
-@pytest.mark.xfail(strict=True, reason="a failed pool has no numbers, and is taken for an empty one")
 def test_records_are_not_moved_away_from_a_failed_pool(converged):
     host = replace(converged, pool_status=PoolStatus("fail"))
     with pytest.raises(Unwanted):
@@ -713,7 +712,6 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
             ("-g/srv/a",),
             "/srv/a",
             id="short-flag-in-one-word",
-            marks=pytest.mark.xfail(strict=True, reason="not known"),
         ),
         pytest.param(
             None,
@@ -721,7 +719,6 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
             ("--data-root=/srv/b", "--data-root=/srv/a"),
             "/srv/a",
             id="the-last-flag-counts",
-            marks=pytest.mark.xfail(strict=True, reason="the first does"),
         ),
         pytest.param(
             '{"data-root": "/srv/a/"}',
@@ -729,7 +726,6 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
             (),
             "/srv/a",
             id="trailing-slash",
-            marks=pytest.mark.xfail(strict=True, reason="kept: the role then moves the folder into itself"),
         ),
     ],
 )

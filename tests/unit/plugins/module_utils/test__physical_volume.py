@@ -267,7 +267,6 @@ def test_only_what_is_no_physical_volume_yet_is_looked_into(report, monkeypatch)
             False,
             ["/dev/vdb is read-only"],
             id="physical-volume-that-cannot-be-written",
-            marks=pytest.mark.xfail(strict=True, reason="what speaks against the device of one is not looked at"),
         ),
     ],
 )

@@ -156,7 +156,6 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands, there):
 
 
 # wipefs on a drive without a medium, util-linux 2.38.1.
-@pytest.mark.xfail(strict=True, reason="the whole module fails, where the device's reasons should tell it")
 def test_a_device_that_cannot_be_probed_is_told_and_hides_no_other(run_module, commands, captured, monkeypatch):
     def examine(name):
         _block_device.probe(name)

@@ -20,6 +20,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import _lo
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume
+
 # lvm.conf devices/pv_min_size is 2 MiB by default; below it LVM does not even look at a device.
 MINIMUM_SIZE = 2 * MIB
 # Drivers whose devices keep nothing, or are not disks (kernel Documentation/admin-guide/devices.txt).
@@ -128,6 +131,11 @@ def examine(name: str) -> BlockDevice:
 def probe(path: str) -> tuple[Signature, ...]:
     """Return the signatures on a device: one wipefs process, which only reads."""
     return signatures(_process.run("wipefs", "--no-act", "--parsable", path))
+
+
+def contents(volumes: t.Iterable[LogicalVolume]) -> dict[str, str]:
+    """Return what logical volumes hold, in words, by their names; empty words: no signature."""
+    return {volume.name: ", ".join(map(str, probe(f"/dev/{volume.full_name}"))) for volume in volumes}
 
 
 def signatures(text: str) -> tuple[Signature, ...]:

@@ -36,11 +36,6 @@ class Info:
     def pool_name(self) -> str:
         return self.status.get("Pool Name", "")
 
-    @property
-    def is_loop(self) -> bool:
-        """Whether the pool lies on sparse files; Docker 17.06 and older name the line even where it is empty."""
-        return bool(self.status.get("Data loop file"))
-
 
 @dataclass(frozen=True)
 class Docker:

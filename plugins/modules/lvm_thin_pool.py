@@ -262,11 +262,7 @@ def work(module: AnsibleModule) -> dict:
         there = report.volume(module.params["vg"], module.params["name"])
         profile = there.profile if there else ""
     wish = wish_of(module.params, _profile.policy(profile).threshold if profile and state == "present" else 100)
-    signatures = {
-        volume.name: ", ".join(str(found) for found in _block_device.probe(f"/dev/{volume.full_name}"))
-        for volume in _thin_pool.convertible(report, wish)
-        if state == "present"
-    }
+    signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
     steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
     _module.carry_out(module, steps)
     if steps and not module.check_mode:

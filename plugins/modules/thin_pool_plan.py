@@ -332,10 +332,7 @@ def read(names: list, wish: _chain.Wish) -> tuple:
     host = _chain.Host(
         report=report,
         devices=tuple(_physical_volume.examine(report, names)),
-        signatures={
-            volume.name: ", ".join(str(found) for found in _block_device.probe(f"/dev/{volume.full_name}"))
-            for volume in _thin_pool.convertible(report, wish.pool_wish())
-        },
+        signatures=_block_device.contents(_thin_pool.convertible(report, wish.pool_wish())),
         profile=_profile.read(wish.profile, directory=None if has_lvm else _profile.DEFAULT_DIRECTORY),
         daemon_text=daemon_text,
         docker=docker,

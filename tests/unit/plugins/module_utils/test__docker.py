@@ -128,18 +128,8 @@ def test_a_unit_that_is_not_there_has_no_flags(unit):
 
 def test_the_captured_answer_of_the_daemon_is_read(captured):
     info = _docker.parse_info(captured("docker_info.json"))
-    assert (info.driver, info.pool_name, info.is_loop) == ("devicemapper", "docker-thinpool", False)
+    assert (info.driver, info.pool_name) == ("devicemapper", "docker-thinpool")
     assert info.status["Udev Sync Supported"] == "true"
-
-
-def test_a_pool_on_loop_files_is_told_from_the_empty_line_of_old_dockers(captured):
-    answer = json.loads(captured("docker_info.json"))
-
-    def is_loop(value):
-        return _docker.parse_info(json.dumps({**answer, "DriverStatus": [["Data loop file", value]]})).is_loop
-
-    assert is_loop("/var/lib/docker/devicemapper/devicemapper/data")
-    assert not is_loop("")
 
 
 def test_an_answer_without_a_status_is_read(captured):

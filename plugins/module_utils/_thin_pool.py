@@ -325,7 +325,29 @@ def _with_spare(report: Report, group: VolumeGroup, metadata: int) -> Report:
     return report.with_volume(replace(named, size=size))
 
 
+def _clear(report: Report, group: VolumeGroup, metadata: int) -> tuple[list[Step], Report, VolumeGroup]:
+    """Return the step that removes a spare whose making was interrupted, and report and group after it.
+
+    lvcreate and lvconvert make the spare as a visible volume lvolN and hide it when they commit (lib/metadata/
+    pool_manip.c handle_pool_metadata_spare()); killed in between, it stays (seen). It is known by that name, the size
+    of the metadata, and by the group having no spare.
+    """
+    stray = next((volume for volume in report.volumes_of(group.name) if re.fullmatch(r"lvol\d+", volume.name)), None)
+    if (
+        stray is None
+        or not group.is_ours
+        or report.spare(group.name)
+        or stray.open
+        or (stray.type, stray.size) != ("linear", metadata * group.extent_size)
+    ):
+        return [], report, group
+    step = Step(f"remove {stray.full_name}, left by an interrupted command", ("lvremove", "--yes", stray.full_name))
+    freed = replace(group, extents_free=group.extents_free + metadata)
+    return [step], report.without(volume=(group.name, stray.name)).with_group(freed), freed
+
+
 def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:
+    cleared, report, group = _clear(report, group, targets(report, wish, group, 0, 0).metadata)
     wanted = targets(report, wish, group, 0, 0)
     _check_room(wish, group, wanted)
     chunk_size = wish.chunk_size or DEFAULT_CHUNK_SIZE
@@ -339,7 +361,7 @@ def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step],
     )
     step = Step(f"create thin pool {wish.full_name}: {_describe(wish, group, wanted, chunk_size)}", command)
     pool = _new(wish, group, wanted, (OWNER_TAG,))
-    return [step, *_afterwards(wish)], _made(report, wish, group, wanted, pool)
+    return [*cleared, step, *_afterwards(wish)], _made(report, wish, group, wanted, pool)
 
 
 def _convert(
@@ -358,6 +380,8 @@ def _convert(
     extent_size = group.extent_size
     data_now = data.size // extent_size if data else 0
     metadata_now = metadata.size // extent_size if metadata else 0
+    cleared, report, group = _clear(report, group, targets(report, wish, group, data_now, metadata_now).metadata)
+    steps += cleared
     wanted = targets(report, wish, group, data_now, metadata_now)
     # What is too small is grown once it is a pool; what is not there is made as it shall be.
     _check_room(wish, group, wanted)
@@ -446,10 +470,24 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         )
     extent_size = group.extent_size
     data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
+    steps, report, group = _clear(report, group, metadata_now)
     wanted = targets(report, wish, group, data_now, metadata_now)
-    steps = []
+    if steps and wanted.metadata == metadata_now:
+        # Growing the metadata is what makes LVM make the spare that is missing now; no command makes it alone (tried).
+        one_more = Size("one extent more", bytes=(metadata_now + 1) * extent_size)
+        wanted = targets(report, replace(wish, metadata_size=one_more), group, data_now, metadata_now)
     after = pool
     if pool.active != wish.active and wish.active:
+        for part in (report.volume(pool.vg, pool.metadata_volume), report.volume(pool.vg, pool.data_volume)):
+            if part and part.active:
+                # LVM does not activate a pool over a part that is active by itself (seen after lvconvert was killed).
+                steps.append(
+                    Step(
+                        f"deactivate {part.full_name}, left active by an interrupted command",
+                        ("lvchange", "--yes", "--activate", "n", part.full_name),
+                    )
+                )
+                report = report.with_volume(replace(part, active=False))
         steps.append(_active_step(wish))
         # Activating loads the table anew and begins to monitor (lvm.conf, activation/monitoring).
         after = replace(after, active=True, low_water_mark=_mark(after, wish), monitored=True)

@@ -105,17 +105,16 @@ def reboot(host) -> None:
     # Detached, so that the answer comes before the network goes.
     root(host, "systemd-run --on-active=1 systemctl reboot")
 
-    def is_back() -> bool:
+    def answer(command: str) -> str:
         try:
-            done = host.run("cat /proc/sys/kernel/random/boot_id")
+            return host.run(command).stdout.strip()
         except RuntimeError:  # testinfra's word for an ssh that found nobody
-            return False
-        return done.rc == 0 and done.stdout != boot
+            return ""
 
-    wait_until(300, is_back, "the guest answers after its reboot")
     wait_until(
-        300, lambda: host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), "boot ends"
+        300, lambda: answer("cat /proc/sys/kernel/random/boot_id") not in ("", boot.strip()), "the guest is back"
     )
+    wait_until(300, lambda: answer("systemctl is-system-running") in ("running", "degraded"), "its boot has ended")
 
 
 def pool_extents(host) -> tuple[int, int]:

@@ -1,0 +1,101 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What lvcreate and lvconvert leave when they are killed, captured on a guest, and the way from there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
+
+WISH = _thin_pool.Wish(
+    vg="docker",
+    name="thinpool",
+    size=Size.parse("80%VG"),
+    metadata_size=Size.parse("1%VG"),
+    chunk_size=524288,
+    zero=False,
+    profile="docker-thinpool",
+    threshold=80,
+)
+CREATE = (
+    "create thin pool docker/thinpool: data 2047 extents (8.00 GiB), metadata 25 extents (100.00 MiB), "
+    "chunk size 512.00 KiB, zeroing off, profile docker-thinpool"
+)
+
+
+def left(captured, state: str) -> Report:
+    return Report.parse(captured(f"{state}.json"))
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        pytest.param(
+            "interrupted_create_spare_visible",
+            ["remove docker/lvol0, left by an interrupted command", CREATE],
+            id="lvcreate-before-the-pool",
+        ),
+        pytest.param(
+            "interrupted_create_look_alike",
+            ["remove docker/thinpool, left by an interrupted lvcreate", CREATE],
+            id="lvcreate-a-volume-of-the-pools-name",
+        ),
+        pytest.param(
+            "interrupted_convert_spare_visible",
+            [
+                "remove docker/lvol0, left by an interrupted command",
+                "activate thin pool docker/thinpool",
+                "grow metadata of thin pool docker/thinpool from 25 to 26 extents (104.00 MiB)",
+            ],
+            id="lvconvert-before-the-spare-is-hidden",
+        ),
+        pytest.param(
+            "interrupted_convert_parts_active",
+            [
+                "deactivate docker/thinpool_tmeta, left active by an interrupted command",
+                "deactivate docker/thinpool_tdata, left active by an interrupted command",
+                "activate thin pool docker/thinpool",
+            ],
+            id="lvconvert-before-the-pool-is-active",
+        ),
+    ],
+)
+def test_an_interrupted_run_is_finished(captured, state, expected):
+    steps, after = _thin_pool.decide(left(captured, state), WISH)
+    assert actions(steps) == expected
+    assert _thin_pool.decide(after, WISH) == ([], after)
+    pool = after.volume("docker", "thinpool")
+    assert (pool.type, pool.active, pool.monitored, pool.low_water_mark) == ("thin-pool", True, True, 3275)
+    assert after.spare("docker").size == pool.metadata_size
+    # Nothing is lost of the group but what the pool and its spare take.
+    taken = (pool.size + pool.metadata_size + after.spare("docker").size) // 4194304
+    assert after.group("docker").extents_free == 2559 - taken
+
+
+def test_a_volume_that_may_be_somebodys_is_not_taken_for_a_left_one(captured):
+    report = left(captured, "interrupted_create_spare_visible")
+    stray = report.volume("docker", "lvol0")
+    for other in (
+        report.with_group(replace(report.group("docker"), tags=())),
+        report.with_volume(replace(stray, open=True)),
+        report.with_volume(replace(stray, size=stray.size + 4194304)),
+        report.without(volume=("docker", "lvol0")).with_volume(replace(stray, name="data")),
+    ):
+        steps, _after = _thin_pool.decide(other, WISH)
+        assert actions(steps) == [CREATE]
+
+
+def test_a_look_alike_without_the_tag_is_neither_converted_nor_removed(captured):
+    report = left(captured, "interrupted_create_look_alike")
+    bare = report.with_group(replace(report.group("docker"), tags=()))
+    untagged = bare.with_volume(replace(bare.volume("docker", "thinpool"), tags=()))
+    with pytest.raises(_thin_pool.Refused, match="neither converted nor removed"):
+        _thin_pool.decide(untagged, WISH)

@@ -1,4 +1,4 @@
-#!/bin/bash
+# shellcheck shell=bash
 # Makes one device of each kind. Prints "device<TAB>kind<TAB>words of the refusal" for each; a line's device must be refused
 # with these words. Kinds whose words are "is not blank" may be taken once wiping is asked for; no others ever.
 set -euo pipefail
@@ -7,7 +7,7 @@ export LVM_SUPPRESS_FD_WARNINGS=1
 disk=/dev/disk/by-id/virtio-data1
 part() { echo "$disk-part$1"; }
 told() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >&3; }
-magic() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+magic() { printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 { echo 'label: gpt'; for _ in $(seq 30); do echo 'size=400M'; done; echo 'size=1M'; } | sfdisk --quiet "$disk"
 udevadm settle

@@ -91,6 +91,22 @@ def run_module(module: str, **options) -> dict:
     return json.loads(done.stdout.partition("=>")[2])
 
 
+def run_playbook(path: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook, by its path under molecule/, against the scenario's guest; its output and status are returned."""
+    folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
+    playbook = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), path)
+    command = ["ansible-playbook", f"--inventory={folder}/inventory", playbook, *options]
+    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    return subprocess.run(
+        command,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **plain},
+    )
+
+
 def journal(host, since: str) -> str:
     return root(host, f"journalctl --no-pager --output=cat --since '{since}' _COMM=dmeventd")
 

@@ -11,6 +11,7 @@ Every link decides as its own module does, on the state that the links before it
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import typing as t
@@ -114,6 +115,7 @@ class Chain:
     extension: _thin_pool.AutoExtension | None = None
     warning: str = ""
     report: Report = Report()
+    records: list[str] = field(default_factory=list)  # paths of Docker's records that go with the pool
 
     @property
     def actions(self) -> list[str]:
@@ -127,18 +129,21 @@ class Chain:
             self.diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
 
 
+def _attempt(refusals: list[str], decide: t.Callable[[], t.Any], otherwise: t.Any) -> t.Any:
+    """Return what is decided; where it is refused, note the reasons and go on with something else."""
+    try:
+        return decide()
+    except Unwanted as refusal:
+        refusals.extend(refusal.reasons)
+    except Refused as refusal:
+        refusals.append(str(refusal))
+    return otherwise
+
+
 def foretell(host: Host, wish: Wish) -> Chain:
     """Return the whole chain; everything that speaks against it is refused at once."""
     refusals: list[str] = []
-
-    def attempt(decide: t.Callable[[], t.Any], otherwise: t.Any) -> t.Any:
-        try:
-            return decide()
-        except Unwanted as refusal:
-            refusals.extend(refusal.reasons)
-        except Refused as refusal:
-            refusals.append(str(refusal))
-        return otherwise
+    attempt = functools.partial(_attempt, refusals)
 
     docker_wanted = host.docker.installed or bool(wish.docker_packages)
     attempt(lambda: _check_docker(host, wish), None)
@@ -235,6 +240,130 @@ def foretell(host: Host, wish: Wish) -> Chain:
     return chain
 
 
+def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chain:
+    """Return the way back: everything gone that this collection made, and Docker stopped but installed.
+
+    Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
+    """
+    refusals: list[str] = []
+    attempt = functools.partial(_attempt, refusals)
+
+    configured = attempt(lambda: _is_configured(host.daemon_text, wish), False)
+    runs_on_it = host.docker.active and (
+        configured if host.docker.info is None else not _runs_on_other_storage(host.docker, wish)
+    )
+    if runs_on_it and not stop_containers:
+        refusals += _check_containers(host.docker, wish)
+
+    pool = host.report.volume(wish.vg, wish.pool)
+    group = host.report.group(wish.vg)
+    # Docker's own devices keep the pool open, and go when Docker is stopped.
+    closed = host.report.with_volume(replace(pool, open=False)) if pool and runs_on_it else host.report
+    pool_steps, without_pool = attempt(lambda: _thin_pool.decide(closed, wish.pool_wish(), state="absent"), ([], None))
+    if without_pool is None:
+        raise Unwanted(refusals)  # what stands on it would only repeat that it stays
+    # A pool of ours in somebody else's group leaves that group, and its disks, as they are.
+    keeps_group = bool(group and not group.is_ours and pool_steps)
+    group_steps, without_group = attempt(
+        lambda: ([], without_pool) if keeps_group else _volume_group.decide(without_pool, name=wish.vg, state="absent"),
+        ([], None),
+    )
+    volume_steps, after = attempt(
+        lambda: (
+            ([], without_group)
+            if keeps_group or without_group is None
+            else _physical_volume.decide(without_group, host.devices, state="absent")
+        ),
+        ([], None),
+    )
+    profile_steps, profile = attempt(lambda: _remove_profile(host.profile, wish, without_pool), ([], host.profile))
+    records = _docker_data.of_pool(host.data, host.pool_status) if configured else []
+    daemon_steps, daemon_text = attempt(
+        lambda: (
+            _daemon_json.decide(
+                host.daemon_text,
+                _daemon_json.DEFAULT_PATH,
+                state="absent",
+                storage_driver="devicemapper",
+                storage_opts=wish.all_storage_opts,
+                options=wish.daemon_options,
+            )
+            if configured
+            else ([], host.daemon_text)
+        ),
+        ([], None),
+    )
+    if refusals or after is None:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    stop = runs_on_it and bool(pool_steps or records or daemon_steps)
+    running = host.docker.running or ()
+    paths = [device.path for device in host.devices]
+    chain = Chain(report=after, records=records)
+    chain.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
+    chain.add("docker_stop", [Step("stop Docker")] if stop else [])
+    chain.add(
+        "thin_pool",
+        pool_steps,
+        f"thin pool {wish.vg}/{wish.pool}",
+        {"thin_pool": _view.pool(pool)},
+        {"thin_pool": None},
+    )
+    chain.add(
+        "volume_group",
+        group_steps,
+        f"volume group {wish.vg}",
+        {"volume_group": _view.volume_group(host.report, wish.vg)},
+        {"volume_group": None},
+    )
+    chain.add(
+        "physical_volumes",
+        volume_steps,
+        "physical volumes",
+        {"physical_volumes": _view.physical_volumes(host.report, paths)},
+        {"physical_volumes": _view.physical_volumes(after, paths)},
+    )
+    chain.add("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or "")
+    # Before daemon.json, which is what tells that they are of this pool.
+    chain.add("docker_data", [Step(f"remove {path}") for path in records])
+    chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    return chain
+
+
+def _is_configured(daemon_text: str | None, wish: Wish) -> bool:
+    """Whether daemon.json puts Docker on the pool."""
+    document = _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH)
+    device = _daemon_json.storage_option(document, "dm.thinpooldev") or ""
+    return (document.get(_daemon_json.DRIVER), device.rpartition("/")[2]) == ("devicemapper", wish.dm_name)
+
+
+def _check_containers(docker: Docker, wish: Wish) -> list[str]:
+    """Return what speaks against stopping Docker: containers that run, or that nobody can ask for."""
+    remedy = "Stop them, or set stop_containers: true"
+    if docker.running is None:
+        return [
+            f"Docker runs but does not answer on {_docker.SOCKET}, so whether containers run on {wish.vg}/{wish.pool} "
+            f"is not known. {remedy}"
+        ]
+    if docker.running:
+        return [f"containers run on {wish.vg}/{wish.pool}: {', '.join(docker.running)}. {remedy}"]
+    return []
+
+
+def _remove_profile(profile: Profile, wish: Wish, report: Report) -> tuple[list[Step], Profile]:
+    """Return the step that removes the pool's profile; one with other settings too is an administrator's, and stays."""
+    if profile.others:
+        return [], profile
+    used_by = [volume.full_name for volume in report.volumes if volume.is_pool and volume.profile == wish.profile]
+    return _profile.decide(
+        profile,
+        threshold=wish.autoextend_threshold,
+        percent=wish.autoextend_percent,
+        state="absent",
+        used_by=used_by,
+    )
+
+
 def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
     """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name."""
     try:
@@ -309,13 +438,10 @@ def _conflicts(host: Host, wish: Wish, replaced: bool) -> list[str]:
     """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and so is left alone."""
     if not replaced and host.pool_status is None:
         return []
-    document = _daemon_json.parse(host.daemon_text, _daemon_json.DEFAULT_PATH)
-    device = _daemon_json.storage_option(document, "dm.thinpooldev") or ""
-    configured = (document.get(_daemon_json.DRIVER), device.rpartition("/")[2]) == ("devicemapper", wish.dm_name)
     return _docker_data.conflicts(
         host.data,
         None if replaced else host.pool_status,
-        switching=not configured or _runs_on_other_storage(host.docker, wish),
+        switching=not _is_configured(host.daemon_text, wish) or _runs_on_other_storage(host.docker, wish),
     )
 
 

@@ -61,6 +61,18 @@ DM_OPTIONS: dict[str, tuple[t.Callable[[str], bool], str]] = {
     "dm.thinp_autoextend_percent": (_share, "a percentage from 0 to 100, without the sign"),
     "dm.libdm_log_level": (lambda value: value in tuple("234567"), "2 to 7"),
 }
+# What says how Docker makes a pool of its own; none of it can stand beside a pool that it is given (dm.thinpooldev).
+_OWN_POOL = (
+    "dm.directlvm_device",
+    "dm.thinp_percent",
+    "dm.thinp_metapercent",
+    "dm.thinp_autoextend_threshold",
+    "dm.thinp_autoextend_percent",
+    "dm.datadev",
+    "dm.metadatadev",
+)
+# How the options of each storage driver begin; a driver ends at one that it does not know.
+_PREFIXES = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", "zfs": "zfs."}
 REPEATABLE = ("dm.mkfsarg", "dm.mountopt")
 
 # dockerd's flags that say the same as a key of daemon.json; with both, it does not start ("the following
@@ -150,7 +162,7 @@ def check_options(options: t.Iterable[str]) -> None:
                 problems.append(f"storage option {key} must be {DM_OPTIONS[key][1]}, not {value!r}")
     keys = {option.partition("=")[0] for option in options}
     if "dm.thinpooldev" in keys:
-        for other in sorted(keys & {"dm.directlvm_device", "dm.datadev", "dm.metadatadev"}):
+        for other in sorted(keys & set(_OWN_POOL)):
             problems.append(f"storage option {other} cannot stand beside dm.thinpooldev: Docker would not start")
     if problems:
         raise Unwanted(problems)
@@ -222,15 +234,17 @@ def _merged(
 def _merged_options(current: t.Sequence[str], wished: t.Sequence[str], driver: str) -> list[str]:
     """Return the driver's options: a wished key replaces its old values where they stand, other keys stay.
 
-    Options of another driver go, since a driver ends at options that it does not know.
+    Options of another driver go, and so does what a given pool takes the place of, or a given pool itself.
     """
-    prefixes = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", "zfs": "zfs."}
-    prefix = prefixes.get(driver, "")
-    kept = [option for option in current if option.startswith(prefix)]
+    prefix = _PREFIXES.get(driver, "")
     by_key: dict[str, list[str]] = {}
     for option in wished:
         key = option.partition("=")[0]
         by_key[key] = [*by_key.get(key, []), option] if key in REPEATABLE else [option]
+    displaced = _OWN_POOL if "dm.thinpooldev" in by_key else ()
+    if any(key in by_key for key in _OWN_POOL):
+        displaced += ("dm.thinpooldev",)
+    kept = [option for option in current if option.startswith(prefix) and option.partition("=")[0] not in displaced]
     merged: list[str] = []
     placed: set[str] = set()
     for option in kept:
@@ -246,11 +260,17 @@ def _merged_options(current: t.Sequence[str], wished: t.Sequence[str], driver: s
 def _without(
     current: t.Mapping[str, t.Any], driver: str | None, storage_opts: t.Sequence[str], options: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return the document without the named keys, as far as they still have the named values."""
+    """Return the document without the named keys, as far as they still have the named values.
+
+    With a driver go all options of its own: the driver that Docker takes then would end at them.
+    """
     left = {key: value for key, value in current.items() if key not in options or options[key] != value}
+    gone = tuple(storage_opts)
     if driver and left.get(DRIVER) == driver:
         del left[DRIVER]
-    remaining = [option for option in left.get(OPTIONS, []) if option not in storage_opts]
+        prefix = _PREFIXES.get(driver)
+        gone += tuple(option for option in left.get(OPTIONS, []) if prefix and option.startswith(prefix))
+    remaining = [option for option in left.get(OPTIONS, []) if option not in gone]
     if OPTIONS in left:
         left[OPTIONS] = remaining
         if not remaining:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from ansible_collections.devicemapper.containers.plugins.module_utils import _process
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
+_Answer = t.TypeVar("_Answer")
+
 SOCKET = "/run/docker.sock"
 # The driver was removed in 25.0 (docker/cli, docs/deprecated.md; moby pull request 43637).
 FIRST_WITHOUT_DRIVER = 25
@@ -49,6 +51,7 @@ class Docker:
     enabled: bool = False
     flags: tuple[str, ...] = ()  # dockerd's command line in the unit
     info: Info | None = None
+    running: tuple[str, ...] | None = None  # names of the containers that run; None: not asked, or no answer
 
     @property
     def installed(self) -> bool:
@@ -175,16 +178,25 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def info(path: str = SOCKET) -> Info | None:
-    """Return what the running daemon says of its storage, None where it does not answer.
+    """Return what the running daemon says of itself (Docker Engine API, GET /info), None where it does not answer."""
+    return _ask(path, "/info", parse_info)
 
-    Asked on its socket (Docker Engine API, GET /info), which ``docker info`` asks too: the client may not be
-    installed, and costs more than the answer.
+
+def running_containers(path: str = SOCKET) -> tuple[str, ...] | None:
+    """Return the names of the containers that run (GET /containers/json), None where the daemon does not answer."""
+    return _ask(path, "/containers/json", parse_containers)
+
+
+def _ask(path: str, question: str, parse: t.Callable[[str], _Answer]) -> _Answer | None:
+    """Return the daemon's answer, None where it gives none that is understood.
+
+    Asked on its socket, as the client does: that may not be installed, and costs more than the answer.
     """
     connection = _UnixConnection(path)
     try:
-        connection.request("GET", "/info")
+        connection.request("GET", question)
         response = connection.getresponse()
-        return parse_info(response.read().decode("utf-8")) if response.status == 200 else None
+        return parse(response.read().decode("utf-8")) if response.status == 200 else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
@@ -195,3 +207,13 @@ def parse_info(text: str) -> Info:
     """Return the storage part of the API's answer."""
     answer = json.loads(text)
     return Info(driver=answer.get("Driver", ""), status=dict(answer.get("DriverStatus") or []))
+
+
+def parse_containers(text: str) -> tuple[str, ...]:
+    """Return a name of each container: its own, not those that links of other containers give it (/other/alias)."""
+    return tuple(
+        sorted(
+            next((name[1:] for name in container.get("Names") or [] if name.count("/") == 1), container["Id"][:12])
+            for container in json.loads(text)
+        )
+    )

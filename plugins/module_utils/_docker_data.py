@@ -25,7 +25,8 @@ class DockerData:
 
     root: str = DEFAULT_ROOT
     images: t.Mapping[str, int] = field(default_factory=dict)
-    containers: t.Mapping[str, int] = field(default_factory=dict)
+    containers: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)  # their IDs
+    has_directory: bool = False  # of the driver's own
     has_records: bool = False  # of devices in a thin pool
     has_base: bool = False  # the first of them, which all images are made from
     transaction_id: int | None = None  # the last that the records know
@@ -38,7 +39,8 @@ class DockerData:
         """What would no longer be seen once Docker runs on a thin pool, in words."""
         drivers = sorted({*self.images, *self.containers} - {DRIVER})
         return [
-            f"{self.images.get(driver, 0)} images and {self.containers.get(driver, 0)} containers of driver {driver}"
+            f"{self.images.get(driver, 0)} images and {len(self.containers.get(driver, ()))} containers of driver "
+            f"{driver}"
             for driver in drivers
             if self.images.get(driver) or self.containers.get(driver)
         ]
@@ -50,16 +52,17 @@ def read(root: str) -> DockerData:
     images = {
         driver: len(_listdir(f"{root}/image/{driver}/imagedb/content/sha256")) for driver in _listdir(f"{root}/image")
     }
-    containers: dict[str, int] = {}
-    for container in _listdir(f"{root}/containers"):
+    containers: dict[str, list[str]] = {}
+    for container in sorted(_listdir(f"{root}/containers")):
         driver = str(_json(f"{root}/containers/{container}/config.v2.json").get("Driver") or "unknown")
-        containers[driver] = containers.get(driver, 0) + 1
+        containers.setdefault(driver, []).append(container)
     metadata = f"{root}/devicemapper/metadata"
     transaction = _json(f"{metadata}/transaction-metadata").get("open_transaction_id")
     return DockerData(
         root=root,
         images=images,
         containers=containers,
+        has_directory=os.path.isdir(f"{root}/{DRIVER}"),
         has_records=bool(_listdir(metadata)),
         transaction_id=transaction if isinstance(transaction, int) else None,
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
@@ -94,10 +97,10 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
             f"{data.root}/devicemapper holds the records of another pool: they end at transaction "
             f"{data.transaction_id}, the pool is at {status.transaction_id}"
         )
-    if data.set_up_device:
+    if data.set_up_device and status is None:
         found.append(
-            f"{data.root}/devicemapper/setup-config.json says that Docker itself made a pool on {data.set_up_device}: "
-            "it refuses any other settings for its storage as long as that file is there"
+            f"{data.root}/devicemapper/setup-config.json says that Docker itself made a pool on {data.set_up_device}, "
+            "and this is another one: as long as that file is there, Docker refuses to make a pool with other settings"
         )
     return found
 
@@ -115,6 +118,21 @@ def unusable(data: DockerData, status: PoolStatus | None) -> list[str]:
         f"the pool has {status.data_used} chunks in use (transaction {status.transaction_id}), and {data.root} has no "
         "records of them: Docker would end with 'Unable to take ownership of thin-pool'. Bring its records back, or, "
         "if nothing in the pool is needed, remove it (lvm_thin_pool with state: absent) and let it be made anew"
+    ]
+
+
+def of_pool(data: DockerData, status: PoolStatus | None) -> list[str]:
+    """Return the paths of what Docker keeps of a pool's images and containers, all of it worthless without the pool.
+
+    Empty where it is another pool's: loop files are one by themselves. A pool that is inactive, failed or gone cannot
+    be compared, and is the one that the records are of as far as anybody can say. Volumes and networks are no driver's.
+    """
+    if data.has_loop_files or (status and not status.has_failed and data.has_records and not _same(data, status)):
+        return []
+    return [
+        *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
+        *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),
+        *(f"{data.root}/containers/{container}" for container in data.containers.get(DRIVER, ())),
     ]
 
 

@@ -39,6 +39,16 @@ class Profile:
         found = re.search(_SETTING % setting, self.text or "")
         return int(found[2]) if found and found[2].isdigit() else None
 
+    @property
+    def others(self) -> list[str]:
+        """The lines of the file that set something else than automatic extension."""
+        return [
+            line.strip()
+            for line in (self.text or "").splitlines()
+            if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation")
+            and not re.match(_SETTING % r"thin_pool_autoextend_\w+", line)
+        ]
+
 
 def read(name: str, *, directory: str | None = None) -> Profile:
     """Return the profile of a name. The directory is LVM's own word (config/profile_dir), one lvmconfig process."""
@@ -129,16 +139,10 @@ def render(current: Profile, threshold: int, percent: int) -> str:
     if current.value(THRESHOLD) is not None and current.value(PERCENT) is not None:
         text = re.sub(_SETTING % THRESHOLD, rf"\g<1>{threshold}\g<3>", text)
         return re.sub(_SETTING % PERCENT, rf"\g<1>{percent}\g<3>", text)
-    others = [
-        line.strip()
-        for line in text.splitlines()
-        if re.sub(r"#.*", "", line).strip(" \t{}") not in ("", "activation")
-        and not re.match(_SETTING % r"thin_pool_autoextend_\w+", line)
-    ]
-    if others:
+    if current.others:
         raise Refused(
-            f"{current.path} has settings of its own ({'; '.join(others)}) but not both {THRESHOLD} and {PERCENT}: "
-            "add the two to its activation section, or name another profile"
+            f"{current.path} has settings of its own ({'; '.join(current.others)}) but not both {THRESHOLD} and "
+            f"{PERCENT}: add the two to its activation section, or name another profile"
         )
     return (
         "# Kept by the module devicemapper.containers.lvm_profile. lvmthin(7) explains the settings.\n"

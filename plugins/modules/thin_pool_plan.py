@@ -18,12 +18,32 @@ description:
     check mode tells the whole truth on a blank host, where the later modules alone have nothing to look at yet.
   - Everything that must be refused is refused here, with all reasons at once, before the first write.
   - On a host that needs nothing it answers with no steps, after having compared the running Docker too.
+  - With O(state=absent) it foretells the way back in the same manner.
 options:
+  state:
+    description:
+      - V(present) foretells how Docker comes to run on the pool.
+      - >-
+        V(absent) foretells how everything is taken away again: containers and Docker stopped, the pool with all images
+        and containers in it removed, then the volume group, the labels of its devices, the profile, what Docker keeps
+        of the pool's images and containers, and the keys in C(daemon.json). Docker itself, its volumes and its networks
+        stay. Only what carries the tag C(devicemapper.containers) is removed; a pool that was found and not made is
+        refused, with the command that gives it the tag.
+    type: str
+    choices: [present, absent]
+    default: present
+  stop_containers:
+    description:
+      - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
+        or as long as Docker runs and does not say.
+    type: bool
+    default: false
   devices:
-    description: Paths of the block devices of the volume group.
+    description:
+      - Paths of the block devices of the volume group. Required with O(state=present).
+      - With O(state=absent), devices that are in the volume group need not be named.
     type: list
     elements: path
-    required: true
   vg:
     description: Name of the volume group.
     type: str
@@ -110,6 +130,10 @@ EXAMPLES = r"""
 - name: Show the steps
   ansible.builtin.debug:
     var: plan.actions
+
+- name: Foretell what taking it apart takes
+  devicemapper.containers.thin_pool_plan:
+    state: absent
 """
 
 RETURN = r"""
@@ -129,12 +153,16 @@ links:
       description: Packages of LVM and of the filesystem's tools.
       type: list
       elements: str
+    containers:
+      description: Containers stopped. Only with O(state=absent), which has no packages and does not start Docker.
+      type: list
+      elements: str
     docker_stop:
       description: Docker stopped, because its configuration or its pool changes.
       type: list
       elements: str
     docker_data:
-      description: Docker's data root moved aside.
+      description: Docker's data root moved aside; with O(state=absent), its records of the pool removed.
       type: list
       elements: str
     physical_volumes:
@@ -165,13 +193,19 @@ links:
       description: Docker started.
       type: list
       elements: str
+devices:
+  description: Canonical paths of the devices, with O(state=absent) those of the volume group too.
+  returned: success
+  type: list
+  elements: str
+  sample: [/dev/vdb]
 packages:
   description: What the package steps install.
   returned: success
   type: dict
   contains:
     manager:
-      description: "The package manager's module: V(apt) or V(dnf)."
+      description: "The package manager's module: V(apt) or V(dnf); V(null) with O(state=absent)."
       type: str
     storage:
       description: Missing packages of LVM and of the filesystem's tools.
@@ -186,7 +220,9 @@ packages:
       type: list
       elements: str
 thin_pool:
-  description: The pool as it will be, see RV(devicemapper.containers.lvm_thin_pool#module:thin_pool).
+  description:
+    - The pool as it will be, see RV(devicemapper.containers.lvm_thin_pool#module:thin_pool); V(null) where there will
+      be none.
   returned: success
   type: dict
 profile:
@@ -232,6 +268,14 @@ docker:
       description: Where it keeps its data.
       type: str
       sample: /var/lib/docker
+    records:
+      description: Paths of what it keeps of the pool's images and containers, as far as they are to be removed.
+      type: list
+      elements: str
+    running:
+      description: Names of the containers that run. Only asked for with O(state=absent), V(null) if not known.
+      type: list
+      elements: str
     installed:
       description: Whether there is a dockerd.
       type: bool
@@ -251,6 +295,8 @@ docker:
       description: Whether the running daemon synchronises with udev; V(null) if it does not say.
       type: bool
 """
+
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -278,7 +324,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "devices": {"type": "list", "elements": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "stop_containers": {"type": "bool", "default": False},
+            "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
             "pool": {"type": "str", "default": "thinpool"},
             "data_size": {"type": "str", "default": "80%VG"},
@@ -294,6 +342,7 @@ def main() -> None:
             "daemon_options": {"type": "dict", "default": {}},
             "existing_data": {"type": "str", "choices": ["refuse", "backup"], "default": "refuse"},
         },
+        required_if=[("state", "present", ["devices"])],
         supports_check_mode=True,
     )
     _module.run(module, lambda: work(module), only_reads=True)
@@ -301,8 +350,7 @@ def main() -> None:
 
 def wish_of(module: AnsibleModule) -> _chain.Wish:
     """Return the wish that the options spell."""
-    params = dict(module.params)
-    del params["devices"]
+    params = {key: value for key, value in module.params.items() if key not in ("state", "stop_containers", "devices")}
     for name in ("data_size", "metadata_size"):
         params[name] = _size.option(name, _size.Size.parse, params[name])
     params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
@@ -311,25 +359,16 @@ def wish_of(module: AnsibleModule) -> _chain.Wish:
     return _chain.Wish(**params)
 
 
-def read(names: list, wish: _chain.Wish) -> tuple:
-    """Return what the host is like, and its distribution's family."""
-    if not names:
-        raise _plan.Refused("devices is empty: name at least one block device for the pool")
-    family = _package.read_family()
+def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
+    """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
     has_lvm = bool(_process.find("lvm"))
     report = _lvm.read() if has_lvm else _lvm.Report()
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
     docker = _docker.read()
-    docker_wanted = docker.installed or bool(wish.docker_packages)
-    storage = _chain.needed_packages(family, wish, daemon_text, docker_wanted, _process.find)
-    if docker_wanted and family == "debian" and _package.needs_apparmor(_process.find):
-        storage.append("apparmor")
-    lacking = set(_package.missing(family, [*storage, *wish.docker_packages]))
-    missing = [package for package in storage if package in lacking]
-    missing_docker = [package for package in wish.docker_packages if package in lacking]
-    host = _chain.Host(
+    missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
+    return _chain.Host(
         report=report,
         devices=tuple(_physical_volume.examine(report, names)),
         signatures=_block_device.contents(_thin_pool.convertible(report, wish.pool_wish())),
@@ -340,9 +379,21 @@ def read(names: list, wish: _chain.Wish) -> tuple:
         pool_status=(_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
-        candidates=tuple(_package.candidates(family, [*missing, *missing_docker])),
+        candidates=tuple(_package.candidates(family, [*missing, *missing_docker])) if family else (),
     )
-    return host, family
+
+
+def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, docker: _docker.Docker) -> tuple:
+    """Return the packages that the storage and those that Docker needs and the host lacks."""
+    docker_wanted = docker.installed or bool(wish.docker_packages)
+    storage = _chain.needed_packages(family, wish, daemon_text, docker_wanted, _process.find)
+    if docker_wanted and family == "debian" and _package.needs_apparmor(_process.find):
+        storage.append("apparmor")
+    lacking = set(_package.missing(family, [*storage, *wish.docker_packages]))
+    return (
+        [package for package in storage if package in lacking],
+        [package for package in wish.docker_packages if package in lacking],
+    )
 
 
 def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
@@ -350,14 +401,34 @@ def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
     return bool(pool and pool.is_pool and pool.active)
 
 
-def work(module: AnsibleModule) -> dict:
-    wish = wish_of(module)
-    host, family = read(module.params["devices"], wish)
+def foretell(module: AnsibleModule, wish: _chain.Wish) -> tuple:
+    names = module.params["devices"]
+    if not names:
+        raise _plan.Refused("devices is empty: name at least one block device for the pool")
+    family = _package.read_family()
+    host = read(names, wish, family)
     chain = _chain.foretell(host, wish)
     if chain.warning:
         module.warn(chain.warning)
     if host.docker.active and host.docker.info is None:
         module.warn(f"Docker runs but does not answer on {_docker.SOCKET}: which storage it uses could not be verified")
+    return host, chain, "apt" if family == "debian" else "dnf"
+
+
+def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
+    host = read(module.params["devices"] or [], wish, family="")
+    members = [volume.device for volume in host.report.devices_of(wish.vg)]
+    others = [device for device in host.devices if device.path not in members]
+    host = replace(host, devices=(*_physical_volume.examine(host.report, members), *others))
+    if host.docker.active:
+        host = replace(host, docker=replace(host.docker, running=_docker.running_containers()))
+    chain = _chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
+    return host, chain, None
+
+
+def work(module: AnsibleModule) -> dict:
+    wish = wish_of(module)
+    host, chain, manager = (take_apart if module.params["state"] == "absent" else foretell)(module, wish)
     info = host.docker.info
     udev_sync = info.status.get("Udev Sync Supported") if info else None
     return {
@@ -365,8 +436,9 @@ def work(module: AnsibleModule) -> dict:
         "actions": chain.actions,
         "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
         "diff": chain.diff,
+        "devices": [device.path for device in host.devices],
         "packages": {
-            "manager": "apt" if family == "debian" else "dnf",
+            "manager": manager,
             "storage": list(host.missing_packages),
             "docker": list(host.missing_docker_packages),
             "unknown": [candidate.package for candidate in host.candidates if not candidate.version],
@@ -377,6 +449,8 @@ def work(module: AnsibleModule) -> dict:
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
         "docker": {
             "data_root": host.data.root,
+            "records": chain.records,
+            "running": None if host.docker.running is None else list(host.docker.running),
             "installed": host.docker.installed,
             "version": host.docker.version,
             "active": host.docker.active,

@@ -121,7 +121,7 @@ def converged(report, running, captured):
         daemon_text=DAEMON,
         docker=running,
         data=DockerData(
-            images={"devicemapper": 1}, containers={"devicemapper": 1}, has_records=True, transaction_id=16
+            images={"devicemapper": 1}, containers={"devicemapper": ["c0ffee"]}, has_records=True, transaction_id=16
         ),
         pool_status=_pool_status.parse(captured("pool_in_use_by_docker.status"))["docker-thinpool"],
         missing_packages=(),
@@ -660,7 +660,6 @@ def test_a_docker_that_does_not_answer_is_stopped_before_its_data_is_moved(conve
     [
         pytest.param(replace(RECORDS, transaction_id=3), id="records-of-another"),
         pytest.param(replace(RECORDS, has_loop_files=True), id="loop-files"),
-        pytest.param(replace(RECORDS, set_up_device="/dev/vdb"), id="the-pools-own-records"),
     ],
 )
 def test_records_are_not_moved_away_from_a_pool_in_use(converged, data):

@@ -198,7 +198,7 @@ def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
         pytest.param("dm.use_deferred_removal=yes", "must be true or false, not 'yes'", id="boolean"),
         pytest.param("dm.libdm_log_level=8", "must be 2 to 7, not '8'", id="log-level"),
         pytest.param("dm.xfs_nospace_max_retries=-1", "must be a whole number, not '-1'", id="whole-number"),
-        pytest.param("dm.thinp_percent=101", "must be a percentage from 0 to 100", id="share"),
+        pytest.param("dm.min_free_space=x", "must be a percentage below 100", id="share"),
         pytest.param("dm.mountopt=", "dm.mountopt must be mount options, not ''", id="empty"),
         pytest.param("dm.thinpooldev=", "must be the pool's path", id="empty-pool"),
         pytest.param("dm.directlvm_device_force=x", "dm.directlvm_device_force must be true or false", id="force"),
@@ -234,7 +234,7 @@ def test_an_option_that_docker_would_end_at_is_refused(option, message):
     ],
 )
 def test_an_option_that_docker_takes_is_taken(option):
-    _daemon_json.check_options([POOL, option])
+    _daemon_json.check_options([option])
 
 
 def test_a_device_is_named_by_its_path():
@@ -327,3 +327,38 @@ def test_the_last_value_of_an_option_counts():
     assert _daemon_json.storage_option(document, "dm.fs") == "xfs"
     assert _daemon_json.storage_option(document, "dm.mkfsarg") == "a=b"
     assert _daemon_json.storage_option({}, "dm.fs") is None
+
+
+@pytest.mark.parametrize(
+    ("options", "wished", "expected"),
+    [
+        pytest.param(
+            ["dm.directlvm_device=/dev/vdb", "dm.thinp_percent=95", "dm.fs=xfs"],
+            [POOL],
+            ["dm.fs=xfs", POOL],
+            id="a-given-pool-takes-the-place-of-dockers-own",
+        ),
+        pytest.param(
+            ["dm.fs=xfs", POOL],
+            ["dm.directlvm_device=/dev/vdb"],
+            ["dm.fs=xfs", "dm.directlvm_device=/dev/vdb"],
+            id="dockers-own-takes-the-place-of-a-given-pool",
+        ),
+    ],
+)
+def test_a_pool_has_one_origin(options, wished, expected):
+    text = json.dumps({"storage-driver": "devicemapper", "storage-opts": options})
+    new = _daemon_json.decide(text, PATH, storage_driver="devicemapper", storage_opts=wished)[1]
+    assert json.loads(new)["storage-opts"] == expected
+
+
+def test_options_of_a_driver_go_with_it():
+    text = json.dumps({"debug": True, "storage-driver": "devicemapper", "storage-opts": [POOL, "dm.fs=xfs", "x.y=1"]})
+    new = _daemon_json.decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])[1]
+    assert json.loads(new) == {"debug": True, "storage-opts": ["x.y=1"]}
+
+
+def test_options_stay_with_another_driver():
+    text = json.dumps({"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]})
+    steps, new = _daemon_json.decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])
+    assert (steps, new) == ([], text)

@@ -250,3 +250,19 @@ def test_properties_that_systemd_says_twice_are_kept(commands, host):
 def test_where_systemd_does_not_run_it_is_not_asked(monkeypatch, commands):
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
     assert _docker.read_unit() == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param([], (), id="none"),
+        pytest.param(
+            [{"Id": "b" * 64, "Names": ["/web"]}, {"Id": "a" * 64, "Names": ["/web/alias", "/db"]}],
+            ("db", "web"),
+            id="own-names",
+        ),
+        pytest.param([{"Id": "0123456789abcdef", "Names": None}], ("0123456789ab",), id="no-name"),
+    ],
+)
+def test_running_containers_are_named(answer, expected):
+    assert _docker.parse_containers(json.dumps(answer)) == expected

@@ -16,6 +16,14 @@ OURS = {"has_records": True, "has_base": True, "transaction_id": 16}
 
 
 # What was laid out, and what is found.
+RECORDS = {"has_directory": True, "has_records": True, "has_base": True}
+
+
+def ids(index):
+    """Return the ID of a container that docker_root lays out."""
+    return f"{index:064x}"
+
+
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
@@ -28,21 +36,23 @@ OURS = {"has_records": True, "has_base": True, "transaction_id": 16}
         ),
         pytest.param(
             {"containers": ["overlay2", "devicemapper", "overlay2"]},
-            {"containers": {"overlay2": 2, "devicemapper": 1}},
+            {"containers": {"overlay2": [ids(0), ids(2)], "devicemapper": [ids(1)]}},
             id="containers-of-two-drivers",
         ),
-        pytest.param({"containers": [""]}, {"containers": {"unknown": 1}}, id="container-of-no-driver"),
-        pytest.param({"transaction": 1}, {"has_records": True, "has_base": True, "transaction_id": 1}, id="records"),
+        pytest.param({"containers": [""]}, {"containers": {"unknown": [ids(0)]}}, id="container-of-no-driver"),
+        pytest.param({"transaction": 1}, {**RECORDS, "transaction_id": 1}, id="records"),
         pytest.param(
             {"transaction": 0},
-            {"has_records": True, "has_base": True, "transaction_id": 0},
+            {**RECORDS, "transaction_id": 0},
             id="records-of-no-transaction",
         ),
-        pytest.param({"loop_files": True}, {"has_loop_files": True}, id="loop-files"),
-        pytest.param({"set_up_device": "/dev/vdb"}, {"set_up_device": "/dev/vdb"}, id="set-up-by-docker"),
+        pytest.param({"loop_files": True}, {"has_directory": True, "has_loop_files": True}, id="loop-files"),
+        pytest.param(
+            {"set_up_device": "/dev/vdb"}, {"has_directory": True, "set_up_device": "/dev/vdb"}, id="set-up-by-docker"
+        ),
         pytest.param(
             {"transaction": 7, "loop_files": True},
-            {"has_records": True, "has_base": True, "transaction_id": 7, "has_loop_files": True},
+            {**RECORDS, "transaction_id": 7, "has_loop_files": True},
             id="a-pool-on-loop-files",
         ),
     ],
@@ -77,7 +87,7 @@ def test_a_container_that_does_not_say_its_driver_is_counted(docker_root, text):
     folder.mkdir()
     if text is not None:
         (folder / "config.v2.json").write_text(text, encoding="utf-8")
-    assert _docker_data.read(str(root)).containers == {"unknown": 1}
+    assert _docker_data.read(str(root)).containers == {"unknown": ["0badc0de"]}
 
 
 def test_a_mount_point_is_told():
@@ -90,9 +100,11 @@ def test_a_mount_point_is_told():
     [
         pytest.param(DockerData(), [], id="nothing"),
         pytest.param(DockerData(images={"overlay2": 0}), [], id="driver-without-images"),
-        pytest.param(DockerData(images={"devicemapper": 3}, containers={"devicemapper": 1}), [], id="our-driver"),
+        pytest.param(DockerData(images={"devicemapper": 3}, containers={"devicemapper": ["c0"]}), [], id="our-driver"),
         pytest.param(
-            DockerData(images={"overlay2": 2, "devicemapper": 3, "btrfs": 0}, containers={"aufs": 1, "overlay2": 4}),
+            DockerData(
+                images={"overlay2": 2, "devicemapper": 3, "btrfs": 0}, containers={"aufs": ["a"], "overlay2": [*"bcde"]}
+            ),
             ["0 images and 1 containers of driver aufs", "2 images and 4 containers of driver overlay2"],
             id="two-others",
         ),
@@ -147,7 +159,7 @@ SET_UP = "/var/lib/docker/devicemapper/setup-config.json says that Docker itself
         pytest.param(OURS, EMPTY, True, [f"{OTHER}16, the pool is at 0"], id="records-beside-an-empty-pool"),
         pytest.param(OURS, None, True, [NEW], id="records-and-no-pool"),
         pytest.param(
-            {"has_records": True, "has_base": True, "transaction_id": 0},
+            {**RECORDS, "transaction_id": 0},
             None,
             True,
             [NEW],
@@ -208,3 +220,29 @@ def test_a_pool_in_use_without_its_records_is_told(data, status, expected):
     found = _docker_data.unusable(DockerData(**data), status)
     assert len(found) == bool(expected)
     assert "".join(found).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "expected"),
+    [
+        pytest.param({}, None, [], id="nothing"),
+        pytest.param({"images": {"overlay2": 2}, "containers": ["overlay2"]}, None, [], id="another-driver"),
+        pytest.param(
+            {
+                "images": {"devicemapper": 1, "overlay2": 1},
+                "containers": ["overlay2", "devicemapper"],
+                "transaction": 16,
+            },
+            IN_USE,
+            ["devicemapper", "image/devicemapper", f"containers/{ids(1)}"],
+            id="of-the-pool",
+        ),
+        pytest.param({"transaction": 3}, IN_USE, [], id="of-another-pool"),
+        pytest.param({"transaction": 3}, None, ["devicemapper"], id="of-a-pool-that-is-gone"),
+        pytest.param({"transaction": 16, "loop_files": True}, None, [], id="loop-files"),
+    ],
+)
+def test_records_of_the_pool_are_found(docker_root, there, status, expected):
+    root = docker_root(**there)
+    found = _docker_data.of_pool(_docker_data.read(str(root)), status)
+    assert [path[len(str(root)) + 1 :] for path in found] == expected

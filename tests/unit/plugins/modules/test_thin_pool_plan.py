@@ -64,6 +64,8 @@ def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands
     assert (result["changed"], result["actions"], set(map(tuple, result["links"].values()))) == (False, [], {()})
     assert result["docker"] == {
         "data_root": str(tmp_path / "docker"),
+        "records": [],
+        "running": None,
         "installed": True,
         "version": "20.10.24",
         "active": True,

@@ -23,8 +23,11 @@ RUN = "/run/devicemapper.containers.lock"
 
 
 @contextlib.contextmanager
-def held(path: str, timeout: float, create: bool = False) -> t.Iterator[None]:
-    """Hold an exclusive lock on a file or device (flock(2)); it goes with the process, however that ends."""
+def held(path: str, timeout: float, create: bool = False) -> t.Iterator[int]:
+    """Hold an exclusive lock on a file or device (flock(2)), and yield its descriptor.
+
+    It goes with the process, however that ends, and with the last of those that inherit the descriptor.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     try:
         descriptor = os.open(path, flags, 0o600)
@@ -41,10 +44,11 @@ def held(path: str, timeout: float, create: bool = False) -> t.Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() >= end:
                     raise Refused(
-                        f"{path} is locked by another process for more than {timeout:.0f} seconds: another run may be "
-                        f"at work on this host ('lsof {path}'); nothing was changed"
+                        f"{path} is locked by another process for more than {timeout:.0f} seconds: another run, or a "
+                        f"program that an interrupted run started, may be at work on this host ('lsof {path}'); "
+                        "nothing was changed"
                     ) from error
                 time.sleep(0.2)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

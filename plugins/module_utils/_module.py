@@ -50,7 +50,8 @@ def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool 
         with contextlib.ExitStack() as held:
             if not (only_reads or module.check_mode):
                 # As long as a command may take: the other run is waited for, or its command has its own error by then.
-                held.enter_context(_lock.held(_lock.RUN, _process.TIMEOUT, create=True))
+                lock = held.enter_context(_lock.held(_lock.RUN, _process.TIMEOUT, create=True))
+                held.enter_context(_process.lent(lock))
             found = work()
         module.exit_json(**found)
     except _plan.Refused as refusal:

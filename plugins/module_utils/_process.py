@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -24,6 +25,23 @@ _ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
 _PATH = os.pathsep.join(
     (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 )
+
+# What programs get as standard input; see lent().
+_standard_input = [subprocess.DEVNULL]
+
+
+@contextlib.contextmanager
+def lent(descriptor: int) -> t.Iterator[None]:
+    """Let every program hold the lock on an empty file as well, until it ends: the file is its standard input.
+
+    A program outlives a module that is killed. The next run must wait for it, since what it reads before would be what
+    the program is about to change. LVM closes all descriptors but the first three, so it cannot be another one.
+    """
+    _standard_input.append(descriptor)
+    try:
+        yield
+    finally:
+        _standard_input.pop()
 
 
 class ProcessError(Exception):
@@ -48,7 +66,7 @@ def find(program: str) -> str | None:
 def run(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT) -> str:
     """Run a command and return its standard output; anything but an accepted exit status is a ProcessError.
 
-    Standard input is closed, so that nothing waits for an answer, and the two outputs are kept apart,
+    Standard input has nothing in it, so that nothing waits for an answer, and the two outputs are kept apart,
     because LVM's errors would land inside its JSON.
     """
     return capture(*command, accept=accept, timeout=timeout)[1]
@@ -63,7 +81,7 @@ def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIM
         # of one: an LVM command that is killed may leave a device suspended, and all its I/O hanging.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=_standard_input[-1],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,

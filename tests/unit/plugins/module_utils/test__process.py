@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+from ansible_collections.devicemapper.containers.plugins.module_utils import _lock, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
 
 
@@ -91,3 +92,27 @@ def test_a_program_that_does_not_end_is_asked_to_stop(monkeypatch):
 def test_a_program_is_found_on_this_host():
     assert _process.find("sh")
     assert _process.find("no-such-program-anywhere") is None
+
+
+def test_a_program_that_outlives_its_module_keeps_the_lock(tmp_path):
+    # What a killed module leaves running: its own descriptor is gone, the program's is not.
+    path = str(tmp_path / "lock")
+    with _lock.held(path, 0, create=True) as descriptor, _process.lent(descriptor):
+        assert _process.run(*python("import sys; print(sys.stdin.read())")) == "\n"
+        sleeper = subprocess.Popen(("sleep", "60"), stdin=descriptor)
+    with pytest.raises(Refused, match="a program that an interrupted run started"), _lock.held(path, 0):
+        pass
+    sleeper.kill()
+    sleeper.wait()
+    with _lock.held(path, 0):
+        pass
+
+
+def test_only_within_a_run_is_a_lock_lent(commands, tmp_path):
+    with _lock.held(str(tmp_path / "lock"), 0, create=True) as descriptor:
+        with _process.lent(descriptor):
+            commands.expect("lvcreate")
+            _process.run("lvcreate")
+        commands.expect("lvs")
+        _process.run("lvs")
+    assert [options["stdin"] for options in commands.options] == [descriptor, subprocess.DEVNULL]

@@ -83,11 +83,13 @@ def problem(name: str) -> str | None:
         return f"{name!r} is not a device: write its whole path, best one under /dev/disk/by-id"
     try:
         if not stat.S_ISBLK(os.stat(name).st_mode):
-            return f"{name} is not a block device"
+            return f"{name} is not a block device: see 'lsblk' for those of this host"
     except FileNotFoundError:
         return f"{name} does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'"
     except OSError as error:
         return f"{name} cannot be looked at: {error.strerror}"
+    except ValueError:  # a null character, or half of one
+        return f"{name!r} is not the path of a device"
     return None
 
 

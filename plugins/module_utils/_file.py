@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import stat
 import typing as t
 from dataclasses import dataclass
 
@@ -30,13 +31,30 @@ class Write:
     backup: bool = False
     validate: tuple[str, ...] = ()  # a command that accepts the new text or fails; {name} is its file's bare name
 
+    def __post_init__(self) -> None:
+        # Here and not when it is written, so that check mode tells it too.
+        try:
+            (self.text or "").encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise Refused(
+                f"{self.path} would not be UTF-8 text: {error.object[error.start]!a} is half of a character"
+            ) from error
+
 
 def read(path: str) -> str | None:
     """Return the text of a file, None where there is none; anything that is no readable text file is refused."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
+        # Without waiting: to open a FIFO hangs until somebody writes to it.
+        with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Refused(f"{path} is not a regular file: move it away")
+            text = file.read()
+    except FileNotFoundError as error:
+        if os.path.islink(path):
+            raise Refused(
+                f"{path} is a symbolic link to {os.path.realpath(path)}, which does not exist: make that file, or "
+                "remove the link"
+            ) from error
         return None
     except IsADirectoryError as error:
         raise Refused(f"{path} is a directory, not a file: move it away") from error
@@ -44,6 +62,11 @@ def read(path: str) -> str | None:
         raise Refused(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null character, or half of one
+        raise Refused(f"{path!r} is not the path of a file") from error
+    if text.startswith("\ufeff"):
+        raise Refused(f"{path} begins with a byte order mark: save it as UTF-8 text without one")
+    return text
 
 
 def carry_out(module: AnsibleModule, change: Write) -> str | None:
@@ -53,8 +76,15 @@ def carry_out(module: AnsibleModule, change: Write) -> str | None:
     A symbolic link stays: what it points to is replaced.
     """
     path = os.path.realpath(change.path)
-    backup = module.backup_local(path) if change.backup and os.path.exists(path) else None
+    try:
+        return _replace(module, change, path)
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror}. It is as it was") from error
+
+
+def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
     if change.text is None:
+        backup = _backup(module, change, path)
         os.unlink(path)
         return backup
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -68,8 +98,13 @@ def carry_out(module: AnsibleModule, change: Write) -> str | None:
             name = os.path.splitext(os.path.basename(new))[0]
             _process.run(*(word.replace("{name}", name) for word in change.validate))
         os.chmod(new, change.mode)
+        backup = _backup(module, change, path)
         module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there
     finally:
         if os.path.exists(new):
             os.unlink(new)
     return backup
+
+
+def _backup(module: AnsibleModule, change: Write, path: str) -> str | None:
+    return module.backup_local(path) if change.backup and os.path.exists(path) else None

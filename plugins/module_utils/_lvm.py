@@ -20,6 +20,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
 OWNER_TAG = "devicemapper.containers"
 
+DEVICES = "/dev"  # where LVM makes a folder for each of its groups
+
 MISSING = (
     "LVM is not installed on this host: install the packages lvm2, thin-provisioning-tools and dmeventd (Debian "
     "family) or lvm2, device-mapper-persistent-data and device-mapper-event (Red Hat family)"
@@ -256,6 +258,7 @@ class Report:
     devices: tuple[PhysicalVolume, ...] = ()
     volumes: tuple[LogicalVolume, ...] = ()
     system_id: str = ""  # of this host; only asked for where a group carries one
+    in_dev: frozenset[str] = frozenset()  # names in /dev, which no new group can have
 
     @classmethod
     def parse(cls, text: str) -> Report:
@@ -346,7 +349,7 @@ def read() -> Report:
     for section, fields in _FIELDS.items():
         command += ["--configreport", section, "--options", fields.replace(" ", ",")]
     # Status 5 with a report: a device is missing or a group could not be read; what was read still counts.
-    report = Report.parse(_process.run(*command, accept=(0, 5)))
+    report = replace(Report.parse(_process.run(*command, accept=(0, 5))), in_dev=frozenset(os.listdir(DEVICES)))
     if any(group.system_id for group in report.groups):
         # "system ID: name", or nothing behind the colon (lvmsystemid(7)).
         report = replace(report, system_id=_process.run("lvm", "systemid").rpartition("system ID:")[2].strip())

@@ -21,7 +21,7 @@ DEFAULT_DIRECTORY = "/etc/lvm/profile"  # where LVM is not installed yet; what D
 THRESHOLD = "thin_pool_autoextend_threshold"
 PERCENT = "thin_pool_autoextend_percent"
 
-_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,100}")
+_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")  # those of volumes, after which the role names it
 _SETTING = r"(?m)^(\s*(?:activation/)?%s\s*=\s*)([^\s#]+)([ \t]*(?:#.*)?)$"
 
 
@@ -37,7 +37,7 @@ class Profile:
     def value(self, setting: str) -> int | None:
         """Return a setting's value in the file, None where it is not set or no integer."""
         found = re.search(_SETTING % setting, self.text or "")
-        return int(found[2]) if found and found[2].isdigit() else None
+        return int(found[2]) if found and re.fullmatch(r"[0-9]{1,9}", found[2]) else None
 
     @property
     def others(self) -> list[str]:
@@ -50,10 +50,18 @@ class Profile:
         ]
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that is none for a file in the profile directory, or none for LVM's command line."""
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            f"{name!r} is not a name for a profile: use letters, digits and + _ . - of ASCII, at most 127 of them, and "
+            "no hyphen at the beginning"
+        )
+
+
 def read(name: str, *, directory: str | None = None) -> Profile:
     """Return the profile of a name. The directory is LVM's own word (config/profile_dir), one lvmconfig process."""
-    if not _NAME.fullmatch(name):
-        raise Refused(f"{name!r} is not a name for a profile: use letters, digits and + _ . - (not at the beginning)")
+    check_name(name)
     path = os.path.join(directory or profile_directory(), f"{name}.profile")
     text = _file.read(path)
     started = _dmeventd_started()
@@ -75,14 +83,22 @@ class Policy:
     percent: int
 
 
-def policy(name: str) -> Policy:
+def policy(name: str, *, required: bool = False) -> Policy:
     """Return the policy as LVM itself sees it: one lvmconfig process.
 
-    A profile whose file is gone protects nothing: LVM falls back to its defaults, where nothing is extended.
+    A profile whose file is gone protects nothing: LVM falls back to its defaults, where nothing is extended. One that
+    is ``required`` is to be attached, which LVM does not do without its file.
     """
+    if required:
+        check_name(name)
     try:
         found = _lvm.configuration(f"activation/{THRESHOLD}", f"activation/{PERCENT}", profile=name)
-    except _process.ProcessError:
+    except _process.ProcessError as error:
+        if required:
+            raise Refused(
+                f"profile {name} cannot be attached: LVM does not find it, or does not take it. Make it first (module "
+                f"lvm_profile), or correct its name. {error}"
+            ) from error
         found = {}
     return Policy(int(found.get(THRESHOLD, 100)), int(found.get(PERCENT, 20)))
 

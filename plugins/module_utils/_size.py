@@ -32,8 +32,12 @@ _UNITS = {
     "p": 1024**2 * GIB,
     "e": 1024**3 * GIB,
 }
-_ABSOLUTE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[bskmgtpe]?)", re.IGNORECASE)
-_SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%\s*(?P<of>VG|FREE)", re.IGNORECASE)
+# ASCII: Python's \d knows the digits of every script, and its letters without case more than one s and k.
+_NUMBER = r"(?P<number>\d{1,20}(?:\.\d{1,20})?)"
+_ABSOLUTE = re.compile(_NUMBER + r"\s*(?P<unit>[bskmgtpe]?)", re.IGNORECASE | re.ASCII)
+_SHARE = re.compile(_NUMBER + r"\s*%\s*(?P<of>VG|FREE)", re.IGNORECASE | re.ASCII)
+# lib/metadata/lv_manip.c keeps sizes in 64 bits, and the kernel's offsets have 63.
+_MAXIMUM = 8 * 1024**3 * GIB
 
 
 def parse_bytes(text: str) -> int:
@@ -48,7 +52,10 @@ def parse_bytes(text: str) -> int:
             "1024), or a number of bytes"
         )
     # Rounded up, as LVM rounds 15.8g up to a whole sector.
-    return math.ceil(Fraction(match["number"]) * _UNITS[match["unit"].lower()])
+    size = math.ceil(Fraction(match["number"]) * _UNITS[match["unit"].lower()])
+    if size > _MAXIMUM:
+        raise ValueError(f"{text!r} is more than the 8e (8 EiB) that a device can have")
+    return size
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ DEFAULT_CHUNK_SIZE = 512 * KIB
 
 # lib/metadata/metadata.c apply_lvname_restrictions(): LVM keeps these for the parts of its own volumes.
 _RESERVED = re.compile(
-    r"^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)"
+    r"^(snapshot|pvmove)|_(cdata|cmeta|corig|cpool|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)"
 )
 
 
@@ -65,6 +65,7 @@ class Wish:
 
     def check(self) -> None:
         """Refuse what LVM would refuse, or worse, would silently change."""
+        _volume_group.check_name("volume group", self.vg)
         for kind, name in (("thin pool", self.name), ("pool metadata volume", self.metadata_volume)):
             _volume_group.check_name(kind, name)
             if _RESERVED.search(name):
@@ -78,6 +79,11 @@ class Wish:
             raise Refused(
                 f"chunk_size of {self.full_name} must be a multiple of 64k from 64k to 1g, not {human(chunk)} "
                 f"({chunk} bytes)"
+            )
+        size = self.size.bytes if self.size else None
+        if size is not None and size < CHUNK_MINIMUM:
+            raise Refused(
+                f"size of {self.full_name} is {human(size)}, less than one chunk: is the unit missing, as in 10g?"
             )
         metadata = self.metadata_size.bytes if self.metadata_size else None
         if metadata is not None and not METADATA_MINIMUM <= metadata <= METADATA_MAXIMUM:

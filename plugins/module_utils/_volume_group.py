@@ -21,7 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
-from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, MIB, human
 
 # lvm.conf metadata/extent_size is not set by distributions; 4 MiB is LVM's own default (lib/config/defaults.h).
 DEFAULT_EXTENT_SIZE = 4 * MIB
@@ -35,8 +35,8 @@ def check_name(kind: str, name: str) -> None:
     """Refuse a name that LVM refuses, in words that say why."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise Refused(
-            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - (not at the beginning), at "
-            "most 127 of them"
+            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
+            "them, no hyphen at the beginning, and neither . nor .. alone"
         )
 
 
@@ -64,6 +64,12 @@ def decide(
         return _remove(report, group)
     if group is None and not devices:
         raise Refused(f"volume group {name} does not exist and no devices were given to make it of: set devices")
+    if group is None and name in report.in_dev:
+        # vgcreate refuses it too (lib/metadata/metadata.c validate_new_vg_name()), when the disks are taken already.
+        raise Refused(
+            f"volume group {name} cannot be made, since /dev/{name} is there and belongs to something else: choose "
+            "another name"
+        )
     if extent_size is not None:
         _check_extent_size(name, group, extent_size)
     if group is None:
@@ -72,10 +78,12 @@ def decide(
 
 
 def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -> None:
-    # vgcreate(8): a power of 2, at least 1 KiB (at least the sector size, which 4 KiB covers on every disk).
-    if extent_size < 4096 or extent_size & (extent_size - 1):
+    # vgcreate(8): a power of 2, at least 1 KiB (at least the sector size, which 4 KiB covers on every disk), and in
+    # 512-byte sectors at most 32 bits (metadata-exported.h MAX_EXTENT_SIZE).
+    if not 4 * KIB <= extent_size <= 1024 * GIB or extent_size & (extent_size - 1):
         raise Refused(
-            f"extent_size of volume group {name} must be a power of 2 and at least 4k, not {extent_size} bytes"
+            f"extent_size of volume group {name} must be a power of 2 from 4k to 1t, not {human(extent_size)} "
+            f"({extent_size} bytes)"
         )
     if group and group.extent_size != extent_size:
         raise Refused(
@@ -106,6 +114,12 @@ def _join(report: Report, group: VolumeGroup, devices: t.Iterable[BlockDevice]) 
     for device in devices:
         volume = t.cast(PhysicalVolume, report.device(device.path))  # _take() made it one
         extents = (volume.device_size - volume.data_start) // group.extent_size
+        if extents < 1:
+            raise Refused(
+                f"{device.label} ({human(volume.device_size)}) has no room for one extent of volume group "
+                f"{group.name} ({human(group.extent_size)}): choose a larger device, or a smaller extent_size for a "
+                "new group"
+            )
         group = replace(group, extents=group.extents + extents, extents_free=group.extents_free + extents)
         report = report.with_device(
             replace(volume, vg=group.name, size=extents * group.extent_size, extents=extents, in_use=True)

@@ -92,9 +92,17 @@ backup_file:
   sample: /etc/docker/daemon.json.3561.2026-11-23@20:21:55~
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _file, _module
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _daemon_json,
+    _docker,
+    _file,
+    _module,
+    _plan,
+)
 
 
 def main() -> None:
@@ -115,12 +123,18 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     path = wanted.pop("path")
+    if not path.startswith("/"):
+        raise _plan.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+    driver = wanted["storage_driver"]
+    if driver is not None and not re.fullmatch(r"[\w./:@-]+", driver, re.ASCII):
+        raise _plan.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
     text = _file.read(path)
     # The unit's flags only matter for Docker's own file, not for one that is prepared elsewhere.
     flags = _docker.flags(_docker.read_unit()) if path == _daemon_json.DEFAULT_PATH else ()
     steps, after = _daemon_json.decide(text, path, flags=flags, **wanted)
+    daemon = _daemon_json.parse(after, path)
     backups = _module.carry_out(module, steps)
-    found = _module.result(steps, text or "", after or "", path, daemon=_daemon_json.parse(after, path))
+    found = _module.result(steps, text or "", after or "", path, daemon=daemon)
     if backups:
         found["backup_file"] = backups[0]
     return found

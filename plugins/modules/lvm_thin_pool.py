@@ -202,6 +202,7 @@ thin_pool:
 """
 
 import typing as t
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -237,7 +238,7 @@ def main() -> None:
     _module.run(module, lambda: work(module))
 
 
-def wish_of(params: t.Mapping[str, t.Any], threshold: int) -> _thin_pool.Wish:
+def wish_of(params: t.Mapping[str, t.Any]) -> _thin_pool.Wish:
     """Return the wish that the options spell."""
     return _thin_pool.Wish(
         vg=params["vg"],
@@ -248,7 +249,6 @@ def wish_of(params: t.Mapping[str, t.Any], threshold: int) -> _thin_pool.Wish:
         chunk_size=_size.option("chunk_size", _size.parse_bytes, params["chunk_size"]),
         zero=params["zero"],
         profile=params["profile"],
-        threshold=threshold,
         when_full=params["when_full"],
         monitor=params["monitor"],
         active=params["active"],
@@ -257,11 +257,15 @@ def wish_of(params: t.Mapping[str, t.Any], threshold: int) -> _thin_pool.Wish:
 
 def work(module: AnsibleModule) -> dict:
     state, profile = module.params["state"], module.params["profile"]
+    wish = wish_of(module.params)
+    wish.check()
     report = _lvm.read()
     if profile is None:  # the one that is attached stays, and says when the pool is extended
-        there = report.volume(module.params["vg"], module.params["name"])
+        there = report.volume(wish.vg, wish.name)
         profile = there.profile if there else ""
-    wish = wish_of(module.params, _profile.policy(profile).threshold if profile and state == "present" else 100)
+    if profile and state == "present":
+        policy = _profile.policy(profile, required=wish.profile is not None)
+        wish = replace(wish, threshold=policy.threshold)
     signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
     steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
     _module.carry_out(module, steps)

@@ -192,6 +192,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _profile,
     _thin_pool,
     _view,
+    _volume_group,
 )
 
 
@@ -205,6 +206,9 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     vg, name = module.params["vg"], module.params["name"]
+    for kind, given in (("volume group", vg), ("thin pool", name)):
+        if given is not None:
+            _volume_group.check_name(kind, given)
     report = _lvm.read()
     pools = [
         volume

@@ -133,6 +133,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _lvm,
     _module,
     _physical_volume,
+    _plan,
     _size,
     _view,
     _volume_group,
@@ -159,6 +160,9 @@ def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     name = wanted["name"]
     wanted["extent_size"] = _size.option("extent_size", _size.parse_bytes, wanted["extent_size"])
+    _volume_group.check_name("volume group", name)
+    if wanted["remove_unlisted"] and not wanted["devices"] and wanted["state"] == "present":
+        raise _plan.Refused(f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps")
     report = _lvm.read()
     wanted["devices"] = _physical_volume.examine(report, wanted["devices"])
     steps, after = _volume_group.decide(report, **wanted)

@@ -155,6 +155,16 @@ def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
 
 
 @pytest.fixture(autouse=True)
+def dev(monkeypatch, tmp_path_factory) -> Path:
+    """Keep the names in this machine's /dev out of the tests; return the folder that stands for it."""
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm
+
+    path = tmp_path_factory.mktemp("dev")
+    monkeypatch.setattr(_lvm, "DEVICES", str(path))
+    return path
+
+
+@pytest.fixture(autouse=True)
 def lock(monkeypatch, tmp_path_factory) -> Path:
     """Give each test a lock of its own, so that tests do not wait for one another; return its path."""
     from ansible_collections.devicemapper.containers.plugins.module_utils import _lock

@@ -102,8 +102,8 @@ def test_every_name_that_is_no_device_is_refused_at_once(tmp_path):
     assert str(refusal.value).splitlines() == [
         "'vdb' is not a device: write its whole path, best one under /dev/disk/by-id",
         f"{tmp_path}/absent does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'",
-        "/dev/null is not a block device",
-        f"{tmp_path} is not a block device",
+        "/dev/null is not a block device: see 'lsblk' for those of this host",
+        f"{tmp_path} is not a block device: see 'lsblk' for those of this host",
     ]
 
 

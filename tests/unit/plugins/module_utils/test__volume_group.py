@@ -180,11 +180,11 @@ def test_a_removed_group_leaves_its_physical_volumes(report):
             "blank",
             as_it_is,
             {"devices": [VDB], "extent_size": 3 * 1024**2},
-            "extent_size of volume group docker must be a power of 2 and at least 4k, not 3145728 bytes",
+            "extent_size of volume group docker must be a power of 2 from 4k to 1t, not 3.00 MiB",
             id="extents-of-no-power-of-2",
         ),
         pytest.param(
-            "blank", as_it_is, {"devices": [VDB], "extent_size": 2048}, "at least 4k, not 2048 bytes", id="tiny-extents"
+            "blank", as_it_is, {"devices": [VDB], "extent_size": 2048}, "from 4k to 1t, not 2.00 KiB", id="tiny-extents"
         ),
         pytest.param(
             "group",

@@ -127,7 +127,7 @@ def test_what_is_no_device_is_told_and_fails_nothing(run_module, commands, captu
     commands.expect("lvm fullreport", captured("blank.json"))
     found = tell(run_module, "/dev/null", "/dev/no-such-device", "vdb")
     assert [(device["free"], device["reasons"]) for device in found] == [
-        (False, ["/dev/null is not a block device"]),
+        (False, ["/dev/null is not a block device: see 'lsblk' for those of this host"]),
         (False, ["/dev/no-such-device does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'"]),
         (False, ["'vdb' is not a device: write its whole path, best one under /dev/disk/by-id"]),
     ]

@@ -63,7 +63,7 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands, capture
             "/dev/no-such-device",
             "/dev/no-such-device does not exist on this host: see 'lsblk' and 'ls -l /dev/disk/by-id'",
         ),
-        ("/dev/null", "/dev/null is not a block device"),
+        ("/dev/null", "/dev/null is not a block device: see 'lsblk' for those of this host"),
     ],
 )
 def test_an_unknown_device_is_refused(run_module, commands, captured, device, message):

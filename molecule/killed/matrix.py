@@ -7,7 +7,8 @@
 Runs on a guest, as root, beside the packages `ansible` and `ansible_collections`:
 
     matrix.py kill [--only OPERATION] [--every]   the matrix; a table of the numbers at the end
-    matrix.py prepare OPERATION                   make its start state, for a power cut
+    matrix.py foreign                             what nobody may touch, to be compared
+    matrix.py prepare OPERATION PROGRAM NUMBER    make its start state, for a power cut, and print how long this takes
     matrix.py run OPERATION PROGRAM NUMBER        run it, and tell on the console when that program is started
     matrix.py finish OPERATION                    run it again, and see that it ends as an undisturbed run did
 
@@ -147,7 +148,7 @@ USED = Start(
     active=True,
     used=True,
 )
-WATCHED = Start("watched", (), base="group", active=True, fresh_dmeventd=True)
+WATCHED = dataclasses.replace(USED, name="watched", commands=(), base="used", fresh_dmeventd=True)
 WHOLE = Start("whole", (f"wipefs --quiet --all {DATA1}", f"{GROUP} {DATA1} {DATA2}", MAKE_POOL), "blank", active=True)
 STARTS = (BLANK, ONE_GROUP, DATA_ALONE, BOTH, USED, WATCHED, WHOLE)
 
@@ -157,7 +158,11 @@ OPERATIONS = (
         BLANK,
         (("lvm_pv", {"devices": [DATA1], "wipe_signatures": True}), ("lvm_vg", {"name": VG, "devices": [DATA1]})),
     ),
-    Operation("profile", WATCHED, (("lvm_profile", {"name": PROFILE, "thin_pool_autoextend_threshold": 70}),)),
+    Operation(
+        "profile",
+        WATCHED,
+        (("lvm_profile", {"name": PROFILE, "thin_pool_autoextend_threshold": 70}), pool_call()),
+    ),
     Operation("create", ONE_GROUP, (pool_call(),)),
     Operation("convert", BOTH, (pool_call(),)),
     Operation("convert from data alone", DATA_ALONE, (pool_call(),)),
@@ -327,7 +332,7 @@ def foreign(since_boot: bool = True) -> dict[str, str]:
     disk = os.path.basename(os.path.realpath(FOREIGN))
     found = {
         "vg_seqno": sh("vgs --noheadings -o vg_seqno foreign").strip(),
-        "volumes": sh("lvs --all --noheadings -o lv_name,lv_attr,lv_size foreign"),
+        "volumes": sh("lvs --all --noheadings -o lv_name,lv_attr,lv_size,seg_monitor foreign"),
         "data": checksum("/dev/foreign/data"),
     }
     if since_boot:
@@ -671,7 +676,7 @@ def table(tallies: dict[str, Tally]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill modules and see that they converge.")
-    parser.add_argument("work", choices=["kill", "prepare", "run", "finish", "reference"])
+    parser.add_argument("work", choices=["kill", "foreign", "prepare", "run", "finish"])
     parser.add_argument("operation", nargs="?")
     parser.add_argument("program", nargs="?")
     parser.add_argument("number", nargs="?", type=int)
@@ -702,20 +707,24 @@ def main() -> int:
         if short:
             print(f"FAILED: too few points were tried for {short}")
         return 1 if failed or before != after or short or not tallies else 0
+    if options.work == "foreign":
+        print(foreign(since_boot=False))
+        return 0
     operation = by_name[options.operation]
-    if options.work == "prepare":
-        put_back(operation.start, disks)
-        sh("sync")
-    elif options.work == "run":
-        with (HERE / f"{operation.name}.reference").open("rb") as file:
-            programs = [one for one in pickle.load(file).programs if one.name == options.program]
-        print([run.text for run in perform(operation, f"{programs[options.number].number} tell 0")])
-    elif options.work == "finish":
-        with (HERE / f"{operation.name}.reference").open("rb") as file:
-            reference = pickle.load(file)
+    with (HERE / f"{operation.name}.reference").open("rb") as file:
+        reference = pickle.load(file)
+    if options.work == "finish":
         if operation.start.used and f"{VG}-{POOL}" in mapped():
             data(operation)  # Docker would use the pool again before anybody runs a play
         print("refused first" if converge(operation, reference) else "converged")
+        return 0
+    program = [one for one in reference.programs if one.name == options.program][options.number]
+    if options.work == "prepare":
+        put_back(operation.start, disks)
+        sh("sync")
+        print(program.seconds)
+    else:
+        print([run.text for run in perform(operation, f"{program.number} tell 0")])
     return 0
 
 

@@ -88,15 +88,18 @@ def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
         os.unlink(path)
         return backup
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    handle, new = tempfile.mkstemp(prefix="ansible-", suffix=os.path.splitext(path)[1], dir=os.path.dirname(path))
+    folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
+    new = os.path.join(folder, f".{stem}.ansible-new{suffix}")  # always the same, so that nothing gathers
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)  # what a killed run left; every module that writes holds the lock (_lock.RUN)
     try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(change.text)
             file.flush()
             os.fsync(file.fileno())
         if change.validate:
-            name = os.path.splitext(os.path.basename(new))[0]
-            _process.run(*(word.replace("{name}", name) for word in change.validate))
+            _process.run(*(word.replace("{name}", f".{stem}.ansible-new") for word in change.validate))
         os.chmod(new, change.mode)
         backup = _backup(module, change, path)
         module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there

@@ -78,3 +78,11 @@ def test_text_that_is_not_accepted_does_not_take_the_place_of_the_old(tmp_path):
     _file.carry_out(Module(), Write(str(path), "good", validate=validate))
     assert path.read_text(encoding="utf-8") == "good"
     assert os.listdir(tmp_path) == ["x.profile"]
+
+
+def test_what_a_killed_run_left_beside_a_file_is_gone_after_the_next(tmp_path):
+    path = tmp_path / "x.profile"
+    (tmp_path / ".x.ansible-new.profile").write_text("half", encoding="utf-8")
+    _file.carry_out(Module(), Write(str(path), "whole"))
+    assert path.read_text(encoding="utf-8") == "whole"
+    assert os.listdir(tmp_path) == ["x.profile"]

@@ -35,7 +35,7 @@ def test_check_mode_writes_nothing(run_module, commands, directory):
 
 
 def test_a_real_run_has_lvm_check_the_file_before_it_counts(run_module, commands, directory):
-    commands.expect("lvmconfig --validate --metadataprofile ansible-")
+    commands.expect("lvmconfig --validate --metadataprofile .docker-thinpool.ansible-new")
     result = run_module(lvm_profile, name="docker-thinpool", thin_pool_autoextend_threshold=70)
     path = directory / "docker-thinpool.profile"
     assert result["actions"] == [sentence(directory, 70)]

@@ -91,20 +91,25 @@ def run_module(module: str, **options) -> dict:
     return json.loads(done.stdout.partition("=>")[2])
 
 
-def run_playbook(path: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook, by its path under molecule/, against the scenario's guest; its output and status are returned."""
+def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
+    """Start a playbook, by its path under molecule/ or its name in the collection, against the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
-    playbook = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), path)
-    command = ["ansible-playbook", f"--inventory={folder}/inventory", playbook, *options]
-    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    return subprocess.run(
-        command,
-        check=False,
+    if "/" in playbook:
+        playbook = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), playbook)
+    return subprocess.Popen(
+        ["ansible-playbook", f"--inventory={folder}/inventory", playbook, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, **plain},
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
     )
+
+
+def run_playbook(playbook: str, *options: str) -> tuple[int, str]:
+    """Run a playbook to its end, and return its status and what it printed."""
+    running = start_playbook(playbook, *options)
+    output = running.communicate()[0]
+    return running.returncode, output
 
 
 def journal(host, since: str) -> str:

@@ -81,6 +81,7 @@ class Policy:
 
     threshold: int
     percent: int
+    found: bool = True  # the profile's file could be read
 
 
 def policy(name: str, *, required: bool = False) -> Policy:
@@ -99,7 +100,7 @@ def policy(name: str, *, required: bool = False) -> Policy:
                 f"profile {name} cannot be attached: LVM does not find it, or does not take it. Make it first (module "
                 f"lvm_profile), or correct its name. {error}"
             ) from error
-        found = {}
+        return Policy(100, 20, found=False)
     return Policy(int(found.get(THRESHOLD, 100)), int(found.get(PERCENT, 20)))
 
 

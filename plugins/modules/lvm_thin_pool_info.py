@@ -20,6 +20,22 @@ options:
   name:
     description: Only pools of this name.
     type: str
+  data_warning:
+    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
+    type: int
+    default: 75
+  data_critical:
+    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
+    type: int
+    default: 90
+  metadata_warning:
+    description: As O(data_warning), for the metadata. An empty pool may show 10 percent, the kernel's own reserve.
+    type: int
+    default: 75
+  metadata_critical:
+    description: As O(data_critical), for the metadata.
+    type: int
+    default: 90
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
 seealso:
@@ -123,8 +139,34 @@ thin_pools:
       sample: 10.04
     health:
       description:
-        - "LVM's word for the pool's health: V(ok), V(partial), V(failed), V(out_of_data), V(metadata_read_only) or
-          V(unknown) (lvs(8), lv_health_status)."
+        - "One word for all of it: V(ok), V(warning) for what is to be watched, V(unknown) for what could not be found
+          out, V(critical) for what stops containers, or will. The worst of RV(thin_pools[].reasons)."
+      type: str
+      sample: ok
+    reasons:
+      description: Everything that is wrong, the worst first; empty where RV(thin_pools[].health) is V(ok).
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description:
+            - "What it is, for programs: V(failed), V(suspended), V(inactive), V(device_missing), V(metadata_read_only),
+              V(out_of_data), V(needs_check), V(no_status), V(data_usage), V(metadata_usage), V(data_unknown),
+              V(metadata_unknown), V(profile_missing), V(no_autoextend), V(data_extension_impossible),
+              V(metadata_extension_impossible), V(not_monitored) or V(not_armed)."
+          type: str
+          sample: data_extension_impossible
+        severity:
+          description: "V(warning), V(unknown) or V(critical)."
+          type: str
+          sample: warning
+        message:
+          description: What is wrong with which pool, and what to do.
+          type: str
+    lvm_health:
+      description:
+        - "LVM's own word: V(ok), V(partial), V(failed), V(out_of_data), V(metadata_read_only) or V(unknown) (lvs(8),
+          lv_health_status). It is as old as the last command that flushed the pool."
       type: str
       sample: ok
     mode:
@@ -186,22 +228,44 @@ thin_pools:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _health,
     _lvm,
     _module,
+    _plan,
     _pool_status,
+    _process,
     _profile,
     _thin_pool,
     _view,
     _volume_group,
 )
 
+LIMITS = ("data_warning", "data_critical", "metadata_warning", "metadata_critical")
+
 
 def main() -> None:
+    limits = _health.Limits()
     module = AnsibleModule(
-        argument_spec={"vg": {"type": "str"}, "name": {"type": "str"}},
+        argument_spec={
+            "vg": {"type": "str"},
+            "name": {"type": "str"},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in LIMITS},
+        },
         supports_check_mode=True,
     )
     _module.run(module, lambda: work(module), only_reads=True)
+
+
+def limits_of(params: dict) -> _health.Limits:
+    """Return the limits that the options set."""
+    for part in ("data", "metadata"):
+        warning, critical = params[f"{part}_warning"], params[f"{part}_critical"]
+        if not 1 <= warning <= critical <= 100:
+            raise _plan.Refused(
+                f"{part}_warning and {part}_critical must be 1 to 100 percent, the former not above the latter, not "
+                f"{warning} and {critical}"
+            )
+    return _health.Limits(**{limit: params[limit] for limit in LIMITS})
 
 
 def work(module: AnsibleModule) -> dict:
@@ -209,51 +273,53 @@ def work(module: AnsibleModule) -> dict:
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
             _volume_group.check_name(kind, given)
+    limits = limits_of(module.params)
     report = _lvm.read()
     pools = [
         volume
         for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    statuses = _pool_status.read() if any(pool.active for pool in pools) else {}
+    statuses = status_of(pools)
     policies = {profile: _profile.policy(profile) for profile in {pool.profile for pool in pools}}
-    return {
-        "changed": False,
-        "thin_pools": [
-            tell(
-                report,
-                pool,
-                statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool"),
-                policies[pool.profile],
-            )
-            for pool in pools
-        ],
-    }
+    found = []
+    for pool in pools:
+        group, policy = report.group(pool.vg), policies[pool.profile]
+        if group is not None:
+            status = statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool")
+            extension = _thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent)
+            found.append(tell(_health.Pool(pool, group, status, policy, extension), limits))
+    return {"changed": False, "thin_pools": found}
 
 
-def tell(
-    report: _lvm.Report, pool: _lvm.LogicalVolume, status: _pool_status.PoolStatus | None, policy: _profile.Policy
-) -> dict:
+def status_of(pools: list) -> dict:
+    """Return what the kernel says of the pools, nothing where it does not answer in time."""
+    try:
+        return _pool_status.read() if any(pool.active for pool in pools) else {}
+    except _process.ProcessError:
+        return {}
+
+
+def tell(pool: _health.Pool, limits: _health.Limits) -> dict:
     """Return everything known of one pool."""
-    group = report.group(pool.vg)
-    mark = _lvm.low_water_mark(pool.size, pool.chunk_size, policy.threshold)
+    reasons = _health.judge(pool, limits)
     return {
-        **(_view.pool(pool) or {}),
+        **(_view.pool(pool.volume) or {}),
         "data_percent": pool.data_percent,
         "metadata_percent": pool.metadata_percent,
-        "health": pool.health or "ok",
-        "mode": status.mode if status else None,
-        "needs_check": pool.check_needed or bool(status and status.needs_check),
-        "transaction_id": status.transaction_id if status else pool.transaction_id,
-        "armed": pool.low_water_mark == mark and mark > 0,
+        "health": _health.worst(reason.severity for reason in reasons),
+        "reasons": [
+            {"kind": reason.kind, "severity": reason.severity, "message": reason.message} for reason in reasons
+        ],
+        "lvm_health": pool.volume.health or "ok",
+        "mode": pool.status.mode if pool.status else None,
+        "needs_check": pool.needs_check,
+        "transaction_id": pool.status.transaction_id if pool.status else pool.volume.transaction_id,
+        "armed": pool.armed,
         "autoextend": {
-            "threshold": policy.threshold,
-            "percent": policy.percent,
-            **(
-                _view.auto_extension(_thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent))
-                if group
-                else {}
-            ),
+            "threshold": pool.policy.threshold,
+            "percent": pool.policy.percent,
+            **_view.auto_extension(pool.extension),
         },
     }
 

@@ -208,7 +208,7 @@ def test_the_policy_is_lvms_own_word(commands):
 
 def test_a_profile_whose_file_is_gone_protects_nothing(commands):
     commands.expect("lvmconfig", stderr="x.profile: stat failed: No such file or directory", rc=5)
-    assert _profile.policy("x") == Policy(100, 20)
+    assert _profile.policy("x") == Policy(100, 20, found=False)
 
 
 def test_a_failing_lvmconfig_is_told_with_its_words(commands):

@@ -46,7 +46,11 @@ def test_the_manuals_pool_is_told_with_what_it_lacks(run_module, commands, host)
     }
     assert (pool["armed"], pool["monitored"], pool["low_water_mark"]) == (True, True, 3889)
     assert (pool["data_percent"], pool["metadata_percent"]) == (0.0, 10.04)
-    assert (pool["health"], pool["mode"], pool["needs_check"]) == ("ok", "rw", False)
+    assert (pool["lvm_health"], pool["mode"], pool["needs_check"]) == ("ok", "rw", False)
+    assert [(reason["kind"], reason["severity"]) for reason in pool["reasons"]] == [
+        ("data_extension_impossible", "warning")
+    ]
+    assert pool["health"] == "warning"
     assert commands.writing == []
 
 
@@ -91,6 +95,37 @@ def test_an_inactive_pool_is_told_without_asking_the_kernel(run_module, commands
     commands.expect("lvmconfig", POLICY % 80)
     pool = pool_of(run_module(lvm_thin_pool_info))
     assert (pool["active"], pool["mode"], pool["data_percent"], pool["armed"]) == (False, None, None, False)
+    assert pool["health"] == "critical"
+    assert pool["reasons"][0]["kind"] == "inactive"
+
+
+def test_a_kernel_that_does_not_answer_leaves_the_rest_known(run_module, commands, captured, table):
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    commands.expect("dmsetup status", stderr="asked to stop", rc=-15)
+    commands.expect("lvmconfig", POLICY % 80)
+    pool = pool_of(run_module(lvm_thin_pool_info))
+    assert (pool["health"], pool["mode"], pool["data_percent"]) == ("unknown", None, 0.0)
+    assert pool["reasons"][0]["message"] == "the kernel did not say how docker/thinpool is: see 'dmsetup status'"
+
+
+def test_a_profile_without_a_file_is_told(run_module, commands, captured, table):
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    commands.expect("dmsetup status", captured("pool.status"))
+    commands.expect("lvmconfig", stderr="  docker-thinpool.profile: stat failed: No such file or directory\n", rc=5)
+    pool = pool_of(run_module(lvm_thin_pool_info))
+    assert [reason["kind"] for reason in pool["reasons"]] == ["profile_missing"]
+    assert (pool["autoextend"]["threshold"], pool["armed"]) == (100, False)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"data_warning": 0}, {"data_critical": 101}, {"metadata_warning": 91}, {"metadata_critical": 70}]
+)
+def test_limits_that_make_no_sense_are_refused(run_module, commands, limits):
+    result = run_module(lvm_thin_pool_info, **limits)
+    assert "must be 1 to 100 percent, the former not above the latter" in result["msg"]
+    assert commands.ran == []
 
 
 @pytest.mark.parametrize("options", [{"vg": "other"}, {"name": "other"}, {"vg": "docker", "name": "lvol0_pmspare"}])

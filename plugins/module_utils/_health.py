@@ -1,0 +1,223 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""How a thin pool is: everything that is wrong with it, each with what to do, and one word for all of it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import AutoExtension
+
+# From good to bad. What could not be found out is worse than what is merely to be watched.
+ORDER = ("ok", "warning", "unknown", "critical")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that is wrong: a word for programs, how bad it is, and the sentence that says what to do."""
+
+    kind: str
+    severity: str  # warning, unknown or critical
+    message: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From how many percent of use on a pool is to be watched, and is in danger."""
+
+    data_warning: int = 75
+    data_critical: int = 90
+    metadata_warning: int = 75
+    metadata_critical: int = 90
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Everything that was read of one pool."""
+
+    volume: LogicalVolume
+    group: VolumeGroup
+    status: PoolStatus | None  # None: the kernel runs no such pool, or did not answer
+    policy: Policy
+    extension: AutoExtension
+
+    @property
+    def name(self) -> str:
+        return self.volume.full_name
+
+    @property
+    def data_percent(self) -> float | None:
+        return self._percent("data", self.volume.data_percent)
+
+    @property
+    def metadata_percent(self) -> float | None:
+        return self._percent("metadata", self.volume.metadata_percent)
+
+    def _percent(self, part: str, reported: float | None) -> float | None:
+        """Return the kernel's figure rather than LVM's, which was read a moment earlier."""
+        total = getattr(self.status, f"{part}_total", 0)
+        return round(100 * getattr(self.status, f"{part}_used") / total, 2) if total else reported
+
+    @property
+    def needs_check(self) -> bool:
+        return self.volume.check_needed or bool(self.status and self.status.needs_check)
+
+    @property
+    def mark(self) -> int:
+        """The low water mark that the profile asks for, in chunks; 0: none."""
+        return _lvm.low_water_mark(self.volume.size, self.volume.chunk_size, self.policy.threshold)
+
+    @property
+    def armed(self) -> bool:
+        return self.mark > 0 and self.volume.low_water_mark == self.mark
+
+
+def worst(severities: t.Iterable[str]) -> str:
+    """Return the worst of some severities, ``ok`` of none."""
+    return max(severities, key=ORDER.index, default="ok")
+
+
+def judge(pool: Pool, limits: Limits) -> list[Reason]:
+    """Return everything that is wrong with a pool, the worst first."""
+    found = [*_of_kernel(pool), *_of_use(pool, limits), *_of_extension(pool), *_of_watch(pool)]
+    return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
+
+
+def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
+    """What keeps the pool from working at all."""
+    name, volume, status = pool.name, pool.volume, pool.status
+    mode = status.mode if status else ""
+    if pool.group.missing_devices:
+        yield Reason(
+            "device_missing",
+            "critical",
+            f"{pool.group.missing_devices} of the devices of volume group {volume.vg} are missing: see 'pvs' and bring "
+            "them back, then run 'vgchange --refresh'; until then nothing of the group can be changed",
+        )
+    if not volume.active:
+        yield Reason(
+            "inactive", "critical", f"{name} is not active, so nothing can use it: run 'lvchange --activate y {name}'"
+        )
+        return
+    if volume.suspended:
+        yield Reason(
+            "suspended",
+            "critical",
+            f"{name} is suspended, and all that is written to it waits: an LVM command may have been killed. See that "
+            f"none runs, then 'dmsetup resume {volume.dm_name}'",
+        )
+    if mode in ("fail", "error") or volume.health == "failed":
+        yield Reason(
+            "failed",
+            "critical",
+            f"{name} has failed, and can neither be read nor written. Stop what uses it, deactivate it ('lvchange "
+            f"--activate n {name}') and repair its metadata ('lvconvert --repair {name}', lvmthin(7))",
+        )
+    elif mode == "ro" or volume.health == "metadata_read_only":
+        yield Reason(
+            "metadata_read_only",
+            "critical",
+            f"{name} can no longer write its metadata, so no container can write anything new. "
+            + (
+                f"Repair it while nothing uses it ('lvconvert --repair {name}', lvmthin(7))"
+                if pool.needs_check
+                else f"Give it more metadata: 'lvextend --poolmetadatasize +100m {name}'"
+            ),
+        )
+    elif mode == "out_of_data_space" or volume.health == "out_of_data":
+        yield Reason(
+            "out_of_data",
+            "critical",
+            f"{name} is full: writes {'fail' if volume.when_full == 'error' else 'wait, and fail after a minute'}. Add "
+            "a device and run the playbook grow",
+        )
+    if pool.needs_check:
+        yield Reason(
+            "needs_check",
+            "critical",
+            f"the metadata of {name} must be checked before it can grow or be written again: stop what uses it, "
+            f"'lvchange --activate n {name}', 'lvconvert --repair {name}' (lvmthin(7), 'Metadata check and repair')",
+        )
+    if status is None:
+        yield Reason("no_status", "unknown", f"the kernel did not say how {name} is: see 'dmsetup status'")
+
+
+def _of_use(pool: Pool, limits: Limits) -> t.Iterator[Reason]:
+    """How full it is."""
+    for part, percent, warning, critical in (
+        ("data", pool.data_percent, limits.data_warning, limits.data_critical),
+        ("metadata", pool.metadata_percent, limits.metadata_warning, limits.metadata_critical),
+    ):
+        if percent is None:
+            if pool.volume.active and pool.status and not pool.status.has_failed:
+                yield Reason(
+                    f"{part}_unknown", "unknown", f"how full the {part} of {pool.name} is could not be found out"
+                )
+        elif percent >= warning:
+            yield Reason(
+                f"{part}_usage",
+                "critical" if percent >= critical else "warning",
+                f"the {part} of {pool.name} is {percent:.2f} percent full: remove what is not needed, or add a device "
+                "and run the playbook grow",
+            )
+
+
+def _of_extension(pool: Pool) -> t.Iterator[Reason]:
+    """Whether it will be extended when it has to be."""
+    name, volume, policy, extension = pool.name, pool.volume, pool.policy, pool.extension
+    if not policy.found:
+        yield Reason(
+            "profile_missing",
+            "warning",
+            f"the profile {volume.profile} of {name} has no file that LVM can read, so it is never extended: make it "
+            f"again (module lvm_profile, name: {volume.profile})",
+        )
+    elif policy.threshold >= 100:
+        without = f"its profile {volume.profile} says so" if volume.profile else "it has no profile"
+        yield Reason("no_autoextend", "warning", f"{name} is never extended by itself: {without}")
+    else:
+        for part, needed, percent, possible in (
+            ("data", extension.data_needed, pool.data_percent, extension.data_possible),
+            ("metadata", extension.metadata_needed, pool.metadata_percent, extension.metadata_possible),
+        ):
+            if not possible:
+                due = percent is not None and percent > policy.threshold
+                yield Reason(
+                    f"{part}_extension_impossible",
+                    "critical" if due else "warning",
+                    f"the {part} of {name} cannot be extended: that takes {needed} extents "
+                    f"({human(needed * extension.extent_size)}), and volume group {volume.vg} has {extension.free} "
+                    f"free ({human(extension.free * extension.extent_size)})"
+                    + (f", and it is {percent:.2f} percent full" if due else "")
+                    + ": add a device and run the playbook grow",
+                )
+
+
+def _of_watch(pool: Pool) -> t.Iterator[Reason]:
+    """Whether anybody looks after it."""
+    name, volume = pool.name, pool.volume
+    if not volume.active:
+        return
+    if not volume.monitored:
+        yield Reason(
+            "not_monitored",
+            "warning",
+            f"dmeventd does not watch {name}, so it is never extended: run 'lvchange --monitor y {name}'",
+        )
+    if pool.mark and not pool.armed:
+        yield Reason(
+            "not_armed",
+            "warning",
+            f"the kernel's low water mark of {name} is {volume.low_water_mark} chunks and not {pool.mark}, so dmeventd "
+            f"learns only every ten seconds how full it is: run 'lvchange --refresh {name}'",
+        )

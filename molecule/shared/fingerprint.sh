@@ -5,10 +5,13 @@
 set -eu
 find /etc -type f -exec sha256sum {} + | sort
 find /etc /var/lib/docker -printf '%y %m %u %g %T@ %p %l\n' 2>/dev/null | sort
-for disk in /dev/disk/by-id/virtio-data*; do
-    name=$(basename "$(readlink -f "$disk")")
-    awk -v disk="$disk" '{ print disk, "sectors written:", $7, "discarded:", $14 }' "/sys/block/$name/stat"
-done
+# A Docker that runs writes to them all the while.
+if ! systemctl is-active --quiet docker; then
+    for disk in /dev/disk/by-id/virtio-data*; do
+        name=$(basename "$(readlink -f "$disk")")
+        awk -v disk="$disk" '{ print disk, "sectors written:", $7, "discarded:", $14 }' "/sys/block/$name/stat"
+    done
+fi
 if command -v vgs > /dev/null; then vgs --noheadings -o vg_name,vg_seqno,vg_tags; fi
 dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Status}\n'
 systemctl list-units --no-legend --plain --type service --state active,failed | awk '{ print $1, $3, $4 }' | grep -v -e '^user' -e '^session'

@@ -13,6 +13,8 @@ import subprocess
 import time
 
 MIB = 1024 * 1024
+# What Ansible prints is read here, so lines must be whole.
+PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
 
 # One file system image of a single static program: no registry is needed.
 IMPORT_IMAGE = (
@@ -86,8 +88,7 @@ def run_module(module: str, **options) -> dict:
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become"]
     command += [f"--module-name=devicemapper.containers.{module}", f"--args={json.dumps(options)}"]
-    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, **plain})
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, **PLAIN})
     return json.loads(done.stdout.partition("=>")[2])
 
 
@@ -101,7 +102,7 @@ def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        env={**os.environ, **PLAIN},
     )
 
 

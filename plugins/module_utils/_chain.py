@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _boot,
     _daemon_json,
     _dm_name,
     _docker,
@@ -62,6 +63,7 @@ class Wish:
     storage_opts: tuple[str, ...]
     daemon_options: t.Mapping[str, t.Any]
     existing_data: str = "refuse"  # or backup
+    engine: str = "docker"  # or none: the pool alone
 
     @property
     def dm_name(self) -> str:
@@ -75,6 +77,10 @@ class Wish:
     @property
     def all_storage_opts(self) -> tuple[str, ...]:
         return (f"dm.thinpooldev=/dev/mapper/{self.dm_name}", *self.storage_opts)
+
+    def wants_docker(self, docker: Docker) -> bool:
+        """Whether there is a Docker to look after, or will be."""
+        return self.engine == "docker" and (docker.installed or bool(self.docker_packages))
 
     def pool_wish(self) -> _thin_pool.Wish:
         return _thin_pool.Wish(
@@ -98,6 +104,7 @@ class Host:
     signatures: t.Mapping[str, str]  # of plain volumes that would be converted
     profile: Profile
     daemon_text: str | None
+    boot_text: str | None
     docker: Docker
     data: DockerData
     pool_status: PoolStatus | None
@@ -145,7 +152,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
     refusals: list[str] = []
     attempt = functools.partial(_attempt, refusals)
 
-    docker_wanted = host.docker.installed or bool(wish.docker_packages)
+    docker_wanted = wish.wants_docker(host.docker)
     attempt(lambda: _check_docker(host, wish), None)
     attempt(lambda: wish.pool_wish().check(), None)
 
@@ -171,16 +178,21 @@ def foretell(host: Host, wish: Wish) -> Chain:
         ([], None),
     )
     daemon_steps, daemon_text = attempt(
-        lambda: _daemon_json.decide(
-            host.daemon_text,
-            _daemon_json.DEFAULT_PATH,
-            storage_driver="devicemapper",
-            storage_opts=wish.all_storage_opts,
-            options=wish.daemon_options,
-            flags=host.docker.flags,
+        lambda: (
+            _daemon_json.decide(
+                host.daemon_text,
+                _daemon_json.DEFAULT_PATH,
+                storage_driver="devicemapper",
+                storage_opts=wish.all_storage_opts,
+                options=wish.daemon_options,
+                flags=host.docker.flags,
+            )
+            if wish.engine == "docker"
+            else ([], None)
         ),
         ([], None),
     )
+    boot_steps, boot_text = _boot_link(host, wish, "present")
     chain = Chain()
     if after:
         chain.report = after
@@ -233,6 +245,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
         {"thin_pool": _view.pool(was_pool)},
         {"thin_pool": _view.pool(after.volume(wish.vg, wish.pool))},
     )
+    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     chain.add("docker_packages", _install(host.missing_docker_packages))
     stopped = not host.docker.active or restart or not host.docker.enabled
@@ -296,6 +309,7 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     if refusals or after is None:
         raise Unwanted(dict.fromkeys(refusals))
 
+    boot_steps, _text = _boot_link(host, wish, "absent")
     stop = runs_on_it and bool(pool_steps or records or daemon_steps)
     running = host.docker.running or ()
     paths = [device.path for device in host.devices]
@@ -324,10 +338,29 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
         {"physical_volumes": _view.physical_volumes(after, paths)},
     )
     chain.add("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or "")
+    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
     # Before daemon.json, which is what tells that they are of this pool.
     chain.add("docker_data", [Step(f"remove {path}") for path in records])
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     return chain
+
+
+def _boot_path(wish: Wish) -> str:
+    return _boot.path(_docker.SERVICE, wish.vg, wish.pool)
+
+
+def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
+    """Return the steps about the engine's drop-in; none where systemd does not run, or no engine is looked after."""
+    if wish.engine != "docker" or not host.docker.unit:
+        return [], host.boot_text
+    return _boot.decide(
+        host.boot_text,
+        service=_docker.SERVICE,
+        vg=wish.vg,
+        pool=wish.pool,
+        state=state,
+        needs_reload=host.docker.needs_reload,
+    )
 
 
 def _is_configured(daemon_text: str | None, wish: Wish) -> bool:

@@ -22,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 
 _Answer = t.TypeVar("_Answer")
 
+SERVICE = "docker.service"
 SOCKET = "/run/docker.sock"
 # The driver was removed in 25.0 (docker/cli, docs/deprecated.md; moby pull request 43637).
 FIRST_WITHOUT_DRIVER = 25
@@ -49,6 +50,7 @@ class Docker:
     unit: str = ""  # systemd's LoadState of docker.service: loaded, not-found, masked, ...
     active: bool = False
     enabled: bool = False
+    needs_reload: bool = False  # systemd has not read the unit's files since they changed
     flags: tuple[str, ...] = ()  # dockerd's command line in the unit
     info: Info | None = None
     running: tuple[str, ...] | None = None  # names of the containers that run; None: not asked, or no answer
@@ -70,6 +72,7 @@ def read() -> Docker:
         unit=unit.get("LoadState", ""),
         active=active,
         enabled=unit.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "indirect", "generated"),
+        needs_reload=unit.get("NeedDaemonReload") == "yes",
         flags=flags(unit),
         info=info() if active else None,
     )
@@ -113,7 +116,7 @@ def read_unit() -> dict[str, str]:
     """Return systemd's properties of docker.service; empty where systemd does not run."""
     if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
         return {}
-    properties = "LoadState,ActiveState,UnitFileState,ExecStart,Environment,EnvironmentFiles"
+    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles"
     text = _process.run("systemctl", "show", "docker.service", f"--property={properties}", accept=(0, 1, 4))
     pairs = (line.partition("=") for line in text.splitlines())
     found: dict[str, str] = {}

@@ -32,6 +32,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  engine:
+    description:
+      - V(docker) foretells all of it. V(none) foretells the pool alone, and does not look at Docker.
+    type: str
+    choices: [docker, none]
+    default: docker
   stop_containers:
     description:
       - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
@@ -181,6 +187,10 @@ links:
       description: Steps of M(devicemapper.containers.lvm_thin_pool).
       type: list
       elements: str
+    boot:
+      description: The drop-in of Docker's unit that activates the pool before Docker starts.
+      type: list
+      elements: str
     daemon:
       description: Steps of M(devicemapper.containers.docker_daemon).
       type: list
@@ -199,6 +209,18 @@ devices:
   type: list
   elements: str
   sample: [/dev/vdb]
+boot:
+  description: The drop-in of Docker's unit.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Its path.
+      type: str
+      sample: /etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf
+    content:
+      description: Its text.
+      type: str
 packages:
   description: What the package steps install.
   returned: success
@@ -302,6 +324,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
+    _boot,
     _chain,
     _daemon_json,
     _docker,
@@ -318,6 +341,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _size,
     _thin_pool,
     _view,
+    _volume_group,
 )
 
 
@@ -325,6 +349,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "engine": {"type": "str", "choices": ["docker", "none"], "default": "docker"},
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -356,7 +381,10 @@ def wish_of(module: AnsibleModule) -> _chain.Wish:
     params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
     params["docker_packages"] = tuple(params["docker_packages"])
     params["storage_opts"] = tuple(params["storage_opts"])
-    return _chain.Wish(**params)
+    wish = _chain.Wish(**params)
+    _volume_group.check_name("volume group", wish.vg)
+    wish.pool_wish().check()
+    return wish
 
 
 def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
@@ -365,8 +393,10 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     # is.
     has_lvm = bool(_process.find("lvm"))
     report = _lvm.read() if has_lvm else _lvm.Report()
-    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
-    docker = _docker.read()
+    looks_at_docker = wish.engine == "docker"
+    daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
+    docker = _docker.read() if looks_at_docker else _docker.Docker()
+    data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
     return _chain.Host(
         report=report,
@@ -374,8 +404,9 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
         signatures=_block_device.contents(_thin_pool.convertible(report, wish.pool_wish())),
         profile=_profile.read(wish.profile, directory=None if has_lvm else _profile.DEFAULT_DIRECTORY),
         daemon_text=daemon_text,
+        boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
         docker=docker,
-        data=_docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)),
+        data=data or _docker_data.DockerData(),
         pool_status=(_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
@@ -385,15 +416,13 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
 
 def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, docker: _docker.Docker) -> tuple:
     """Return the packages that the storage and those that Docker needs and the host lacks."""
-    docker_wanted = docker.installed or bool(wish.docker_packages)
+    docker_wanted = wish.wants_docker(docker)
     storage = _chain.needed_packages(family, wish, daemon_text, docker_wanted, _process.find)
     if docker_wanted and family == "debian" and _package.needs_apparmor(_process.find):
         storage.append("apparmor")
-    lacking = set(_package.missing(family, [*storage, *wish.docker_packages]))
-    return (
-        [package for package in storage if package in lacking],
-        [package for package in wish.docker_packages if package in lacking],
-    )
+    engine = wish.docker_packages if docker_wanted else ()
+    lacking = set(_package.missing(family, [*storage, *engine]))
+    return [package for package in storage if package in lacking], [package for package in engine if package in lacking]
 
 
 def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
@@ -437,6 +466,10 @@ def work(module: AnsibleModule) -> dict:
         "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
         "diff": chain.diff,
         "devices": [device.path for device in host.devices],
+        "boot": {
+            "path": _boot.path(_docker.SERVICE, wish.vg, wish.pool),
+            "content": _boot.text(wish.vg, wish.pool),
+        },
         "packages": {
             "manager": manager,
             "storage": list(host.missing_packages),

@@ -78,6 +78,10 @@ class Commands:
         """Answer the next command, which begins with these words."""
         self._expected.append((start, stdout, stderr, rc))
 
+    def forget(self, start: str) -> None:
+        """Expect no command that begins with these words after all."""
+        self._expected = [expected for expected in self._expected if not expected[0].startswith(start)]
+
     @property
     def missing(self) -> list[str]:
         """What was expected and did not come."""

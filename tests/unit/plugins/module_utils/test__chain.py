@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _boot,
     _chain,
     _docker,
     _package,
@@ -41,6 +42,7 @@ LINKS = [
     "volume_group",
     "profile",
     "thin_pool",
+    "boot",
     "daemon",
     "docker_packages",
     "docker_start",
@@ -67,7 +69,8 @@ BLANK = Host(
     signatures={},
     profile=PROFILE,
     daemon_text=None,
-    docker=Docker(),
+    boot_text=None,
+    docker=Docker(unit="not-found"),
     data=DockerData(),
     pool_status=None,
     missing_packages=DEBIAN,
@@ -88,6 +91,11 @@ POOL = (
     "zeroing off, profile docker-thinpool"
 )
 WRITE_DAEMON = "write /etc/docker/daemon.json: storage-driver, storage-opts"
+BOOT = (
+    "write /etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf, so that docker.service starts with its "
+    "pool active",
+    "tell systemd of its changed files",
+)
 INSTALL_DOCKER = "install packages docker.io"
 START = "start Docker and enable it"
 STOP = "stop Docker"
@@ -119,6 +127,7 @@ def converged(report, running, captured):
         signatures={},
         profile=profile_of(52),
         daemon_text=DAEMON,
+        boot_text=_boot.text("docker", "thinpool"),
         docker=running,
         data=DockerData(
             images={"devicemapper": 1}, containers={"devicemapper": ["c0ffee"]}, has_records=True, transaction_id=16
@@ -146,7 +155,7 @@ SEEN = replace(DEFAULTS, autoextend_threshold=52)  # what the converged host was
 
 def test_a_blank_host_gets_the_whole_chain():
     chain = _chain.foretell(BLANK, DEFAULTS)
-    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON, INSTALL_DOCKER, START]
+    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
     assert list(chain.links) == LINKS
     assert actions(chain.links["docker_stop"]) == []
     assert chain.warning == ""
@@ -155,7 +164,7 @@ def test_a_blank_host_gets_the_whole_chain():
 def test_a_blank_host_without_docker_gets_pool_and_file_alone():
     host = replace(BLANK, missing_docker_packages=(), candidates=())
     chain = _chain.foretell(host, replace(DEFAULTS, docker_packages=()))
-    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON]
+    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON]
 
 
 def test_a_blank_host_is_shown_what_will_be_there():
@@ -165,6 +174,7 @@ def test_a_blank_host_is_shown_what_will_be_there():
         "volume group docker",
         PROFILE.path,
         "thin pool docker/thinpool",
+        _boot.path("docker.service", "docker", "thinpool"),
         "/etc/docker/daemon.json",
     ]
     assert diff["volume group docker"][0] == {"volume_group": None}
@@ -200,6 +210,7 @@ def test_a_converged_host_needs_nothing(converged):
             [STOP, "change /etc/docker/daemon.json: debug", START],
             id="another-key",
         ),
+        pytest.param({"boot_text": None}, SEEN, [*BOOT], id="the-drop-in-is-missing"),
         pytest.param({"missing_packages": ("dmeventd",)}, SEEN, ["install packages dmeventd"], id="a-package"),
         pytest.param(
             {},
@@ -253,6 +264,7 @@ def test_a_running_docker_is_stopped_before_its_pool_is_made(running, on_overlay
         VG,
         WRITE_PROFILE,
         POOL,
+        *BOOT,
         WRITE_DAEMON,
         START,
     ]
@@ -289,7 +301,7 @@ def test_a_second_disk_is_added_and_the_pool_grown_while_docker_runs(converged):
 )
 def test_the_chain_goes_on_from_where_another_run_ended(report, state, expected):
     host = replace(BLANK, report=report(state), missing_packages=())
-    assert _chain.foretell(host, DEFAULTS).actions == [*expected, WRITE_DAEMON, INSTALL_DOCKER, START]
+    assert _chain.foretell(host, DEFAULTS).actions == [*expected, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
 
 
 def test_plain_volumes_are_converted_unless_they_hold_something(report):
@@ -314,7 +326,7 @@ def test_the_manuals_sizes_are_warned_of_with_the_figures():
     chain = _chain.foretell(BLANK, MANUAL)
     assert chain.warning == SHORTAGE
     assert (chain.extension.data_needed, chain.extension.free) == (487, 78)
-    assert len(chain.actions) == 8
+    assert START in chain.actions
 
 
 def test_the_manuals_sizes_are_refused_on_request():
@@ -538,7 +550,7 @@ def test_data_that_does_not_fit_is_moved_aside_before_anything_is_made(running, 
         BLANK, data=LEFT, docker=replace(running, info=on_overlay2), missing_docker_packages=(), candidates=()
     )
     chain = _chain.foretell(host, BACKUP)
-    assert chain.actions == [INSTALL, STOP, MOVE, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON, START]
+    assert chain.actions == [INSTALL, STOP, MOVE, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
     assert list(chain.links) == LINKS
     assert actions(chain.links["docker_data"]) == [MOVE]
 
@@ -552,6 +564,7 @@ def test_data_of_a_docker_that_is_gone_is_moved_aside_with_nothing_to_stop():
         VG,
         WRITE_PROFILE,
         POOL,
+        *BOOT,
         WRITE_DAEMON,
         INSTALL_DOCKER,
         START,
@@ -617,7 +630,7 @@ def test_a_docker_that_was_started_once_is_in_nobodys_way(running, on_overlay2, 
     data = DockerData(images={"overlay2": 0})
     host = replace(BLANK, docker=docker, data=data, missing_docker_packages=(), candidates=())
     chain = _chain.foretell(host, replace(DEFAULTS, existing_data=existing_data))
-    assert chain.actions == [INSTALL, STOP, PV, VG, WRITE_PROFILE, POOL, WRITE_DAEMON, START]
+    assert chain.actions == [INSTALL, STOP, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
 
 
 RECORDS = DockerData(has_records=True, transaction_id=16)
@@ -730,3 +743,12 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
 )
 def test_the_data_root_is_found(daemon_text, options, flags, expected):
     assert _chain.data_root(daemon_text, replace(DEFAULTS, daemon_options=options), flags) == expected
+
+
+def test_the_pool_alone_leaves_docker_alone(converged):
+    alone = replace(DEFAULTS, engine="none", docker_packages=())
+    host = replace(BLANK, missing_docker_packages=(), candidates=(), docker=Docker())
+    assert _chain.foretell(host, alone).actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL]
+    seen = replace(SEEN, engine="none")
+    host = replace(converged, docker=Docker(), daemon_text=None, boot_text=None, data=DockerData())
+    assert _chain.foretell(host, seen).actions == []

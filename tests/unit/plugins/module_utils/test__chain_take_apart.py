@@ -9,7 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _chain, _docker, _pool_status, _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _boot,
+    _chain,
+    _docker,
+    _pool_status,
+    _profile,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
@@ -60,7 +66,11 @@ REMOVE_RECORDS = [
     "remove /var/lib/docker/containers/c0ffee",
 ]
 REMOVE_KEYS = "remove /etc/docker/daemon.json: storage-driver, storage-opts, log-driver"
-ALL = [STOP, REMOVE_POOL, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_RECORDS, REMOVE_KEYS]
+REMOVE_BOOT = (
+    "remove /etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf",
+    "tell systemd of its changed files",
+)
+ALL = [STOP, REMOVE_POOL, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_BOOT, *REMOVE_RECORDS, REMOVE_KEYS]
 
 
 @pytest.fixture
@@ -74,6 +84,7 @@ def host(report, captured):
         signatures={},
         profile=_profile.decide(Profile(PROFILE_PATH), threshold=80, percent=20)[1],
         daemon_text=json.dumps(DAEMON),
+        boot_text=_boot.text("docker", "thinpool"),
         docker=Docker(
             path="/usr/sbin/dockerd",
             version="20.10.24",
@@ -115,6 +126,7 @@ def test_everything_is_taken_away_in_the_order_in_which_it_can_be(host):
         "volume group docker",
         "physical volumes",
         PROFILE_PATH,
+        "/etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf",
         "/etc/docker/daemon.json",
     ]
 
@@ -158,7 +170,13 @@ def test_a_docker_on_other_storage_goes_on(host):
     info = _docker.Info("overlay2")
     host = with_pool(with_docker(host, info=info, running=("web",)), open=False)
     host = replace(host, daemon_text='{"storage-driver": "overlay2"}')
-    assert _chain.take_apart(host, WISH).actions == [REMOVE_POOL, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE]
+    assert _chain.take_apart(host, WISH).actions == [
+        REMOVE_POOL,
+        REMOVE_GROUP,
+        REMOVE_LABEL,
+        REMOVE_PROFILE,
+        *REMOVE_BOOT,
+    ]
 
 
 def test_a_blank_host_needs_nothing(host):
@@ -167,6 +185,7 @@ def test_a_blank_host_needs_nothing(host):
         report=Report(),
         profile=Profile(PROFILE_PATH),
         daemon_text=None,
+        boot_text=None,
         data=DockerData(),
         pool_status=None,
     )
@@ -187,8 +206,8 @@ def test_an_interrupted_run_is_finished(host, number):
         report = Report()
     stopped = replace(stopped, report=report)
     if number > 3:
-        stopped = replace(stopped, profile=Profile(PROFILE_PATH), data=DockerData())
-    left = [REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_RECORDS, REMOVE_KEYS]
+        stopped = replace(stopped, profile=Profile(PROFILE_PATH), boot_text=None, data=DockerData())
+    left = [REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_BOOT, *REMOVE_RECORDS, REMOVE_KEYS]
     expected = {1: left, 2: left[1:], 3: left[2:], 4: left[-1:]}[number]
     assert _chain.take_apart(stopped, WISH).actions == expected
 
@@ -206,7 +225,14 @@ def test_what_was_not_made_here_is_refused_with_all_reasons(host):
 def test_a_pool_of_ours_leaves_somebodys_group(host):
     group = replace(host.report.group("docker"), tags=())
     host = with_pool(replace(host, report=host.report.with_group(group)), tags=(OWNER_TAG,))
-    assert _chain.take_apart(host, WISH).actions == [STOP, REMOVE_POOL, REMOVE_PROFILE, *REMOVE_RECORDS, REMOVE_KEYS]
+    assert _chain.take_apart(host, WISH).actions == [
+        STOP,
+        REMOVE_POOL,
+        REMOVE_PROFILE,
+        *REMOVE_BOOT,
+        *REMOVE_RECORDS,
+        REMOVE_KEYS,
+    ]
 
 
 def test_another_volume_in_the_group_is_refused(host):
@@ -235,7 +261,13 @@ def test_records_of_another_pool_stay(host):
 
 def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
     host = with_pool(replace(with_docker(host, active=False, info=None), daemon_text="{}"), open=False)
-    assert _chain.take_apart(host, WISH).actions == [REMOVE_POOL, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE]
+    assert _chain.take_apart(host, WISH).actions == [
+        REMOVE_POOL,
+        REMOVE_GROUP,
+        REMOVE_LABEL,
+        REMOVE_PROFILE,
+        *REMOVE_BOOT,
+    ]
 
 
 def test_other_keys_stay(host):

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _boot,
     _daemon_json,
     _docker,
     _docker_data,
@@ -33,6 +34,7 @@ def machine(monkeypatch, commands, no_dmeventd, captured, disks, tmp_path):
     monkeypatch.setattr(_docker, "read", Docker)
     monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
     monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(tmp_path / "docker"))
+    monkeypatch.setattr(_boot, "path", lambda service, vg, pool: str(tmp_path / f"{service}.conf"))
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def in_use(monkeypatch, commands, captured, table, tmp_path, docker_root):
     (tmp_path / "docker-thinpool.profile").write_text(profile.text, encoding="utf-8")
     wished = {"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}
     (tmp_path / "daemon.json").write_text(json.dumps(wished), encoding="utf-8")
+    (tmp_path / "docker.service.conf").write_text(_boot.text("docker", "thinpool"), encoding="utf-8")
     commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool_in_use_by_docker"))
     commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
@@ -247,3 +250,33 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands):
     result = run_module(thin_pool_plan, devices=["/dev/vdb"])
     assert (result["failed"], result["rc"]) == (True, 3)
     assert result["msg"].endswith("failed with status 3: Failed to read devices.")
+
+
+def test_the_pool_alone_is_planned_without_a_look_at_docker(run_module, commands, monkeypatch, captured, table):
+    monkeypatch.setattr(_docker, "read", None)
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool"))
+    commands.expect(DPKG, STORAGE)
+    commands.expect("lvmconfig --typeconfig full config/profile_dir", 'profile_dir="/nonexistent"\n')
+    commands.expect("dmsetup status --noflush --target thin-pool", captured("pool.status"))
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], engine="none", autoextend_room="ignore")
+    assert [link for link, steps in result["links"].items() if steps] == ["profile"]
+    assert result["docker"]["installed"] is False
+    assert commands.writing == []
+
+
+def test_taking_apart_is_planned_with_the_devices_of_the_group(run_module, commands, in_use, monkeypatch):
+    monkeypatch.setattr(_docker, "running_containers", lambda: ("web",))
+    commands.forget("dpkg-query")
+    result = run_module(thin_pool_plan, state="absent", stop_containers=True)
+    assert result["devices"] == ["/dev/vdb"]
+    assert result["actions"][:3] == ["stop containers web", "stop Docker", "remove thin pool docker/thinpool"]
+    assert result["packages"]["manager"] is None
+    assert commands.writing == []
+
+
+def test_taking_apart_is_refused_while_containers_run(run_module, commands, in_use, monkeypatch):
+    monkeypatch.setattr(_docker, "running_containers", lambda: ("web",))
+    commands.forget("dpkg-query")
+    result = run_module(thin_pool_plan, state="absent")
+    assert result["msg"].startswith("containers run on docker/thinpool: web")

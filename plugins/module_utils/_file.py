@@ -78,8 +78,14 @@ def carry_out(module: AnsibleModule, change: Write) -> str | None:
     path = os.path.realpath(change.path)
     try:
         return _replace(module, change, path)
-    except OSError as error:
-        raise Refused(f"{path} cannot be written: {error.strerror}. It is as it was") from error
+    except _process.ProcessError:
+        raise
+    except Exception as error:
+        # Ansible's own functions wrap theirs in a plain one from ansible-core 2.19 on; before, they end the module.
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError):
+            raise
+        raise Refused(f"{path} cannot be written: {reason.strerror}. It is as it was") from error
 
 
 def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:

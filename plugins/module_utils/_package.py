@@ -23,6 +23,8 @@ STORAGE = {
 MKFS = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
 # What the packages of Docker's engine are called: Debian's and Ubuntu's, Docker's own, Fedora's, Docker's old ones.
 ENGINES = ("docker.io", "docker-ce", "moby-engine", "docker-engine", "docker")
+# A name, with a version or release, or what else apt and dnf take; but no option of theirs.
+_NAME = re.compile(r"[A-Za-z0-9@/][!-~]*")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ def read_family() -> str:
 
 def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
     """Return those of the packages that are not installed, in their order: one process."""
+    for package in packages:
+        if not _NAME.fullmatch(package):
+            raise Refused(
+                f"{package!r} is not the name of a package: name one in each entry of the list, such as docker.io or "
+                "docker-ce-24.0.9"
+            )
     if not packages:
         return []
     names = [_bare(package) for package in packages]

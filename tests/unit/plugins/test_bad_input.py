@@ -1,0 +1,795 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Wrong values for every option of every module: a clear error each, and nothing is changed.
+
+A row is an option, a wrong value, and a pattern of what the error says; then what else is given, and the state of the
+host. ``<dir>`` in a value is the folder that the fixture ``machine`` fills. A module or an option without a row fails
+the last test here.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import re
+import signal
+import stat
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _block_device,
+    _daemon_json,
+    _docker,
+    _docker_data,
+    _package,
+    _process,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+
+DISK = "<dir>/dev/vdb"
+LEFT_OUT = object()
+NOT_A_NUMBER = float("nan")
+
+
+WRONG_NAMES = [
+    ("", "'' is not a name for a"),
+    (".", r"'\.' is not a name for a"),
+    ("..", r"'\.\.' is not a name for a"),
+    ("-x", "'-x' is not a name for a .*no hyphen at the beginning"),
+    ("a/b", "'a/b' is not a name for a .*letters, digits and"),
+    ("a b", "'a b' is not a name for a"),
+    (" a", "' a' is not a name for a"),
+    ("a\n", r"'a\\n' is not a name for a"),
+    ("a\0", r"'a\\x00' is not a name for a"),
+    ("pööl", "'pööl' is not a name for a .*of ASCII"),
+    ("p٣", "'p٣' is not a name for a"),
+    ("x" * 128, "'x{128}' is not a name for a .*at most 127"),
+    ("a;reboot", "'a;reboot' is not a name for a"),
+]
+RESERVED_NAMES = [
+    (name, f"{name!r} is not a name for a .*LVM keeps such names")
+    for name in ("snapshot1", "pvmove0", "x_tdata", "x_tmeta", "lvol0_pmspare", "x_cpool", "my_rimage_0")
+]
+WRONG_DEVICES = [
+    ("", "'' is not a device: write its whole path"),
+    ("vdb", "'vdb' is not a device: write its whole path"),
+    ("dev/vdb", "'dev/vdb' is not a device: write its whole path"),
+    ("<dir>/dev", "/dev is not a block device: see 'lsblk'"),
+    ("<dir>/file", "/file is not a block device"),
+    ("<dir>/file/x", "/file/x cannot be looked at: Not a directory"),
+    ("/dev/null", "/dev/null is not a block device"),
+    ("<dir>/fifo", "/fifo is not a block device"),
+    ("<dir>/dev/vdz", "/dev/vdz does not exist on this host: see 'lsblk'"),
+    ("<dir>/dangling", "/dangling does not exist on this host"),
+    ("<dir>/loop", "/loop cannot be looked at: Too many levels of symbolic links"),
+    ("<dir>/dev/vdb\n", "/dev/vdb\n does not exist on this host"),
+    ("<dir>/dev/vdb\0", r"/dev/vdb\\x00' is not the path of a device"),
+    ("/" + "x" * 5000, "cannot be looked at: File name too long"),
+]
+NO_SIZES = [
+    ("", "'' is not a size: write a number with one of LVM's units"),
+    ("big", "'big' is not a size"),
+    ("-1G", "'-1G' is not a size"),
+    ("+1G", r"'\+1G' is not a size"),
+    ("10X", "'10X' is not a size"),
+    ("10GB", "'10GB' is not a size"),
+    ("10GiB", "'10GiB' is not a size"),
+    ("1e3", "'1e3' is not a size"),
+    ("0x10", "'0x10' is not a size"),
+    ("1,5g", "'1,5g' is not a size"),
+    (".5g", r"'\.5g' is not a size"),
+    ("1g 2m", "'1g 2m' is not a size"),
+    ("NaN", "'NaN' is not a size"),
+    ("inf", "'inf' is not a size"),
+    (NOT_A_NUMBER, "'nan' is not a size"),
+    (True, "'True' is not a size"),
+    ("١٠G", "'١٠G' is not a size"),
+    ("1ſ", "'1ſ' is not a size"),  # a letter that Python takes for an s where case does not matter
+    ("9e", "'9e' is more than the 8e"),
+    ("18446744073709551617", "'18446744073709551617' is more than the 8e"),
+    ("9" * 5000, "'9{5000}' is not a size"),
+]
+NO_SHARES = [
+    ("80%", "'80%' is not a share that LVM knows here: write N%VG or N%FREE"),
+    ("50%PVS", "'50%PVS' is not a share that LVM knows here"),
+    ("80%ORIGIN", "'80%ORIGIN' is not a share that LVM knows here"),
+    ("+80%VG", r"'\+80%VG' is not a share that LVM knows here"),
+    ("٨٠%VG", "'٨٠%VG' is not a share that LVM knows here"),
+    ("0%VG", "'0%VG' is not a share: the percentage must be above 0 and at most 100"),
+    ("0.0%FREE", r"'0\.0%FREE' is not a share"),
+    ("200%VG", "'200%VG' is not a share"),
+    ("100.01%FREE", r"'100\.01%FREE' is not a share"),
+    ("0", "'0' is not a size: it must be above 0"),
+]
+WRONG_DATA_SIZES = [
+    *NO_SIZES,
+    *NO_SHARES,
+    # The number of bytes that somebody wrote who meant gigabytes.
+    ("10", "size of docker/thinpool is 10 B, less than one chunk: is the unit missing, as in 10g?"),
+    (10, "size of docker/thinpool is 10 B, less than one chunk"),
+    (10.5, "size of docker/thinpool is 11 B, less than one chunk"),
+]
+WRONG_METADATA_SIZES = [
+    *NO_SIZES,
+    *NO_SHARES,
+    ("10", "metadata_size of docker/thinpool must be 2m to 15.8g, not 10 B"),
+    ("1m", "metadata_size of docker/thinpool must be 2m to 15.8g, not 1.00 MiB"),
+    ("16g", "metadata_size of docker/thinpool must be 2m to 15.8g, not 16.00 GiB"),
+]
+WRONG_CHUNK_SIZES = [
+    *NO_SIZES,
+    ("1%VG", "'1%VG' is not a size"),
+    ("0", "chunk_size of docker/thinpool must be a multiple of 64k from 64k to 1g, not 0 B"),
+    ("512", r"must be a multiple of 64k from 64k to 1g, not 512 B \(512 bytes\)"),
+    ("32k", "must be a multiple of 64k from 64k to 1g, not 32.00 KiB"),
+    ("96k", "must be a multiple of 64k from 64k to 1g, not 96.00 KiB"),
+    ("2g", "must be a multiple of 64k from 64k to 1g, not 2.00 GiB"),
+    ("1024.1m", "must be a multiple of 64k from 64k to 1g, not 1.00 GiB"),
+]
+NO_INTEGERS = [
+    ("", "unable to convert to int"),
+    ("abc", "unable to convert to int"),
+    ("80%", "unable to convert to int"),
+    (80.5, "unable to convert to int"),
+    ([80], "unable to convert to int"),
+]
+WRONG_THRESHOLDS = [
+    *NO_INTEGERS,
+    *((value, f"autoextend_threshold must be 50 to 99 .*or 100 .*, not {value}$") for value in (0, 1, 49, 101, -80)),
+]
+WRONG_PERCENTS = [
+    *NO_INTEGERS,
+    *((value, f"autoextend_percent must be 1 to 100 .*, not {value}$") for value in (0, -20, 101)),
+]
+WRONG_STORAGE_OPTS = [
+    (7, "storage option '7' has no value"),
+    ({"dm.fs": "xfs"}, "cannot be converted to a list"),
+    ([""], "storage option '' has no value: write key=value"),
+    (["dm.fs"], "storage option 'dm.fs' has no value: write key=value"),
+    (["dm.fs=zfs"], "storage option dm.fs must be ext4 or xfs, not 'zfs'"),
+    (["dm.fs=xfs "], "storage option dm.fs must be ext4 or xfs, not 'xfs '"),
+    (["dm.basesiez=10G"], "storage option 'dm.basesiez' is not known to Docker's devicemapper driver: it knows dm"),
+    (["dm.use-deferred-removal=true"], r"did you mean dm\.use_deferred_removal\?"),
+    (["dm.basesize=big"], "storage option dm.basesize must be a size such as 10G, not 'big'"),
+    (["dm.min_free_space=100%"], "dm.min_free_space must be a percentage below 100"),
+    (["dm.blkdiscard=maybe"], "dm.blkdiscard must be true or false"),
+]
+
+
+def wrong(option: str, rows: t.Iterable[tuple[t.Any, str]], host: str = "blank", **others: t.Any) -> list[tuple]:
+    """Return the rows of an option, which all need the same host and other options."""
+    return [(option, value, says, others, host) for value, says in rows]
+
+
+def no_bool(option: str) -> list[tuple]:
+    return wrong(option, [("maybe", f"argument '?{option}'? is of type"), ("", f"argument '?{option}'? is of type")])
+
+
+def no_choice(option: str, *choices: str) -> list[tuple]:
+    says = f"value of {option} must be one of: {', '.join(choices)}, got: "
+    return wrong(option, [("gone", f"{says}gone"), ("", says), (choices[0].upper(), says)])
+
+
+def needed(option: str) -> list[tuple]:
+    return wrong(option, [(LEFT_OUT, f"missing required arguments: {option}")])
+
+
+def devices_of_a_list(rows: t.Iterable[tuple[str, str]]) -> list[tuple[t.Any, str]]:
+    return [([value], says) for value, says in rows]
+
+
+NO_DEVICE_LISTS = [
+    ({"first": DISK}, "cannot be converted to a list"),
+    *devices_of_a_list(WRONG_DEVICES),
+    (["vdb", DISK, "<dir>/file"], "(?s)'vdb' is not a device.*/file is not a block device"),  # all at once
+]
+
+# Each module with options that are right, and the rows.
+TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
+    # What is no device is no error there but an answer; see the test of it below.
+    "block_device_info": (
+        {"devices": [DISK]},
+        [*needed("devices"), *wrong("devices", [({"first": DISK}, "cannot be converted to a list")])],
+    ),
+    "docker_daemon": (
+        {"path": "<dir>/daemon.json", "storage_driver": "devicemapper"},
+        [
+            *wrong(
+                "path",
+                [
+                    ("", "path must be the whole path of a file, beginning with a slash, not ''"),
+                    ("daemon.json", "path must be the whole path of a file.*not 'daemon.json'"),
+                    ("<dir>/dev", "/dev is a directory, not a file: move it away"),
+                    ("<dir>/daemon.json/", "/daemon.json/ cannot be read: Not a directory"),
+                    ("<dir>/file/daemon.json", "/file/daemon.json cannot be read: Not a directory"),
+                    ("<dir>/fifo", "/fifo is not a regular file: move it away"),
+                    ("<dir>/socket", "/socket cannot be read: No such device or address"),
+                    ("/dev/null", "/dev/null is not a regular file: move it away"),
+                    ("<dir>/to-null", "/to-null is not a regular file: move it away"),
+                    ("<dir>/dangling", "/dangling is a symbolic link to /.*/absent, which does not exist"),
+                    ("<dir>/loop", "/loop cannot be read: Too many levels of symbolic links"),
+                    ("<dir>/a\0b", r"a\\x00b' is not the path of a file"),
+                    ("<dir>/" + "x" * 300, "cannot be read: File name too long"),
+                    ("<dir>/latin1", r"/latin1 is not UTF-8 text \(byte 13\): correct it"),
+                    ("<dir>/utf16", r"/utf16 is not UTF-8 text \(byte 0\)"),
+                    ("<dir>/bom", "/bom begins with a byte order mark: save it as UTF-8 text without one"),
+                    ("<dir>/truncated", r"/truncated is not valid JSON \(.*line 1 column 16.*correct it first"),
+                    ("<dir>/comments", r"/comments is not valid JSON \("),
+                    ("<dir>/not-a-number", r"/not-a-number is not valid JSON \(NaN is no number in JSON\)"),
+                    ("<dir>/list", r"/list holds (list|an array) where Docker wants an object"),
+                    ("<dir>/twice", "/twice has debug twice"),
+                    ("<dir>/twice-inside", "/twice-inside has max-size twice"),
+                    ("<dir>/opts-object", '/opts-object: "storage-opts" must be a list of strings'),
+                    ("<dir>/opts-numbers", '/opts-numbers: "storage-opts" must be a list of strings'),
+                    ("<dir>/opts-unknown", "/opts-unknown: storage option 'dm.colour' is not known"),
+                    ("<dir>/half", r"/half would not be UTF-8 text: '\\ud83d' is half of a character"),
+                ],
+            ),
+            *wrong(
+                "storage_driver",
+                [
+                    ("", "storage_driver: '' is not the name of a storage driver"),
+                    ("device mapper", "storage_driver: 'device mapper' is not the name of a storage driver"),
+                    ("dévicemapper", "storage_driver: 'dévicemapper' is not the name of a storage driver"),
+                    (
+                        ["devicemapper"],
+                        r"storage_driver: \"\['devicemapper'\]\" is not the name|unable to convert to str",
+                    ),
+                ],
+            ),
+            *wrong("storage_opts", WRONG_STORAGE_OPTS),
+            *wrong(
+                "options",
+                [
+                    ("debug", "dictionary requested, could not parse JSON or key=value"),
+                    (["debug"], "cannot be converted to a dict"),
+                    ({"storage-driver": "overlay2"}, "options: storage-driver is set by an option of its own here"),
+                    ({"storage-opts": {"dm.fs": "xfs"}}, 'options: "storage-opts" must be a list of strings'),
+                    ({"storage-opts": ["dm.fs=zfs"]}, "dm.fs must be ext4 or xfs"),
+                    ({"max-concurrent-downloads": NOT_A_NUMBER}, "NaN is no number in JSON"),
+                    ({"labels": ["\ud83d"]}, "would not be UTF-8 text"),
+                ],
+            ),
+            *wrong(
+                "options",
+                [({"storage-opts": []}, "storage-opts is set by an option of its")],
+                storage_opts=["dm.fs=xfs"],
+            ),
+            *no_bool("backup"),
+            *no_choice("state", "present", "absent"),
+        ],
+    ),
+    "lvm_profile": (
+        {"name": "docker-thinpool"},
+        [
+            *needed("name"),
+            *wrong("name", [row for row in WRONG_NAMES if row[0] not in (".", "..")]),
+            *wrong("name", [("folder", "folder.profile is a directory, not a file: move it away")]),
+            *wrong("name", [("latin1", r"latin1.profile is not UTF-8 text \(byte 2\)")]),
+            *wrong("name", [("others", "others.profile has settings of its own .*or name another profile")]),
+            *wrong("thin_pool_autoextend_threshold", WRONG_THRESHOLDS),
+            *wrong("thin_pool_autoextend_percent", WRONG_PERCENTS),
+            *no_choice("state", "present", "absent"),
+        ],
+    ),
+    "lvm_pv": (
+        {"devices": [DISK]},
+        [
+            *needed("devices"),
+            *wrong("devices", [([], "devices is empty: name at least one block device"), *NO_DEVICE_LISTS]),
+            *no_choice("state", "present", "absent"),
+            *no_bool("resize"),
+            *no_bool("wipe_signatures"),
+        ],
+    ),
+    "lvm_thin_pool": (
+        {"vg": "docker", "name": "thinpool", "size": "80%VG"},
+        [
+            *needed("vg"),
+            *wrong("vg", WRONG_NAMES, "group"),
+            *wrong("vg", [("other", "volume group other does not exist: make it first .*or correct vg")], "group"),
+            *needed("name"),
+            *wrong("name", [*WRONG_NAMES, *RESERVED_NAMES], "group"),
+            *wrong("name", [("x" * 120, "are too long together")], "group"),
+            *wrong("size", WRONG_DATA_SIZES, "group"),
+            *wrong("size", [("8e", "cannot have 8e .*has 2559 free"), ("100%VG", "cannot have 100%VG")], "group"),
+            *wrong("size", [(LEFT_OUT, "thin pool docker/thinpool does not exist: set size to create it")], "group"),
+            *wrong("metadata_size", WRONG_METADATA_SIZES, "group"),
+            *wrong("metadata_name", [row for row in [*WRONG_NAMES, *RESERVED_NAMES] if row[0]], "group"),
+            *wrong("metadata_name", [("thinpool", "docker/thinpool needs a name of its own, not 'thinpool'")], "group"),
+            *wrong("chunk_size", WRONG_CHUNK_SIZES, "group"),
+            *wrong("chunk_size", [("64k", "has chunks of 512.00 KiB.*: set chunk_size to 512k")], "pool"),
+            *no_bool("zero"),
+            *wrong("profile", [row for row in WRONG_NAMES if row[0] not in ("", ".", "..")], "group"),
+            *wrong("profile", [("other", "profile other cannot be attached: .*Make it first")], "group"),
+            *no_bool("monitor"),
+            *no_bool("active"),
+            *no_choice("when_full", "queue", "error"),
+            *no_choice("state", "present", "absent"),
+        ],
+    ),
+    "lvm_thin_pool_info": ({}, [*wrong("vg", WRONG_NAMES), *wrong("name", WRONG_NAMES)]),
+    "lvm_vg": (
+        {"name": "docker", "devices": [DISK]},
+        [
+            *needed("name"),
+            *wrong("name", WRONG_NAMES),
+            *wrong(
+                "name",
+                [(name, f"/dev/{name} is there .*: choose another name") for name in ("null", "disk", "mapper")],
+            ),
+            *wrong("devices", NO_DEVICE_LISTS),
+            *wrong(
+                "devices", [([], "volume group docker does not exist and no devices were given"), (LEFT_OUT, "set d")]
+            ),
+            *wrong("devices", [(["<dir>/dev/small"], "/dev/small .*has no room for one extent .*4.00 MiB")]),
+            *no_choice("state", "present", "absent"),
+            *wrong("extent_size", NO_SIZES),
+            *wrong(
+                "extent_size",
+                [
+                    ("0", "extent_size of volume group docker must be a power of 2 from 4k to 1t, not 0 B"),
+                    (4, "must be a power of 2 from 4k to 1t, not 4 B"),
+                    ("2k", "must be a power of 2 from 4k to 1t, not 2.00 KiB"),
+                    ("3m", "must be a power of 2 from 4k to 1t, not 3.00 MiB"),
+                    ("2t", "must be a power of 2 from 4k to 1t, not 2.00 TiB"),
+                    ("16g", "/dev/vdb .*has no room for one extent of volume group docker .16.00 GiB"),
+                    ("1%VG", "'1%VG' is not a size"),
+                ],
+            ),
+            *wrong("extent_size", [("8m", "has extents of 4.00 MiB; .*leave extent_size out")], "group"),
+            *wrong(
+                "tags",
+                [
+                    *(
+                        ([tag], f"{tag!r} is not a tag that LVM allows: letters, digits")
+                        for tag in ("", "a b", "@a", "ä", "a,b", "x" * 1025)
+                    ),
+                    (["a\n"], r"'a\\n' is not a tag that LVM allows"),
+                    ({"a": "b"}, "cannot be converted to a list"),
+                ],
+            ),
+            *no_bool("remove_unlisted"),
+            *wrong("remove_unlisted", [(True, "remove_unlisted would leave .*: name in devices")], "group", devices=[]),
+            *no_bool("wipe_signatures"),
+        ],
+    ),
+    "thin_pool_plan": (
+        {"devices": [DISK]},
+        [
+            *no_choice("state", "present", "absent"),
+            *no_bool("stop_containers"),
+            *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
+            *wrong("vg", [(name, "is not a name for a") for name, _says in WRONG_NAMES]),
+            *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),
+            *wrong("vg", [(name, "is not a name for a") for name, _says in WRONG_NAMES], state="absent"),
+            *wrong("pool", [(name, "is not a name for a") for name, _says in WRONG_NAMES]),
+            *wrong("pool", RESERVED_NAMES),
+            *wrong("data_size", WRONG_DATA_SIZES),
+            *wrong("data_size", [("20g", "thin pool docker/thinpool cannot have 20g")]),
+            *wrong("metadata_size", WRONG_METADATA_SIZES),
+            *wrong("chunk_size", WRONG_CHUNK_SIZES),
+            *no_bool("zero"),
+            *wrong("autoextend_threshold", WRONG_THRESHOLDS),
+            *wrong("autoextend_percent", WRONG_PERCENTS),
+            *no_choice("autoextend_room", "warn", "fail", "ignore"),
+            *no_bool("wipe_signatures"),
+            *wrong(
+                "docker_packages",
+                [
+                    ([""], "'' is not the name of a package"),
+                    (["-y"], "'-y' is not the name of a package"),
+                    (["docker.io docker-ce"], "'docker.io docker-ce' is not the name of a package"),
+                    (["dockér"], "'dockér' is not the name of a package"),
+                    ({"name": "docker.io"}, "cannot be converted to a list"),
+                ],
+            ),
+            *wrong("storage_opts", WRONG_STORAGE_OPTS),
+            *wrong(
+                "storage_opts",
+                [
+                    (["dm.thinpooldev=/dev/mapper/x"], "dm.thinpooldev is set by this role, from vg and pool"),
+                    (["dm.directlvm_device=/dev/vdc"], "dm.directlvm_device cannot stand beside dm.thinpooldev"),
+                ],
+            ),
+            *wrong(
+                "daemon_options",
+                [
+                    ("debug", "dictionary requested, could not parse JSON or key=value"),
+                    (["debug"], "cannot be converted to a dict"),
+                    ({"storage-driver": "overlay2"}, "storage-driver is set by an option of its own"),
+                    ({"storage-opts": ["dm.fs=xfs"]}, "storage-opts is set by an option of its own"),
+                    ({"labels": ["\ud83d"]}, "would not be UTF-8 text"),
+                ],
+            ),
+            *no_choice("existing_data", "refuse", "backup"),
+        ],
+    ),
+}
+
+
+@dataclass
+class Machine:
+    """What stands for a host: a folder with its files, and LVM in one of the captured states.
+
+    A disk is a file that only its owner and group may read and write.
+    """
+
+    folder: Path
+    host: str = "blank"
+
+    def fill(self, value: t.Any) -> t.Any:
+        """Put the folder's path into a value of a table."""
+        if isinstance(value, dict):
+            return {key: self.fill(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.fill(inner) for inner in value]
+        return value.replace("<dir>", str(self.folder)) if isinstance(value, str) else value
+
+    def files(self) -> dict[str, t.Any]:
+        """Return everything in the folder: types, modes, targets of links, and contents."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            mode = os.lstat(str(path)).st_mode
+            link = os.readlink(str(path)) if stat.S_ISLNK(mode) else None
+            found[str(path)] = (mode, link, path.read_bytes() if stat.S_ISREG(mode) else None)
+        return found
+
+
+FILES = {
+    "file": b"",
+    "daemon.json": b'{"log-level": "warn"}',
+    "latin1": '{\n"labels":"k\xf6ln"}'.encode("latin-1"),
+    "utf16": '{"debug": true}'.encode("utf-16"),
+    "bom": '{"debug": true}'.encode("utf-8-sig"),
+    "truncated": b'{"debug": true,',
+    "comments": b'{"debug": true} // for now',
+    "not-a-number": b'{"max-concurrent-downloads": NaN}',
+    "list": b'["debug"]',
+    "null": b"null",
+    "deep": b"[" * 100000,
+    "huge": b'{"max-concurrent-downloads": 1e999}',
+    "twice": b'{"debug": true, "debug": false}',
+    "twice-inside": b'{"log-opts": {"max-size": "1m", "max-size": "2m"}}',
+    "opts-object": b'{"storage-opts": {"dm.fs": "xfs"}}',
+    "opts-numbers": b'{"storage-opts": [1]}',
+    "opts-unknown": b'{"storage-opts": ["dm.colour=red"]}',
+    "half": b'{"labels": ["\\ud83d"]}',
+    "empty": b"",
+    "blank": b" \n",
+    "windows": b'{\r\n  "debug": true\r\n}\r\n',
+    "dev/vdb": b"",
+    "dev/small": b"",
+    "profile/latin1.profile": b"# \xf6",
+    "profile/others.profile": b"allocation {\n\tthin_pool_zero=0\n}\n",
+}
+LINKS = {
+    "dangling": "absent",
+    "loop": "loop",
+    "to-null": "/dev/null",
+    "link": "daemon.json",
+    "by-id": "dev/vdb",
+}
+
+
+@pytest.fixture
+def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine:
+    """Return a host on which any command that is not known to only read fails the test."""
+    found = Machine(tmp_path / "host")
+    for folder in ("dev", "profile/folder.profile"):
+        (found.folder / folder).mkdir(parents=True)
+    for name, content in FILES.items():
+        path = found.folder / name
+        path.write_bytes(content)
+        path.chmod(0o660 if path.parent.name == "dev" else 0o640)
+    for name, target in LINKS.items():
+        (found.folder / name).symlink_to(target)
+    os.mkfifo(str(found.folder / "fifo"))
+    os.mknod(str(found.folder / "socket"), stat.S_IFSOCK | 0o600)
+    for name in ("null", "disk", "mapper"):
+        (dev / name).touch()
+
+    def answer(*command: str, **_limits: t.Any) -> tuple[int, str]:
+        words = " ".join(command)
+        if words.startswith("lvmconfig --typeconfig full --metadataprofile other"):
+            raise _process.ProcessError(f"{words} failed with status 5: other.profile: open failed", command, 5)
+        for start, output in (
+            ("lvm fullreport", captured(f"{found.host}.json")),
+            ("dmsetup table", table("pool")),
+            ("dmsetup status", captured("pool.status")),
+            ("lvmconfig --typeconfig full config/profile_dir", f'profile_dir="{found.folder}/profile"\n'),
+            ("lvmconfig --typeconfig full --metadataprofile", "thin_pool_autoextend_threshold=80\n"),
+            ("wipefs --no-act", ""),
+            ("dpkg-query --show", "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"),
+            ("apt-cache policy", captured("apt_policy.txt")),
+        ):
+            if words.startswith(start):
+                return 0, output
+        pytest.fail(f"it runs {words}")
+
+    def examine(name: str) -> BlockDevice:
+        return BlockDevice(name, os.path.realpath(name), size=3 * 1024**2 if name.endswith("small") else 10 * 1024**3)
+
+    monkeypatch.setattr(stat, "S_ISBLK", lambda mode: stat.S_ISREG(mode) and mode & 0o777 == 0o660)
+    monkeypatch.setattr(_block_device, "examine", examine)
+    monkeypatch.setattr(_process, "capture", answer)
+    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(_docker, "read", _docker.Docker)
+    monkeypatch.setattr(_docker, "read_unit", dict)
+    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(found.folder / "docker"))
+    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(found.folder / "etc" / "daemon.json"))
+    monkeypatch.setattr(_package, "read_family", lambda: "debian")
+    monkeypatch.setattr(_package, "needs_apparmor", lambda find: False)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_hanging() -> t.Iterator[None]:
+    """End a test that waits, as on a FIFO, where nobody will come."""
+
+    def give_up(*_signal: t.Any) -> None:
+        pytest.fail("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def module_of(name: str) -> t.Any:
+    return importlib.import_module(f"ansible_collections.devicemapper.containers.plugins.modules.{name}")
+
+
+# How Ansible's own errors on arguments begin; they may name types.
+ARGUMENT_ERROR = re.compile(
+    r"argument '|Elements value for option|value of |missing required|dictionary requested|state is |unable to convert"
+)
+PYTHONS_WORDS = re.compile(r"Traceback|<class|NoneType|object at 0x|Errno|[a-z]Error\b|\bdict\b|\btuple\b")
+
+
+def check_message(result: dict[str, t.Any], says: str) -> None:
+    assert result.get("failed"), f"it was accepted: {result}"
+    assert re.search(says, result["msg"]), result["msg"]
+    assert ARGUMENT_ERROR.match(result["msg"]) or not PYTHONS_WORDS.search(result["msg"]), result["msg"]
+
+
+def in_short(value: t.Any) -> str:
+    return "left-out" if value is LEFT_OUT else ascii(value)[:40]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        pytest.param(name, row, id=f"{name}-{row[0]}-{in_short(row[1])}")
+        for name, (_right, rows) in TABLES.items()
+        for row in rows
+    ],
+)
+def test_a_wrong_value_is_a_clear_error_and_nothing_is_changed(run_module, machine, name, row):
+    option, value, says, others, machine.host = row
+    options = {**TABLES[name][0], **others, option: value}
+    if value is LEFT_OUT:
+        del options[option]
+    before = machine.files()
+    for check in (True, False):
+        result = run_module(module_of(name), check=check, **machine.fill(options))
+        check_message(result, says)
+    assert machine.files() == before
+
+
+@pytest.mark.parametrize(("device", "says"), [pytest.param(*row, id=in_short(row[0])) for row in WRONG_DEVICES])
+def test_what_is_no_device_is_told_as_such(run_module, machine, device, says):
+    result = run_module(module_of("block_device_info"), devices=[machine.fill(device)])
+    (found,) = result["devices"]
+    assert (found["free"], found["path"], len(found["reasons"])) == (False, None, 1)
+    assert re.search(says, found["reasons"][0])
+
+
+def test_every_option_of_every_module_has_its_wrong_values():
+    yaml = pytest.importorskip("yaml")  # not on managed hosts
+    folder = Path(str(module_of("lvm_pv").__file__)).parent
+    missing = [path.stem for path in sorted(folder.glob("*.py")) if path.stem not in TABLES]
+    missing += [
+        f"{name}: {option}"
+        for name, (_right, rows) in TABLES.items()
+        for option in yaml.safe_load(module_of(name).DOCUMENTATION)["options"]
+        if option not in {row[0] for row in rows}
+    ]
+    assert missing == [], "TABLES lacks these modules and options"
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_an_unknown_option_is_refused(run_module, machine, name):
+    result = run_module(module_of(name), **machine.fill({**TABLES[name][0], "colour": "red"}))
+    assert re.search(r"Unsupported parameters for .*: colour\. Supported parameters include", result["msg"])
+
+
+# What the role gives thin_pool_plan for the pool's names, which have device-mapper names of their own.
+HYPHENS = {"devices": [DISK], "vg": "my-vg.1", "pool": "thin--pool+_"}
+
+# A module, options that are unusual and right, a state of the host, and what a key of the result says then.
+ACCEPTED: list[tuple[str, dict[str, t.Any], str, str, t.Any]] = [
+    ("lvm_vg", {"name": "my-vg.1+_", "devices": [DISK]}, "blank", "volume_group", r"'name': 'my-vg\.1\+_'"),
+    ("lvm_vg", {"name": ".x", "devices": [DISK]}, "blank", "volume_group", "'name': '.x'"),
+    ("lvm_vg", {"name": "x" * 127, "devices": [DISK]}, "blank", "volume_group", "x" * 127),
+    ("lvm_vg", {"name": 7, "devices": [DISK]}, "blank", "volume_group", "'name': '7'"),
+    (
+        "lvm_vg",
+        {"name": "d", "devices": [DISK, "<dir>/by-id", DISK]},
+        "blank",
+        "actions",
+        r"vdb', 'create .* d on \S+vdb'",
+    ),
+    ("lvm_vg", {"name": "d", "devices": DISK}, "blank", "actions", "create volume group d on"),
+    (
+        "lvm_vg",
+        {"name": "d", "devices": [DISK], "extent_size": "1M"},
+        "blank",
+        "volume_group",
+        "'extent_size': 1048576",
+    ),
+    ("lvm_vg", {"name": "d", "devices": [DISK], "extent_size": 4194304}, "blank", "volume_group", "'extents': 2559"),
+    ("lvm_vg", {"name": "d", "devices": [DISK], "extent_size": "8192s"}, "blank", "volume_group", "'extents': 2559"),
+    (
+        "lvm_vg",
+        {"name": "d", "devices": [DISK], "tags": ["-x", "a/b=c:d&e#f!"]},
+        "blank",
+        "volume_group",
+        "'a/b=c:d&e#f!'",
+    ),
+    ("lvm_vg", {"name": "docker", "tags": "devicemapper.containers"}, "pool", "actions", r"\['tag|\[\]"),
+    ("lvm_pv", {"devices": [DISK, "<dir>/by-id"]}, "blank", "actions", r"^\['create physical volume \S+/dev/vdb'\]$"),
+    ("lvm_thin_pool", {"size": "1.5g"}, "group", "actions", r"data 384 extents \(1.50 GiB\)"),
+    ("lvm_thin_pool", {"size": "1.5G"}, "group", "actions", r"data 384 extents \(1.50 GiB\)"),
+    ("lvm_thin_pool", {"size": " 8 g "}, "group", "actions", "data 2048 extents"),
+    ("lvm_thin_pool", {"size": 8589934592}, "group", "actions", "data 2048 extents"),
+    ("lvm_thin_pool", {"size": "16777216s"}, "group", "actions", "data 2048 extents"),
+    ("lvm_thin_pool", {"size": "33.3%vg"}, "group", "actions", "data 852 extents"),
+    ("lvm_thin_pool", {"size": "100%Free"}, "group", "actions", "data 2509 extents"),
+    ("lvm_thin_pool", {"metadata_size": "2m"}, "group", "actions", r"metadata 1 extents \(4.00 MiB\)"),
+    ("lvm_thin_pool", {"metadata_size": "0.001%VG"}, "group", "actions", r"metadata 1 extents \(4.00 MiB\)"),
+    ("lvm_thin_pool", {"chunk_size": "0.5M"}, "group", "thin_pool", "'chunk_size': 524288"),
+    ("lvm_thin_pool", {"chunk_size": 65536}, "group", "thin_pool", "'chunk_size': 65536"),
+    ("lvm_thin_pool", {"chunk_size": "1G"}, "group", "thin_pool", "'chunk_size': 1073741824"),
+    ("lvm_thin_pool", {"name": "thin-pool.1"}, "group", "thin_pool", "'path': '/dev/mapper/docker-thin--pool.1'"),
+    ("lvm_thin_pool", {"name": "lvol0"}, "group", "thin_pool", "'dm_name': 'docker-lvol0'"),
+    ("lvm_thin_pool", {"name": "my_snapshot1"}, "group", "thin_pool", "'dm_name': 'docker-my_snapshot1'"),
+    ("lvm_thin_pool", {"metadata_name": ""}, "group", "actions", "create thin pool docker/thinpool"),
+    ("lvm_thin_pool", {"metadata_name": "meta-1"}, "group", "actions", "create thin pool docker/thinpool"),
+    ("lvm_thin_pool", {"profile": ""}, "group", "thin_pool", "'profile': None"),
+    ("lvm_thin_pool", {"profile": "docker-thin--pool.1"}, "group", "thin_pool", "'profile': 'docker-thin--pool.1'"),
+    ("lvm_thin_pool", {"zero": "no", "monitor": "0"}, "group", "thin_pool", "'monitored': False"),
+    ("lvm_thin_pool_info", {"vg": "nowhere"}, "pool", "thin_pools", r"^\[\]$"),
+    ("lvm_profile", {"name": "my--vg.1-thin----pool+_"}, "blank", "profile_path", "/my--vg.1-thin----pool"),
+    ("lvm_profile", {"name": "x" * 120}, "blank", "profile_path", "/x{120}.profile"),
+    ("lvm_profile", {"name": "x", "thin_pool_autoextend_threshold": 100}, "blank", "actions", "_threshold 100"),
+    ("lvm_profile", {"name": "x", "thin_pool_autoextend_threshold": " 50 "}, "blank", "actions", "_threshold 50"),
+    ("lvm_profile", {"name": "x", "thin_pool_autoextend_percent": "100"}, "blank", "actions", "_percent 100"),
+    (
+        "docker_daemon",
+        {"path": "<dir>/empty", "options": {"debug": True}},
+        "blank",
+        "actions",
+        "change .*/empty: debug",
+    ),
+    (
+        "docker_daemon",
+        {"path": "<dir>/blank", "options": {"debug": True}},
+        "blank",
+        "actions",
+        "change .*/blank: debug",
+    ),
+    ("docker_daemon", {"path": "<dir>/windows", "options": {"debug": True}}, "blank", "actions", r"^\[\]$"),
+    (
+        "docker_daemon",
+        {"path": "<dir>/no/where/x", "options": {"debug": True}},
+        "blank",
+        "actions",
+        "write .*/no/where/x",
+    ),
+    ("docker_daemon", {"path": "<dir>/x", "options": {"labels": ["größe=😀"]}}, "blank", "daemon", "größe=😀"),
+    ("docker_daemon", {"path": "<dir>/x", "options": "debug=true"}, "blank", "daemon", "{'debug': 'true'}"),
+    ("docker_daemon", {"path": "<dir>/x", "storage_driver": "overlay2"}, "blank", "daemon", "overlay2"),
+    ("docker_daemon", {"path": "<dir>/x", "storage_driver": "me/plugin:1.0"}, "blank", "daemon", "me/plugin:1.0"),
+    (
+        "docker_daemon",
+        {"path": "<dir>/x", "storage_opts": "dm.thinpooldev=my--vg-pool,dm.mkfsarg=-K,dm.mkfsarg=-q"},
+        "blank",
+        "daemon",
+        "'dm.mkfsarg=-K', 'dm.mkfsarg=-q'",
+    ),
+    ("thin_pool_plan", HYPHENS, "blank", "storage_opts", "dm.thinpooldev=/dev/mapper/my--vg.1-thin----pool"),
+    ("thin_pool_plan", HYPHENS, "blank", "profile", "^my--vg.1-thin----pool"),
+    (
+        "thin_pool_plan",
+        {"devices": [DISK, "<dir>/by-id"]},
+        "blank",
+        "actions",
+        r"^\['create physical volume \S+vdb', 'create v",
+    ),
+    ("thin_pool_plan", {"devices": DISK, "autoextend_threshold": "100"}, "blank", "autoextend", "None"),
+    (
+        "thin_pool_plan",
+        {"devices": [DISK], "docker_packages": ["docker-ce=5:24.*", "docker-ce-cli/bookworm"]},
+        "blank",
+        "actions",
+        "install packages docker-ce=5:24",
+    ),
+    ("block_device_info", {"devices": []}, "blank", "devices", r"^\[\]$"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "host", "key", "says"),
+    [pytest.param(*row, id=f"{row[0]}-{ascii(row[1])[1:60]}") for row in ACCEPTED],
+)
+def test_an_unusual_value_that_is_right_is_accepted(run_module, machine, name, options, host, key, says):
+    machine.host = host
+    before = machine.files()
+    if name == "lvm_thin_pool":
+        options = {**TABLES[name][0], **options}
+    result = run_module(module_of(name), check=True, **machine.fill(options))
+    assert not result.get("failed"), result["msg"]
+    assert re.search(says, str(result[key])), result[key]
+    assert machine.files() == before
+
+
+def test_a_symbolic_link_is_followed_and_stays(run_module, machine):
+    link = machine.folder / "link"
+    result = run_module(module_of("docker_daemon"), path=str(link), storage_driver="devicemapper")
+    assert result["changed"]
+    assert (link.is_symlink(), os.readlink(str(link))) == (True, "daemon.json")
+    assert result["daemon"] == {"log-level": "warn", "storage-driver": "devicemapper"}
+    target = (machine.folder / "daemon.json").read_text(encoding="utf-8")
+    assert _daemon_json.parse(target, "daemon.json") == result["daemon"]
+
+
+# Where the file cannot be read or written, the call of the system that fails, and with what.
+UNUSABLE = [
+    pytest.param("read", errno.EACCES, "daemon.json cannot be read: Permission denied", id="unreadable"),
+    pytest.param("write", errno.EACCES, "daemon.json cannot be written: Permission denied", id="unwritable"),
+    pytest.param("write", errno.EROFS, "daemon.json cannot be written: Read-only file system", id="read-only"),
+    pytest.param("write", errno.ENOSPC, "daemon.json cannot be written: No space left on device", id="full"),
+    pytest.param("fsync", errno.EIO, "daemon.json cannot be written: Input/output error", id="broken-disk"),
+    # With an ansible-core before 2.19 in Ansible's own words.
+    pytest.param("rename", errno.EPERM, "daemon.json.*: (.Errno 1. )?Operation not permitted", id="immutable"),
+]
+
+
+@pytest.mark.parametrize(("call", "number", "says"), UNUSABLE)
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(run_module, machine, monkeypatch, call, number, says):
+    path = str(machine.folder / "daemon.json")
+    real_open = os.open
+
+    def failing(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise OSError(number, os.strerror(number), path)
+
+    def opening(name: t.Any, flags: int, *mode: t.Any, **options: t.Any) -> int:
+        writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if str(name).startswith(str(machine.folder)) and writes == (call == "write"):
+            failing()
+        return real_open(name, flags, *mode, **options)
+
+    before = machine.files()
+    with monkeypatch.context() as patch:
+        if call in ("read", "write"):
+            patch.setattr(os, "open", opening)
+        elif call == "fsync":
+            patch.setattr(os, "fsync", failing)
+        else:
+            patch.setattr(os, "rename", failing)
+            patch.setattr(os, "replace", failing)
+        result = run_module(
+            module_of("docker_daemon"), path=path, storage_driver="devicemapper", backup=call == "write"
+        )
+    assert result.get("failed"), result
+    assert re.search(says, result["msg"]), result["msg"]
+    assert machine.files() == before

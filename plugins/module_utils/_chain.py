@@ -92,6 +92,7 @@ class Wish:
             zero=self.zero,
             profile=self.profile,
             threshold=self.autoextend_threshold,
+            percent=self.autoextend_percent,
         )
 
 

@@ -51,6 +51,7 @@ class Wish:
     zero: bool | None = None
     profile: str | None = None  # empty: none
     threshold: int = 100  # percent, the profile's
+    percent: int = 20  # the profile's: how much is added when the threshold is passed
     when_full: str | None = None  # queue or error
     monitor: bool = True
     active: bool = True
@@ -552,6 +553,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
     if after.active and wish.active and after.monitored != wish.monitor:
         steps.append(_monitor_step(wish))
         after = replace(after, monitored=wish.monitor)
+    due, after = _overdue(after, wish, group, pool, free=group.extents_free - wanted.needed)
+    steps += due
     if pool.active and not wish.active:
         if pool.open:
             raise Refused(f"thin pool {pool.full_name} is in use: stop Docker or containerd before it is deactivated")
@@ -559,8 +562,37 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         after = replace(after, active=False, low_water_mark=None, monitored=False)
     if not steps:
         return [], report
-    foretold = report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - wanted.needed))
+    taken = wanted.needed + max(0, after.size // extent_size - wanted.data)
+    foretold = report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - taken))
     return steps, _with_spare(foretold, group, wanted.metadata if wanted.metadata > metadata_now else 0)
+
+
+def _overdue(
+    after: LogicalVolume, wish: Wish, group: VolumeGroup, now: LogicalVolume, free: int
+) -> tuple[list[Step], LogicalVolume]:
+    """Return the step for an automatic extension that should have been, if there is room for it now.
+
+    dmeventd tries again at growing intervals of up to 42 minutes after it failed, and a larger group alone does not
+    make it try (dmeventd_thin.c, MAX_FAILS; seen). A pool that the steps before make large enough needs none.
+    """
+    if now.data_percent is None:
+        return [], after
+    extents = after.size // group.extent_size
+    used = now.data_percent / 100 * now.size / group.extent_size
+    after = replace(after, data_percent=used / extents * 100)
+    if not after.profile or wish.threshold >= 100 or not wish.active or used / extents * 100 <= wish.threshold:
+        return [], after
+    # By the policy's percentage, or by what brings it below the threshold (lib/metadata/lv_manip.c, _adjust_amount()).
+    growth = max(-(-extents * wish.percent // 100), int(used * 100 / wish.threshold) + 1 - extents)
+    if growth > free:
+        return [], after
+    step = Step(
+        f"extend thin pool {now.full_name} by its profile now: {used / extents * 100:.2f} percent of it are in use",
+        ("lvextend", "--yes", "--use-policies", now.full_name),
+    )
+    extents += growth
+    after = replace(after, size=extents * group.extent_size, data_percent=used / extents * 100)
+    return [step], replace(after, low_water_mark=_mark(after, wish))
 
 
 def _mark(pool: LogicalVolume, wish: Wish) -> int:

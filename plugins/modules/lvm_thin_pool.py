@@ -265,7 +265,7 @@ def work(module: AnsibleModule) -> dict:
         profile = there.profile if there else ""
     if profile and state == "present":
         policy = _profile.policy(profile, required=wish.profile is not None)
-        wish = replace(wish, threshold=policy.threshold)
+        wish = replace(wish, threshold=policy.threshold, percent=policy.percent)
     signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
     steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
     _module.carry_out(module, steps)

@@ -297,8 +297,34 @@ CASES = [
         ],
         id="grow-and-attach",
     ),
+    pytest.param(
+        "pool_and_second_disk",
+        with_volume(data_percent=92.0),
+        replace(DEFAULTS, size=None, metadata_size=None),
+        [
+            (
+                "extend thin pool docker/thinpool by its profile now: 92.00 percent of it are in use",
+                "lvextend --yes --use-policies docker/thinpool",
+            )
+        ],
+        id="overdue-with-a-second-disk",
+    ),
+    pytest.param(
+        "pool_and_second_disk",
+        with_volume(data_percent=99.0),
+        DEFAULTS,
+        [GROW_METADATA, GROW_DATA],
+        id="no-longer-overdue-once-it-is-grown",
+    ),
 ]
 SATISFIED = [
+    pytest.param("pool", with_volume(data_percent=92.0), MANUAL, id="overdue-without-room"),
+    pytest.param(
+        "pool_and_second_disk",
+        with_volume(data_percent=80.0),
+        replace(DEFAULTS, size=None, metadata_size=None),
+        id="not-due-at-the-threshold-itself",
+    ),
     pytest.param("pool", as_it_is, MANUAL, id="as-wished"),
     pytest.param("pool", as_it_is, DEFAULTS, id="larger-than-wished"),
     pytest.param(

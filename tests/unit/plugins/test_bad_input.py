@@ -315,7 +315,25 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("state", "present", "absent"),
         ],
     ),
-    "lvm_thin_pool_info": ({}, [*wrong("vg", WRONG_NAMES), *wrong("name", WRONG_NAMES)]),
+    "lvm_thin_pool_info": (
+        {},
+        [
+            *wrong("vg", WRONG_NAMES),
+            *wrong("name", WRONG_NAMES),
+            *(
+                row
+                for part in ("data", "metadata")
+                for limit, values in (("warning", (0, -1, 99, 101)), ("critical", (0, 10, 101)))
+                for row in wrong(
+                    f"{part}_{limit}",
+                    [
+                        *NO_INTEGERS,
+                        *((value, f"{part}_warning and {part}_critical must be 1 to 100 percent") for value in values),
+                    ],
+                )
+            ),
+        ],
+    ),
     "lvm_vg": (
         {"name": "docker", "devices": [DISK]},
         [
@@ -365,13 +383,13 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         {"devices": [DISK]},
         [
             *no_choice("state", "present", "absent"),
+            *no_choice("engine", "docker", "none"),
             *no_bool("stop_containers"),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
-            *wrong("vg", [(name, "is not a name for a") for name, _says in WRONG_NAMES]),
+            *wrong("vg", WRONG_NAMES),
             *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),
-            *wrong("vg", [(name, "is not a name for a") for name, _says in WRONG_NAMES], state="absent"),
-            *wrong("pool", [(name, "is not a name for a") for name, _says in WRONG_NAMES]),
-            *wrong("pool", RESERVED_NAMES),
+            *wrong("vg", WRONG_NAMES, state="absent"),
+            *wrong("pool", [*WRONG_NAMES, *RESERVED_NAMES]),
             *wrong("data_size", WRONG_DATA_SIZES),
             *wrong("data_size", [("20g", "thin pool docker/thinpool cannot have 20g")]),
             *wrong("metadata_size", WRONG_METADATA_SIZES),

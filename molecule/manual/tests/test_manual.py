@@ -49,11 +49,3 @@ def test_pool_that_fills_past_the_threshold_fails_to_grow_with_those_figures(hos
     sentence = "Insufficient free space: 487 extents needed, but only 78 available"
     seen.wait_until(120, lambda: sentence in seen.journal(host, since), sentence)
     assert seen.pool_extents(host) == (2431, 25)
-
-
-def test_reboot_brings_pool_monitoring_and_docker_back(host):
-    seen.reboot(host)
-    seen.assert_pool_is_kept_alive(host)
-    assert seen.docker_info(host)["storage"]["Pool Name"] == "docker-thinpool"
-    assert seen.is_kept(host, "filler")
-    assert seen.run_container(host, "echo it runs again") == "it runs again\n"

@@ -241,7 +241,7 @@ def _merged_options(current: t.Sequence[str], wished: t.Sequence[str], driver: s
     for option in wished:
         key = option.partition("=")[0]
         by_key[key] = [*by_key.get(key, []), option] if key in REPEATABLE else [option]
-    displaced = _OWN_POOL if "dm.thinpooldev" in by_key else ()
+    displaced: tuple[str, ...] = _OWN_POOL if "dm.thinpooldev" in by_key else ()
     if any(key in by_key for key in _OWN_POOL):
         displaced += ("dm.thinpooldev",)
     kept = [option for option in current if option.startswith(prefix) and option.partition("=")[0] not in displaced]

@@ -119,10 +119,10 @@ def pool_call(**options: t.Any) -> tuple[str, dict[str, t.Any]]:
 
 
 GROUP = f"vgcreate -q --yes --addtag devicemapper.containers {VG}"
-# A volume of somebody in our own group; its name is the one that LVM gives where no name is asked for.
+# A volume of somebody in our own group, named as LVM names what gets no name, and as large as the pool's metadata.
 SOMEBODY = (
-    f"lvcreate -q --yes --wipesignatures n --zero n --name lvol7 --extents 1 {VG}",
-    f"head -c 4194304 {HERE}/random > /dev/{VG}/lvol7",
+    f"lvcreate -q --yes --wipesignatures n --zero n --name lvol7 --extents 2 {VG}",
+    f"head -c 8388608 {HERE}/random > /dev/{VG}/lvol7",
 )
 MAKE_POOL = (
     f"lvcreate -q --yes --type thin-pool --name {POOL} --extents {EXTENTS} --poolmetadatasize 8m --chunksize 512k "
@@ -227,10 +227,10 @@ class Disk:
         blocks = {}
         for large in range(0, self.size, MIB):
             text = os.pread(self.descriptor, MIB, large)
-            if any(text):
+            if text != bytes(len(text)):
                 for offset in range(0, len(text), step):
                     part = text[offset : offset + step]
-                    if any(part):
+                    if part != bytes(len(part)):
                         blocks[large + offset] = part
         return blocks
 
@@ -254,8 +254,7 @@ def unmap() -> None:
         names = mapped()
         if not names:
             return
-        for name in names:
-            sh(f"dmsetup remove {'--force ' if attempt > 2 else ''}'{name}'", check=False)
+        sh(f"dmsetup remove {'--force ' if attempt > 2 else ''}{' '.join(names)}", check=False)
         time.sleep(0.1 * attempt)
     raise Failure(f"cannot be unmapped: {names}\n" + sh("dmsetup info -c; dmsetup table"))
 
@@ -293,11 +292,11 @@ def write_profile() -> None:
 
 def make_states(disks: dict[str, Disk]) -> None:
     """Make every start state with LVM's own commands, and keep the disks' contents."""
-    if (HERE / "random").exists():
+    if all((HERE / f"{start.name}.state").exists() for start in STARTS):
         return
-    (HERE / "random.new").write_bytes(os.urandom(12 * MIB))
-    (HERE / "random.new").rename(HERE / "random")
-    make_foreign()
+    if not (HERE / "random").exists():
+        (HERE / "random").write_bytes(os.urandom(12 * MIB))
+        make_foreign()
     write_profile()
     for start in STARTS:
         unmap()
@@ -387,7 +386,7 @@ def look() -> dict[str, t.Any]:
     found["devices"] = sorted(line for line in devices.splitlines() if line.startswith((f"{VG}-", "used")))
     for path in DISKS:
         found[os.path.basename(path)] = re.findall(r"^(0x\w+),.*?,(\w+)$", sh(f"wipefs --parsable {path}"), re.M)
-    found["profiles"] = {path.name: path.read_text() for path in sorted(PROFILES.glob(f"*{PROFILE}*"))}
+    found["profiles"] = [f"{path.name}: {path.read_text()}" for path in sorted(PROFILES.glob(f"*{PROFILE}*"))]
     found["litter"] = sorted(path.name for path in PROFILES.iterdir() if path.suffix == ".profile")
     return found
 
@@ -407,8 +406,9 @@ def data(operation: Operation) -> dict[str, str]:
 def difference(wanted: dict[str, t.Any], found: dict[str, t.Any]) -> str:
     lines = []
     for key in sorted({*wanted, *found}):
-        if wanted.get(key) != found.get(key):
-            lines += [f"  {key}, wanted: {wanted.get(key)}", f"  {key}, found:  {found.get(key)}"]
+        sides = [[str(part) for part in side.get(key) or ()] for side in (wanted, found)]
+        lines += [f"  {key}, missing: {part}" for part in sides[0] if part not in sides[1]]
+        lines += [f"  {key}, found:   {part}" for part in sides[1] if part not in sides[0]]
     return "\n".join(lines)
 
 

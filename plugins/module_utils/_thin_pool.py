@@ -332,29 +332,40 @@ def _with_spare(report: Report, group: VolumeGroup, metadata: int) -> Report:
     return report.with_volume(replace(named, size=size))
 
 
-def _clear(report: Report, group: VolumeGroup, metadata: int) -> tuple[list[Step], Report, VolumeGroup]:
+def _clear(report: Report, group: VolumeGroup, metadata: int, profile: str) -> tuple[list[Step], Report, VolumeGroup]:
     """Return the step that removes a spare whose making was interrupted, and report and group after it.
 
     lvcreate and lvconvert make the spare as a visible volume lvolN and hide it when they commit (lib/metadata/
     pool_manip.c handle_pool_metadata_spare()); killed in between, it stays (seen). It is known by that name, the size
-    of the metadata, and by the group having no spare.
+    of the metadata, the pool's profile, which LVM gives the spare too (seen), and by the group having no spare.
     """
-    stray = next((volume for volume in report.volumes_of(group.name) if re.fullmatch(r"lvol\d+", volume.name)), None)
-    if (
-        stray is None
-        or not group.is_ours
-        or report.spare(group.name)
-        or stray.open
-        or (stray.type, stray.size) != ("linear", metadata * group.extent_size)
-    ):
+    if not group.is_ours or report.spare(group.name):
         return [], report, group
+    stray = next(
+        (
+            volume
+            for volume in report.volumes_of(group.name)
+            if re.fullmatch(r"lvol\d+", volume.name)
+            and (volume.type, volume.size, volume.profile) == ("linear", metadata * group.extent_size, profile)
+            and not volume.open
+        ),
+        None,
+    )
+    if stray is None:
+        return [], report, group
+    if not profile:
+        raise Refused(
+            f"{stray.full_name} is what an interrupted command leaves, or somebody's volume that has no name of its "
+            f"own. If it may go, run 'lvremove --yes {stray.full_name}'; else give it a name with 'lvrename "
+            f"{group.name} {stray.name} NAME'"
+        )
     step = Step(f"remove {stray.full_name}, left by an interrupted command", ("lvremove", "--yes", stray.full_name))
     freed = replace(group, extents_free=group.extents_free + metadata)
     return [step], report.without(volume=(group.name, stray.name)).with_group(freed), freed
 
 
 def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:
-    cleared, report, group = _clear(report, group, targets(report, wish, group, 0, 0).metadata)
+    cleared, report, group = _clear(report, group, targets(report, wish, group, 0, 0).metadata, wish.profile or "")
     wanted = targets(report, wish, group, 0, 0)
     _check_room(wish, group, wanted)
     chunk_size = wish.chunk_size or DEFAULT_CHUNK_SIZE
@@ -387,7 +398,8 @@ def _convert(
     extent_size = group.extent_size
     data_now = data.size // extent_size if data else 0
     metadata_now = metadata.size // extent_size if metadata else 0
-    cleared, report, group = _clear(report, group, targets(report, wish, group, data_now, metadata_now).metadata)
+    wished = targets(report, wish, group, data_now, metadata_now)
+    cleared, report, group = _clear(report, group, wished.metadata, wish.profile or "")
     steps += cleared
     wanted = targets(report, wish, group, data_now, metadata_now)
     # What is too small is grown once it is a pool; what is not there is made as it shall be.
@@ -477,7 +489,7 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         )
     extent_size = group.extent_size
     data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
-    steps, report, group = _clear(report, group, metadata_now)
+    steps, report, group = _clear(report, group, metadata_now, pool.profile)
     wanted = targets(report, wish, group, data_now, metadata_now)
     if steps and wanted.metadata == metadata_now:
         # Growing the metadata is what makes LVM make the spare that is missing now; no command makes it alone (tried).

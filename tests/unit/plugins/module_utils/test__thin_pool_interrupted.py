@@ -87,6 +87,7 @@ def test_a_volume_that_may_be_somebodys_is_not_taken_for_a_left_one(captured):
         report.with_group(replace(report.group("docker"), tags=())),
         report.with_volume(replace(stray, open=True)),
         report.with_volume(replace(stray, size=stray.size + 4194304)),
+        report.with_volume(replace(stray, profile="")),
         report.without(volume=("docker", "lvol0")).with_volume(replace(stray, name="data")),
     ):
         steps, _after = _thin_pool.decide(other, WISH)
@@ -99,3 +100,19 @@ def test_a_look_alike_without_the_tag_is_neither_converted_nor_removed(captured)
     untagged = bare.with_volume(replace(bare.volume("docker", "thinpool"), tags=()))
     with pytest.raises(_thin_pool.Refused, match="neither converted nor removed"):
         _thin_pool.decide(untagged, WISH)
+
+
+def test_a_left_volume_is_found_beside_somebodys(captured):
+    report = left(captured, "interrupted_create_spare_visible")
+    stray = report.volume("docker", "lvol0")
+    others = report.with_volume(replace(stray, profile="")).with_volume(replace(stray, name="lvol1", uuid="1"))
+    steps, after = _thin_pool.decide(others, WISH)
+    assert actions(steps) == ["remove docker/lvol1, left by an interrupted command", CREATE]
+    assert after.volume("docker", "lvol0")
+
+
+def test_a_left_volume_without_a_profile_may_be_somebodys(captured):
+    report = left(captured, "interrupted_create_spare_visible")
+    report = report.with_volume(replace(report.volume("docker", "lvol0"), profile=""))
+    with pytest.raises(_thin_pool.Refused, match="'lvremove --yes docker/lvol0'; else .* 'lvrename docker lvol0 NAME'"):
+        _thin_pool.decide(report, replace(WISH, profile=""))

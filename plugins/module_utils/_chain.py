@@ -12,8 +12,6 @@ Every link decides as its own module does, on the state that the links before it
 from __future__ import annotations
 
 import functools
-import os
-import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -399,20 +397,8 @@ def _remove_profile(profile: Profile, wish: Wish, report: Report) -> tuple[list[
 
 
 def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
-    """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name."""
-    try:
-        document = {**_daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), **wish.daemon_options}
-    except Refused:  # told by the link that would change the file
-        document = dict(wish.daemon_options)
-    found = str(document.get("data-root") or document.get("graph") or _docker_data.DEFAULT_ROOT)
-    words = iter(flags)
-    for word in words:  # the last one counts
-        name, equals, value = word.partition("=")
-        if name in ("--data-root", "--graph", "-g"):
-            found = value if equals else next(words, found)
-        elif re.match(r"-g[^-]", word):
-            found = word[2:]
-    return os.path.normpath(found)
+    """Return where Docker will keep its data, with the options that are wished."""
+    return _docker_data.find_root(daemon_text, flags, wish.daemon_options)
 
 
 def needed_packages(

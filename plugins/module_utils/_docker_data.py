@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 DEFAULT_ROOT = "/var/lib/docker"
@@ -44,6 +47,26 @@ class DockerData:
             for driver in drivers
             if self.images.get(driver) or self.containers.get(driver)
         ]
+
+
+def find_root(daemon_text: str | None, flags: t.Sequence[str], options: t.Mapping[str, t.Any] | None = None) -> str:
+    """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name.
+
+    ``options`` are keys that daemon.json is about to get.
+    """
+    try:
+        document = {**_daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), **(options or {})}
+    except Refused:  # told by the link that would change the file
+        document = dict(options or {})
+    found = str(document.get("data-root") or document.get("graph") or DEFAULT_ROOT)
+    words = iter(flags)
+    for word in words:  # the last one counts
+        name, equals, value = word.partition("=")
+        if name in ("--data-root", "--graph", "-g"):
+            found = value if equals else next(words, found)
+        elif re.match(r"-g[^-]", word):
+            found = word[2:]
+    return os.path.normpath(found)
 
 
 def read(root: str) -> DockerData:

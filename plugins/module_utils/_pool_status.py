@@ -24,7 +24,9 @@ class PoolStatus:
     data_used: int = 0
     data_total: int = 0
     needs_check: bool = False
-    metadata_snapshot: bool = False  # one is held, for thin_ls or thin_dump
+    held_root: int | None = (
+        None  # the metadata block of the snapshot that thin_ls or thin_dump reads, while one is held
+    )
 
     @property
     def has_failed(self) -> bool:
@@ -49,7 +51,7 @@ class PoolStatus:
             data_used=data[0],
             data_total=data[1],
             needs_check="needs_check" in words[5:],
-            metadata_snapshot=words[3] != "-",
+            held_root=int(words[3]) if words[3] != "-" else None,
         )
 
 

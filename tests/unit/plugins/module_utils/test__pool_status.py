@@ -44,7 +44,7 @@ def test_a_captured_status_is_read(captured, state, expected):
         ),
         pytest.param(
             "16 2584/25600 486/19656 1234 rw no_discard_passdown error_if_no_space - 1024",
-            PoolStatus("rw", 16, 2584, 25600, 486, 19656, metadata_snapshot=True),
+            PoolStatus("rw", 16, 2584, 25600, 486, 19656, held_root=1234),
             id="metadata-snapshot",
         ),
         pytest.param(

@@ -567,7 +567,7 @@ def converge(operation: Operation, reference: Reference) -> bool:
     refused = False
     runs = perform(operation)
     if runs[-1].rc:
-        told = re.findall(r"'((?:lv|vg|pv|dm|wipefs)[^']*)'", runs[-1].result.get("msg", ""))
+        told = re.findall(r"'((?:lv|vg|pv)(?!s )[^']*)'", runs[-1].result.get("msg", ""))
         if not told or "failed with status" in runs[-1].result["msg"]:
             raise Failure(f"the rerun failed: {runs[-1].text}")
         refused = True

@@ -41,8 +41,9 @@ def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signa
         reasons.append(f"{device.label} belongs to volume group {volume.vg}{where}: choose another device")
     if volume.in_use and not volume.vg:
         reasons.append(
-            f"{device.label} is marked as used by a volume group whose metadata is missing here: see "
-            "'pvs -o+pv_in_use' and bring the group's other devices back"
+            f"{device.label} is marked as used by a volume group whose metadata is missing here: bring the group's "
+            "other devices back. An interrupted vgcreate or vgextend leaves the mark too: if it was that, and "
+            f"nothing on the device is needed, run 'pvremove --force --force --yes {device.path}'"
         )
     if volume.missing or volume.duplicate:
         reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")

@@ -148,7 +148,7 @@ def test_a_removed_physical_volume_is_gone(report):
             with_device(in_use=True),
             VDB,
             {},
-            "/dev/vdb is marked as used by a volume group whose metadata is missing here: see 'pvs -o+pv_in_use'",
+            "/dev/vdb is marked as used by a volume group whose metadata is missing here: bring the group's other ",
             id="of-a-lost-group",
         ),
         pytest.param(

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _profile, _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, Report, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
@@ -39,6 +40,21 @@ class Limits:
     data_critical: int = 90
     metadata_warning: int = 75
     metadata_critical: int = 90
+
+    @classmethod
+    def of(cls, params: t.Mapping[str, t.Any]) -> Limits:
+        """Return the limits that a module's options set."""
+        for part in ("data", "metadata"):
+            warning, critical = params[f"{part}_warning"], params[f"{part}_critical"]
+            if not 1 <= warning <= critical <= 100:
+                raise Refused(
+                    f"{part}_warning and {part}_critical must be 1 to 100 percent, the former not above the latter, "
+                    f"not {warning} and {critical}"
+                )
+        return cls(**{limit: params[limit] for limit in LIMITS})
+
+
+LIMITS = tuple(field.name for field in fields(Limits))
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,21 @@ class Pool:
     @property
     def armed(self) -> bool:
         return self.mark > 0 and self.volume.low_water_mark == self.mark
+
+
+def pools(report: Report, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
+    """Return what is known of pools, by group and name: one process for each profile that is attached to them."""
+    volumes = sorted(volumes, key=lambda volume: (volume.vg, volume.name))
+    policies = {profile: _profile.policy(profile) for profile in {volume.profile for volume in volumes}}
+    found = []
+    for volume in volumes:
+        group, policy = report.group(volume.vg), policies[volume.profile]
+        if group is not None:
+            # A pool that holds LVM's own thin volumes has a layer more.
+            status = statuses.get(volume.dm_name) or statuses.get(f"{volume.dm_name}-tpool")
+            extension = _thin_pool.auto_extension(group, volume, report.spare(volume.vg), policy.percent)
+            found.append(Pool(volume, group, status, policy, extension))
+    return found
 
 
 def worst(severities: t.Iterable[str]) -> str:

@@ -231,16 +231,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _health,
     _lvm,
     _module,
-    _plan,
     _pool_status,
     _process,
-    _profile,
-    _thin_pool,
     _view,
     _volume_group,
 )
-
-LIMITS = ("data_warning", "data_critical", "metadata_warning", "metadata_critical")
 
 
 def main() -> None:
@@ -249,23 +244,11 @@ def main() -> None:
         argument_spec={
             "vg": {"type": "str"},
             "name": {"type": "str"},
-            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in LIMITS},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
         },
         supports_check_mode=True,
     )
     _module.run(module, lambda: work(module), only_reads=True)
-
-
-def limits_of(params: dict) -> _health.Limits:
-    """Return the limits that the options set."""
-    for part in ("data", "metadata"):
-        warning, critical = params[f"{part}_warning"], params[f"{part}_critical"]
-        if not 1 <= warning <= critical <= 100:
-            raise _plan.Refused(
-                f"{part}_warning and {part}_critical must be 1 to 100 percent, the former not above the latter, not "
-                f"{warning} and {critical}"
-            )
-    return _health.Limits(**{limit: params[limit] for limit in LIMITS})
 
 
 def work(module: AnsibleModule) -> dict:
@@ -273,29 +256,21 @@ def work(module: AnsibleModule) -> dict:
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
             _volume_group.check_name(kind, given)
-    limits = limits_of(module.params)
+    limits = _health.Limits.of(module.params)
     report = _lvm.read()
-    pools = [
+    volumes = [
         volume
-        for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
+        for volume in report.volumes
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    statuses = status_of(pools)
-    policies = {profile: _profile.policy(profile) for profile in {pool.profile for pool in pools}}
-    found = []
-    for pool in pools:
-        group, policy = report.group(pool.vg), policies[pool.profile]
-        if group is not None:
-            status = statuses.get(pool.dm_name) or statuses.get(f"{pool.dm_name}-tpool")
-            extension = _thin_pool.auto_extension(group, pool, report.spare(pool.vg), policy.percent)
-            found.append(tell(_health.Pool(pool, group, status, policy, extension), limits))
-    return {"changed": False, "thin_pools": found}
+    pools = _health.pools(report, volumes, status_of(volumes))
+    return {"changed": False, "thin_pools": [tell(pool, limits) for pool in pools]}
 
 
-def status_of(pools: list) -> dict:
+def status_of(volumes: list) -> dict:
     """Return what the kernel says of the pools, nothing where it does not answer in time."""
     try:
-        return _pool_status.read() if any(pool.active for pool in pools) else {}
+        return _pool_status.read() if any(volume.active for volume in volumes) else {}
     except _process.ProcessError:
         return {}
 

@@ -12,6 +12,7 @@ A reading ends with a cursor, and the next one that starts from it has every lat
 from __future__ import annotations
 
 import bz2
+import errno
 import glob
 import gzip
 import hashlib
@@ -19,6 +20,7 @@ import json
 import lzma
 import os
 import re
+import stat
 import typing as t
 import zlib
 from dataclasses import dataclass
@@ -473,6 +475,8 @@ def _back_to(files: list[_File], start: float) -> tuple[list[_File], bool]:
 
 def _files(path: str) -> tuple[list[_File], bool]:
     """Return a log file and its rotated neighbours that have a line, newest first, and whether all could be read."""
+    if "\0" in path:
+        raise Refused(f"{path!r} is not the path of a file: see the option 'path'")
     found: dict[str, _File] = {}
     complete, missing = True, True
     for candidate in [path, *_rotated(path)]:
@@ -487,7 +491,8 @@ def _files(path: str) -> tuple[list[_File], bool]:
             continue
         except _DAMAGED as error:
             if candidate == path:
-                raise Refused(f"the log file {path} cannot be read: {error}: see the option 'path'") from error
+                reason = getattr(error, "strerror", None) or error
+                raise Refused(f"the log file {path} cannot be read: {reason}: see the option 'path'") from error
             complete = False
     if missing:
         raise Refused(f"there is no log file {path}: give the option 'path' the one that syslog writes")
@@ -509,6 +514,8 @@ def _rotated(path: str) -> list[str]:
 
 
 def _opened(path: str) -> t.BinaryIO:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO hangs until somebody writes to it
+        raise OSError(errno.EINVAL, "It is no regular file")
     opener = _OPEN.get(os.path.splitext(path)[1], open)
     return t.cast(t.BinaryIO, opener(path, "rb"))
 

@@ -198,6 +198,54 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         {"devices": [DISK]},
         [*needed("devices"), *wrong("devices", [({"first": DISK}, "cannot be converted to a list")])],
     ),
+    "dm_event_info": (
+        {},
+        [
+            *wrong(
+                "pools",
+                [
+                    *(
+                        ([name], f"pool {name!r} is not named as VG/NAME")
+                        for name in ("", "docker", "/x", "x/", "a/b/c")
+                    ),
+                    ({"docker": "thinpool"}, "cannot be converted to a list"),
+                ],
+            ),
+            *wrong(
+                "since",
+                [
+                    ("gestern", "since 'gestern' is no point in time: .*'yesterday'"),
+                    ("2026-02-30", "since '2026-02-30' is no point in time"),
+                    ("-1 fortnight", "since '-1 fortnight' is no point in time"),
+                    ("a\0b", r"since 'a\\x00b' is no point in time"),
+                ],
+            ),
+            *wrong("since", [("gestern", "since 'gestern' is no point in time: .*'yesterday'")], path="<dir>/empty"),
+            *wrong(
+                "cursor",
+                [
+                    ("x", "cursor 'x' is not one of the journal: give the option 'cursor' what an earlier call"),
+                    ("s=a;i=1;b=2;m=3;t=4;x=5", "is not one of the journal"),
+                    ("file=0;offset=1", "is not one of the journal"),
+                ],
+            ),
+            *wrong("cursor", [("x", "cursor 'x' is not one of")], path="<dir>/empty"),
+            *wrong(
+                "limit", [*NO_INTEGERS, (0, "limit 0 leaves nothing to return: .* from 1 on"), (-1, "limit -1 leaves")]
+            ),
+            *wrong(
+                "path",
+                [
+                    ("<dir>/absent", "there is no log file /.*/absent: give the option 'path' the one that syslog"),
+                    ("<dir>/dangling", "there is no log file /.*/dangling"),
+                    ("<dir>/dev", "the log file /.*/dev cannot be read: It is no regular file"),
+                    ("<dir>/fifo", "the log file /.*/fifo cannot be read: It is no regular file"),
+                    ("<dir>/loop", "the log file /.*/loop cannot be read: Too many levels of symbolic links"),
+                    ("<dir>/a\0b", r"a\\x00b' is not the path of a file"),
+                ],
+            ),
+        ],
+    ),
     "docker_daemon": (
         {"path": "<dir>/daemon.json", "storage_driver": "devicemapper"},
         [
@@ -461,6 +509,11 @@ class Machine:
         return found
 
 
+# The newest entry of a journal, as journalctl --output=json writes it.
+JOURNAL = (
+    '{"__CURSOR": "s=a;i=1;b=0a1b2c3d4e5f60718293a4b5c6d7e8f9;m=1;t=1;x=1", "__REALTIME_TIMESTAMP": "1795428000000001"'
+    ', "_BOOT_ID": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "_COMM": "dmeventd", "_PID": "577", "MESSAGE": "x"}\n'
+)
 FILES = {
     "file": b"",
     "daemon.json": b'{"log-level": "warn"}',
@@ -518,7 +571,11 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
         words = " ".join(command)
         if words.startswith("lvmconfig --typeconfig full --metadataprofile other"):
             raise _process.ProcessError(f"{words} failed with status 5: other.profile: open failed", command, 5)
+        if words.startswith("journalctl") and re.search(r"--(since|until)=[^@]", words):
+            raise _process.ProcessError("", command, 1, "Failed to parse timestamp: x")
         for start, output in (
+            ("journalctl --system", JOURNAL),
+            ("dmsetup info", ""),
             ("lvm fullreport", captured(f"{found.host}.json")),
             ("dmsetup table", table("pool")),
             ("dmsetup status", captured("pool.status")),

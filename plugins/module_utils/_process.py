@@ -87,8 +87,9 @@ def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIM
             env=environment,
             executable=find(command[0]),
         )
-    except OSError as error:
-        raise ProcessError(f"{command[0]} could not be started: {error.strerror or error}", command) from error
+    except (OSError, ValueError) as error:  # the latter: a null character, or half of one, in a word
+        reason = getattr(error, "strerror", None) or error
+        raise ProcessError(f"{command[0]} could not be started: {reason}", command) from error
     try:
         out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
     except subprocess.TimeoutExpired as error:

@@ -72,6 +72,11 @@ def test_a_program_that_is_not_there_is_told(tmp_path):
     assert error.value.rc is None
 
 
+def test_a_word_that_no_program_can_be_given_is_told():
+    with pytest.raises(ProcessError, match="^true could not be started: embedded null byte$"):
+        _process.run("true", "a\0b")
+
+
 def test_a_program_that_does_not_end_is_asked_to_stop(monkeypatch):
     processes = []
 

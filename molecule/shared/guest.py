@@ -46,6 +46,9 @@ SSH_OPTIONS = (
     "-oUserKnownHostsFile=/dev/null",
     "-oLogLevel=ERROR",
     "-oIdentitiesOnly=yes",
+    # A guest that reboots or loses its power never closes its connections, and qemu's network keeps them open (seen).
+    "-oServerAliveInterval=10",
+    "-oServerAliveCountMax=6",
 )
 SNAPSHOT = "ready"
 

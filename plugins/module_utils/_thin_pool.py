@@ -32,6 +32,9 @@ METADATA_MINIMUM, METADATA_MAXIMUM = 2 * MIB, 255 * (1 << 14) * 4096 - 256 * KIB
 DEFAULT_METADATA_SIZE = "1%VG"
 DEFAULT_CHUNK_SIZE = 512 * KIB
 
+# The name of a small pool that is made for the spare that LVM makes along with it, and removed again.
+SPARE_MAKER = "devicemapper.containers.spare"
+
 # lib/metadata/metadata.c apply_lvname_restrictions(): LVM keeps these for the parts of its own volumes.
 _RESERVED = re.compile(
     r"^(snapshot|pvmove)|_(cdata|cmeta|corig|cpool|iorig|imeta|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|cvol)"
@@ -332,36 +335,95 @@ def _with_spare(report: Report, group: VolumeGroup, metadata: int) -> Report:
     return report.with_volume(replace(named, size=size))
 
 
-def _clear(report: Report, group: VolumeGroup, metadata: int, profile: str) -> tuple[list[Step], Report, VolumeGroup]:
-    """Return the step that removes a spare whose making was interrupted, and report and group after it.
+def _stray(report: Report, group: VolumeGroup, metadata: int, profile: str) -> LogicalVolume | None:
+    """Return a spare whose making was interrupted.
 
     lvcreate and lvconvert make the spare as a visible volume lvolN and hide it when they commit (lib/metadata/
     pool_manip.c handle_pool_metadata_spare()); killed in between, it stays (seen). It is known by that name, the size
-    of the metadata, the pool's profile, which LVM gives the spare too (seen), and by the group having no spare.
+    of the metadata, and the pool's profile, which LVM gives the spare too (seen).
     """
-    if not group.is_ours or report.spare(group.name):
+    left = ("linear", metadata * group.extent_size, profile)
+    for volume in report.volumes_of(group.name) if group.is_ours else ():
+        is_left = (volume.type, volume.size, volume.profile) == left and not volume.open
+        if is_left and re.fullmatch(r"lvol\d+", volume.name):
+            if not profile:
+                raise Refused(
+                    f"{volume.full_name} is what an interrupted command leaves, or somebody's volume that has no name "
+                    f"of its own. If it may go, run 'lvremove --yes {volume.full_name}'; else give it a name with "
+                    f"'lvrename {group.name} {volume.name} NAME'"
+                )
+            return volume
+    return None
+
+
+def _drop(
+    report: Report, volume: LogicalVolume, why: str = "left by an interrupted command"
+) -> tuple[list[Step], Report, VolumeGroup]:
+    """Return the step that removes a volume, and report and group after it."""
+    group = t.cast(VolumeGroup, report.group(volume.vg))
+    freed = (volume.size + volume.metadata_size) // group.extent_size
+    after = replace(group, extents_free=group.extents_free + freed)
+    report = report.with_group(after).without(volume=(volume.vg, volume.name))
+    for part in (volume.data_volume, volume.metadata_volume):
+        report = report.without(volume=(volume.vg, part))
+    step = Step(f"remove {volume.full_name}, {why}", ("lvremove", "--yes", volume.full_name))
+    return [step], report, after
+
+
+def _clear(report: Report, group: VolumeGroup, metadata: int, profile: str) -> tuple[list[Step], Report, VolumeGroup]:
+    """Return the steps that remove what was left before there was a pool, and report and group after them."""
+    stray = None if report.spare(group.name) else _stray(report, group, metadata, profile)
+    return _drop(report, stray) if stray else ([], report, group)
+
+
+def _spare_maker(report: Report, group: str) -> LogicalVolume | None:
+    maker = report.volume(group, SPARE_MAKER)
+    return maker if maker and OWNER_TAG in maker.tags and not maker.open else None
+
+
+def _mend_spare(report: Report, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], Report, VolumeGroup]:
+    """Return the steps that hide the spare of a pool whose making was interrupted, and report and group after them.
+
+    No command hides it, or makes a spare alone (tried). LVM makes one, as large as the largest metadata in the group,
+    along with any pool, and keeps it until the last pool goes. So a small pool is made for that. It is removed last of
+    all, since it tells the next run, should this one be interrupted too, that something is left to do.
+    """
+    extent_size = group.extent_size
+    metadata = pool.metadata_size // extent_size
+    small = Targets(data=-(-CHUNK_MINIMUM // extent_size), metadata=-(-METADATA_MINIMUM // extent_size), needed=0)
+    maker, spare = _spare_maker(report, group.name), report.spare(group.name)
+    stray = _stray(report, group, metadata, pool.profile) if maker or spare is None else None
+    if maker is None and stray is None:
         return [], report, group
-    stray = next(
-        (
-            volume
-            for volume in report.volumes_of(group.name)
-            if re.fullmatch(r"lvol\d+", volume.name)
-            and (volume.type, volume.size, volume.profile) == ("linear", metadata * group.extent_size, profile)
-            and not volume.open
-        ),
-        None,
-    )
-    if stray is None:
-        return [], report, group
-    if not profile:
-        raise Refused(
-            f"{stray.full_name} is what an interrupted command leaves, or somebody's volume that has no name of its "
-            f"own. If it may go, run 'lvremove --yes {stray.full_name}'; else give it a name with 'lvrename "
-            f"{group.name} {stray.name} NAME'"
+    steps: list[Step] = []
+    if maker and not (maker.is_pool and spare):  # its own making was interrupted
+        more, report, group = _drop(report, maker)
+        steps += more
+        maker = None
+    needed = small.data + small.metadata + (0 if spare else metadata)
+    if maker is None and needed <= group.extents_free:
+        maker = LogicalVolume(
+            vg=group.name,
+            name=SPARE_MAKER,
+            type="thin-pool",
+            size=small.data * extent_size,
+            metadata_size=small.metadata * extent_size,
         )
-    step = Step(f"remove {stray.full_name}, left by an interrupted command", ("lvremove", "--yes", stray.full_name))
-    freed = replace(group, extents_free=group.extents_free + metadata)
-    return [step], report.without(volume=(group.name, stray.name)).with_group(freed), freed
+        command = (
+            *("lvcreate", "--yes", "--type", "thin-pool", "--name", SPARE_MAKER, "--extents", str(small.data)),
+            *("--poolmetadatasize", f"{maker.metadata_size}b", "--poolmetadataspare", "y", "--activate", "n"),
+            *("--chunksize", f"{CHUNK_MINIMUM}b", "--addtag", OWNER_TAG, group.name),
+        )
+        steps.append(Step(f"make the missing spare for metadata repair, along with {maker.full_name}", command))
+        group = replace(group, extents_free=group.extents_free - needed)
+        report = _with_spare(report, group, metadata).with_group(group)
+    if stray:
+        more, report, group = _drop(report, stray)
+        steps += more
+    if maker:
+        more, report, group = _drop(report, maker, "which has done its work")
+        steps += more
+    return steps, report, group
 
 
 def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:
@@ -489,12 +551,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         )
     extent_size = group.extent_size
     data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
-    steps, report, group = _clear(report, group, metadata_now, pool.profile)
+    steps, report, group = _mend_spare(report, group, pool)
     wanted = targets(report, wish, group, data_now, metadata_now)
-    if steps and wanted.metadata == metadata_now:
-        # Growing the metadata is what makes LVM make the spare that is missing now; no command makes it alone (tried).
-        one_more = Size("one extent more", bytes=(metadata_now + 1) * extent_size)
-        wanted = targets(report, replace(wish, metadata_size=one_more), group, data_now, metadata_now)
     after = pool
     if pool.active != wish.active and wish.active:
         for part in (report.volume(pool.vg, pool.metadata_volume), report.volume(pool.vg, pool.data_volume)):
@@ -626,8 +684,14 @@ def _profile_step(wish: Wish) -> Step:
 
 def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list[Step], Report]:
     pool = report.volume(wish.vg, wish.name)
-    if group is None or pool is None:
+    if group is None:
         return [], report
+    steps: list[Step] = []
+    maker = _spare_maker(report, group.name)
+    if maker:
+        steps, report, group = _drop(report, maker)
+    if pool is None:
+        return steps, report
     if not pool.is_pool:
         raise Refused(
             f"{pool.full_name} is a volume of type {pool.type}, not a thin pool, and is not removed here: see "
@@ -655,4 +719,5 @@ def _remove(report: Report, wish: Wish, group: VolumeGroup | None) -> tuple[list
         freed += spare.size
         after = after.without(volume=(group.name, spare.name))
     after = after.with_group(replace(group, extents_free=group.extents_free + freed // group.extent_size))
-    return [Step(f"remove thin pool {pool.full_name}", ("lvremove", "--yes", pool.full_name))], after
+    steps.append(Step(f"remove thin pool {pool.full_name}", ("lvremove", "--yes", pool.full_name)))
+    return steps, after

@@ -29,6 +29,8 @@ CREATE = (
     "create thin pool docker/thinpool: data 2047 extents (8.00 GiB), metadata 25 extents (100.00 MiB), "
     "chunk size 512.00 KiB, zeroing off, profile docker-thinpool"
 )
+MAKE_SPARE = "make the missing spare for metadata repair, along with docker/devicemapper.containers.spare"
+REMOVE_MAKER = "remove docker/devicemapper.containers.spare, which has done its work"
 
 
 def left(captured, state: str) -> Report:
@@ -51,9 +53,10 @@ def left(captured, state: str) -> Report:
         pytest.param(
             "interrupted_convert_spare_visible",
             [
+                MAKE_SPARE,
                 "remove docker/lvol0, left by an interrupted command",
+                REMOVE_MAKER,
                 "activate thin pool docker/thinpool",
-                "grow metadata of thin pool docker/thinpool from 25 to 26 extents (104.00 MiB)",
             ],
             id="lvconvert-before-the-spare-is-hidden",
         ),
@@ -116,3 +119,68 @@ def test_a_left_volume_without_a_profile_may_be_somebodys(captured):
     report = report.with_volume(replace(report.volume("docker", "lvol0"), profile=""))
     with pytest.raises(_thin_pool.Refused, match="'lvremove --yes docker/lvol0'; else .* 'lvrename docker lvol0 NAME'"):
         _thin_pool.decide(report, replace(WISH, profile=""))
+
+
+def with_maker(report: Report, **made) -> Report:
+    """Return the report with the small pool in it that the spare is made along with, as lvcreate leaves it."""
+    maker = replace(
+        report.volume("docker", "thinpool"),
+        name="devicemapper.containers.spare",
+        uuid="maker",
+        size=4194304,
+        metadata_size=4194304,
+        tags=("devicemapper.containers",),
+        profile="",
+        data_volume="devicemapper.containers.spare_tdata",
+        metadata_volume="devicemapper.containers.spare_tmeta",
+    )
+    return report.with_volume(replace(maker, **made))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "made", "expected"),
+    [
+        pytest.param(True, {}, ["remove docker/lvol0, left by an interrupted command", REMOVE_MAKER], id="made"),
+        pytest.param(
+            False,
+            {"type": "linear", "metadata_size": 0},
+            [
+                "remove docker/devicemapper.containers.spare, left by an interrupted command",
+                MAKE_SPARE,
+                "remove docker/lvol0, left by an interrupted command",
+                REMOVE_MAKER,
+            ],
+            id="half-made",
+        ),
+    ],
+)
+def test_a_spare_whose_mending_was_interrupted_too_is_mended(captured, hidden, made, expected):
+    report = left(captured, "interrupted_convert_spare_visible")
+    if hidden:
+        stray = report.volume("docker", "lvol0")
+        report = report.with_volume(replace(stray, name="lvol1_pmspare", hidden=True, active=False, uuid="spare"))
+    steps, after = _thin_pool.decide(with_maker(report, **made), WISH)
+    assert actions(steps) == [*expected, "activate thin pool docker/thinpool"]
+    assert after.spare("docker").size == after.volume("docker", "thinpool").metadata_size
+
+
+def test_without_room_for_another_spare_a_pool_goes_without(captured):
+    report = left(captured, "interrupted_convert_spare_visible")
+    full = report.with_group(replace(report.group("docker"), extents_free=26))
+    steps, after = _thin_pool.decide(full, WISH)
+    assert actions(steps) == [
+        "remove docker/lvol0, left by an interrupted command",
+        "activate thin pool docker/thinpool",
+    ]
+    assert _thin_pool.decide(after, WISH) == ([], after)
+
+
+def test_what_the_mending_left_goes_with_the_pool(captured):
+    report = with_maker(left(captured, "interrupted_convert_parts_active"))
+    report = report.with_group(replace(report.group("docker"), tags=("devicemapper.containers",)))
+    steps, after = _thin_pool.decide(report, WISH, state="absent")
+    assert actions(steps) == [
+        "remove docker/devicemapper.containers.spare, left by an interrupted command",
+        "remove thin pool docker/thinpool",
+    ]
+    assert after.volumes_of("docker") == []

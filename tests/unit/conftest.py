@@ -37,7 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextlib.contextmanager
 def given(arguments: dict[str, t.Any]) -> Iterator[None]:
-    """Let the next AnsibleModule find these arguments, on every supported ansible-core."""
+    """Let the next AnsibleModule find these arguments and no warnings of others, on every supported ansible-core."""
+    from ansible.module_utils.common import warnings
+
+    warnings._global_warnings.clear()
     try:
         from ansible.module_utils.testing import patch_module_args
     except ImportError:  # before ansible-core 2.19

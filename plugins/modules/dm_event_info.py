@@ -34,7 +34,8 @@ options:
     default: []
   since:
     description:
-      - Only events from this time on, to the microsecond where the log has it.
+      - Only events from this time on, by the host's clock as it stood when each was written. Where that may have been
+        wrong, O(cursor) is the better measure.
       - "Takes what C(journalctl --since) takes (systemd.time(7)): V(-1h), V(2 days ago), V(yesterday),
         V(2026-11-23 10:00:00) in the host's time zone. Also ISO 8601 with a zone, V(2026-11-23T10:00:00Z), and
         seconds since 1970, as returned in RV(events[].time) and RV(events[].timestamp)."
@@ -46,6 +47,8 @@ options:
       - Only events after this place, which an earlier call returned as RV(cursor).
       - "Each event comes once: none is lost or doubled where the journal or the log file was rotated in between, the
         host was rebooted, or its clock was set. Where the place itself is no longer kept, RV(complete) is V(false)."
+      - "The exception: boots in which no call was made, of a host that starts with a wrong clock and lost its power more
+        than once. Such a journal has no order."
       - Empty is as left out, so that one task can be the first and all later ones.
     type: str
   limit:

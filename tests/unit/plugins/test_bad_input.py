@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
@@ -594,6 +595,7 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
 
     monkeypatch.setattr(stat, "S_ISBLK", lambda mode: stat.S_ISREG(mode) and mode & 0o777 == 0o660)
     monkeypatch.setattr(_block_device, "examine", examine)
+    monkeypatch.setattr(AnsibleModule, "log", lambda *_arguments, **_options: None)  # ends at a null character
     monkeypatch.setattr(_process, "capture", answer)
     monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
     monkeypatch.setattr(_docker, "read", _docker.Docker)

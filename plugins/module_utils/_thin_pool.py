@@ -456,6 +456,13 @@ def _convert(
     for volume in (data, metadata):
         if volume is not None:
             _check_convertible(volume, signatures.get(volume.name, ""))
+    # An interrupted lvconvert leaves both inactive (seen).
+    inactive = [volume.full_name for volume in (data, metadata) if volume and not volume.active]
+    if inactive:
+        raise Refused(
+            f"{' and '.join(inactive)} {'is' if len(inactive) == 1 else 'are'} not active, so what they hold cannot be "
+            f"looked at: run 'lvchange -ay {' '.join(inactive)}'"
+        )
     steps = []
     extent_size = group.extent_size
     data_now = data.size // extent_size if data else 0
@@ -528,11 +535,6 @@ def _convert(
 def _check_convertible(volume: LogicalVolume, signature: str) -> None:
     if volume.type not in ("linear", "striped"):
         raise Refused(f"{volume.full_name} is a volume of type {volume.type}, not a plain one: choose another name")
-    if not volume.active:
-        raise Refused(
-            f"{volume.full_name} is not active, so what it holds cannot be looked at: run 'lvchange -ay "
-            f"{volume.full_name}'"
-        )
     if volume.open:
         raise Refused(f"{volume.full_name} is in use (mounted, or held by another device): it is not converted")
     if signature:

@@ -184,3 +184,12 @@ def test_what_the_mending_left_goes_with_the_pool(captured):
         "remove thin pool docker/thinpool",
     ]
     assert after.volumes_of("docker") == []
+
+
+def test_plain_volumes_that_are_both_inactive_are_refused_with_one_command(captured):
+    report = Report.parse(captured("data_and_metadata.json"))
+    for volume in report.volumes_of("docker"):
+        report = report.with_volume(replace(volume, active=False))
+    wish = replace(WISH, size=Size.parse("95%VG"))
+    with pytest.raises(_thin_pool.Refused, match="run 'lvchange -ay docker/thinpool docker/thinpoolmeta'"):
+        _thin_pool.decide(report, wish)

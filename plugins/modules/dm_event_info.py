@@ -47,8 +47,8 @@ options:
       - Only events after this place, which an earlier call returned as RV(cursor).
       - "Each event comes once: none is lost or doubled where the journal or the log file was rotated in between, the
         host was rebooted, or its clock was set. Where the place itself is no longer kept, RV(complete) is V(false)."
-      - "The exception: boots in which no call was made, of a host that starts with a wrong clock and lost its power more
-        than once. Such a journal has no order."
+      - "The exception: boots in which no call was made, of a host that starts with a wrong clock and lost its power
+        more than once. Such a journal has no order."
       - Empty is as left out, so that one task can be the first and all later ones.
     type: str
   limit:

@@ -192,6 +192,35 @@ NO_DEVICE_LISTS = [
     (["vdb", DISK, "<dir>/file"], "(?s)'vdb' is not a device.*/file is not a block device"),  # all at once
 ]
 
+WRONG_LIMITS = [
+    row
+    for part in ("data", "metadata")
+    for limit, values in (("warning", (0, -1, 99, 101)), ("critical", (0, 10, 101)))
+    for row in wrong(
+        f"{part}_{limit}",
+        [
+            *NO_INTEGERS,
+            *((value, f"{part}_warning and {part}_critical must be 1 to 100 percent") for value in values),
+        ],
+    )
+]
+WRONG_POOLS = [
+    *(([name], f"pool {name!r} is not named as VG/NAME") for name in ("", "docker")),
+    *(([f"{vg}/x"], says) for vg, says in WRONG_NAMES if "/" not in vg),
+    *(([f"x/{pool}"], says) for pool, says in WRONG_NAMES if "/" not in pool),
+    (["a/b/c"], "'b/c' is not a name for a thin pool"),
+    ({"docker": "thinpool"}, "cannot be converted to a list"),
+]
+WRONG_TIMES = [
+    ("gestern", "since 'gestern' is no point in time"),
+    ("2026-02-30", "since '2026-02-30' is no point in time"),
+]
+NO_LOG_FILES = [
+    ("<dir>/absent", "there is no log file /.*/absent: give the option 'path'"),
+    ("<dir>/dev", "the log file /.*/dev cannot be read"),
+    ("<dir>/fifo", "the log file /.*/fifo cannot be read"),
+]
+
 # Each module with options that are right, and the rows.
 TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
     # What is no device is no error there but an answer; see the test of it below.
@@ -369,18 +398,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         [
             *wrong("vg", WRONG_NAMES),
             *wrong("name", WRONG_NAMES),
-            *(
-                row
-                for part in ("data", "metadata")
-                for limit, values in (("warning", (0, -1, 99, 101)), ("critical", (0, 10, 101)))
-                for row in wrong(
-                    f"{part}_{limit}",
-                    [
-                        *NO_INTEGERS,
-                        *((value, f"{part}_warning and {part}_critical must be 1 to 100 percent") for value in values),
-                    ],
-                )
-            ),
+            *WRONG_LIMITS,
         ],
     ),
     "lvm_vg": (
@@ -426,6 +444,45 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("remove_unlisted"),
             *wrong("remove_unlisted", [(True, "remove_unlisted would leave .*: name in devices")], "group", devices=[]),
             *no_bool("wipe_signatures"),
+        ],
+    ),
+    "thin_pool_check_info": (
+        {},
+        [
+            *wrong("pools", WRONG_POOLS),
+            *WRONG_LIMITS,
+            *wrong("since", WRONG_TIMES),
+            *wrong("path", NO_LOG_FILES),
+        ],
+    ),
+    "thin_pool_exporter": (
+        {"textfile_dir": "<dir>/dev"},
+        [
+            *wrong("textfile_dir", [(LEFT_OUT, "state is present but all of the following are missing: textfile_dir")]),
+            *wrong(
+                "textfile_dir",
+                [
+                    ("", "textfile_dir '' is not a whole path"),
+                    ("metrics", "textfile_dir 'metrics' is not a whole path"),
+                    ("<dir>/a b", "is not a whole path of letters, digits and"),
+                    ("<dir>/%n", "is not a whole path of letters, digits and"),
+                    (
+                        "<dir>/absent",
+                        "textfile_dir /.*/absent is no folder on this host: give it the one that node_exp",
+                    ),
+                    ("<dir>/daemon.json", "textfile_dir /.*/daemon.json is no folder on this host"),
+                ],
+            ),
+            *wrong("pools", WRONG_POOLS),
+            *WRONG_LIMITS,
+            *wrong("since", [*WRONG_TIMES, ("", "since '' is no point in time")]),
+            *wrong("path", NO_LOG_FILES),
+            *wrong(
+                "interval",
+                [*NO_INTEGERS, *((value, "interval must be 10 to 86400 seconds") for value in (0, 9, 86401))],
+            ),
+            *wrong("timeout", [*NO_INTEGERS, *((value, "timeout must be 1 to 600 seconds") for value in (0, 601))]),
+            *no_choice("state", "present", "absent"),
         ],
     ),
     "thin_pool_plan": (
@@ -590,6 +647,7 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
             ("lvmconfig --typeconfig full config/profile_dir", f'profile_dir="{found.folder}/profile"\n'),
             ("lvmconfig --typeconfig full --metadataprofile", "thin_pool_autoextend_threshold=80\n"),
             ("wipefs --no-act", ""),
+            ("systemctl show", ""),
             ("dpkg-query --show", "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"),
             ("apt-cache policy", captured("apt_policy.txt")),
         ):

@@ -1,0 +1,229 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The program that a systemd timer runs on a watched host: writes the metrics of its pools into a file.
+
+The module thin_pool_exporter puts it there, together with what it imports; it is run as
+``python3 -m ansible_collections.devicemapper.containers.plugins.module_utils._exporter CONFIGURATION``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _dm_event,
+    _health,
+    _journal,
+    _lock,
+    _metrics,
+    _process,
+    _verdict,
+    _watch,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._metrics import Sample
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+FILE = "thin_pool.prom"  # node_exporter reads *.prom
+STATE = "state.json"
+
+Found = t.TypeVar("Found")
+
+
+class Late(Exception):
+    """A step that did not end in its time."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the module wrote down; names and meaning as its options."""
+
+    textfile_dir: str
+    state_dir: str
+    pools: list[str] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=dict)
+    since: str = "-1h"
+    log_path: str = ""  # instead of the journal
+    timeout: float = 30  # seconds for each step
+
+    @classmethod
+    def read(cls, path: str) -> Configuration:
+        with open(path, encoding="utf-8") as file:
+            return cls(**json.load(file))
+
+
+@dataclass
+class Memory:
+    """What is kept from run to run, over reboots too: where the journal was read to, and what was counted there."""
+
+    cursor: str = ""
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)  # "VG/NAME" -> "kind severity" -> number
+    gaps: int = 0
+    last_success: float = 0
+    pools: list[str] = field(default_factory=list)
+    past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> Happened
+
+    @classmethod
+    def read(cls, path: str) -> Memory:
+        """Return what was kept; nothing if that was lost or damaged, which costs the counters and no more."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls(**json.load(file))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def happened(self, name: str) -> dict[str, _verdict.Happened]:
+        return {kind: _verdict.Happened(**row) for kind, row in self.past.get(name, {}).items()}
+
+
+def main(path: str) -> int:
+    started, now = time.monotonic(), time.time()
+    configuration = Configuration.read(path)
+    memory = Memory.read(os.path.join(configuration.state_dir, STATE))
+    run = Run(configuration, memory, now)
+    try:
+        # Held also by every program that is started, until it ends: while one of an earlier run still hangs, another
+        # would only come to hang beside it.
+        with _lock.held(os.path.join(configuration.state_dir, "lock"), 0, create=True) as lock, _process.lent(lock):
+            run.work()
+    except Refused:
+        run.errors["lock"] = "what an earlier run started has not ended yet: see 'systemd-cgls'"
+    else:
+        replace(os.path.join(configuration.state_dir, STATE), json.dumps(memory.__dict__))
+    samples = [*run.samples(), Sample("thin_pool_monitor_duration_seconds", {}, round(time.monotonic() - started, 3))]
+    replace(os.path.join(configuration.textfile_dir, FILE), _metrics.render(samples))
+    for step, error in run.errors.items():
+        sys.stderr.write(f"{step}: {error}\n")
+    return 0
+
+
+class Run:
+    """One run: steps, each of which may fail or hang without the others."""
+
+    STEPS = ("lock", "pools", "events")
+
+    def __init__(self, configuration: Configuration, memory: Memory, now: float) -> None:
+        self._configuration, self._memory, self._now = configuration, memory, now
+        self._verdicts: list[_verdict.Verdict] = []
+        self.errors: dict[str, str] = {}
+
+    def work(self) -> None:
+        configuration, memory = self._configuration, self._memory
+        wanted = [_verdict.parse(name) for name in configuration.pools]
+        sight = self._step("pools", _watch.look)
+        if sight:
+            names = wanted or _verdict.names(sight)
+            memory.pools = [f"{vg}/{name}" for vg, name in names]
+        found = self._step("events", self._read_events)
+        if found:
+            self._count(*found)
+        if sight:
+            limits = _health.Limits(**configuration.limits)
+            self._verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}"))
+        if not self.errors:
+            memory.last_success = self._now
+
+    def _step(self, name: str, work: t.Callable[[], Found]) -> Found | None:
+        """Return what a step finds, None where it failed."""
+        try:
+            with limited(self._configuration.timeout):
+                return work()
+        except (Late, Refused, _process.ProcessError, OSError) as error:
+            self.errors[name] = str(error)
+            return None
+
+    def _read_events(self) -> tuple[list[_dm_event.Event], _journal.Reading]:
+        cursor = self._memory.cursor
+        since = "" if cursor else self._configuration.since
+        return _watch.read_events(cursor=cursor, since=since, path=self._configuration.log_path)
+
+    def _count(self, events: list[_dm_event.Event], reading: _journal.Reading) -> None:
+        """Count what happened to the pools that are known, and keep what the verdicts need of it while they do."""
+        memory, known = self._memory, self._memory.pools
+        memory.gaps += bool(memory.cursor) and not reading.complete
+        memory.cursor = reading.cursor
+        for event in events:
+            name = f"{event.vg or ''}/{event.pool or ''}"
+            if name in known or not event.pool:
+                counted = memory.counters.setdefault(name, {})
+                kind = f"{event.kind} {event.severity}"
+                counted[kind] = counted.get(kind, 0) + 1
+        since = _journal.moment(self._configuration.since, self._now) or 0
+        past = {}
+        for name in known:
+            vg, _slash, pool = name.partition("/")
+            happened = _verdict.history(events, vg, pool, memory.happened(name))
+            past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
+        memory.past = past
+        memory.counters = {
+            name: counted for name, counted in memory.counters.items() if name in known or name.endswith("/")
+        }
+
+    def samples(self) -> t.Iterator[Sample]:
+        if self._verdicts:
+            yield from _metrics.of_pools(self._verdicts)
+        elif "pools" in self.errors or "lock" in self.errors:
+            # They could not be asked, so they are not well for all one knows.
+            for name in self._configuration.pools or self._memory.pools:
+                yield from _metrics.of_health(labels_of(name), "unknown")
+        yield from self._counters()
+        for step in self.STEPS:
+            yield Sample("thin_pool_monitor_step_success", {"step": step}, step not in self.errors)
+        yield Sample("thin_pool_monitor_journal_gaps_total", {}, self._memory.gaps)
+        yield Sample("thin_pool_monitor_last_run_timestamp_seconds", {}, round(self._now, 3))
+        yield Sample("thin_pool_monitor_last_success_timestamp_seconds", {}, round(self._memory.last_success, 3))
+
+    def _counters(self) -> t.Iterator[Sample]:
+        known = self._memory.pools or self._configuration.pools
+        for name in sorted({*known, "/", *self._memory.counters}):
+            from_the_start = (
+                _metrics.FROM_THE_START if name in known else _metrics.WITHOUT_A_POOL if name == "/" else ()
+            )
+            counted = {f"{kind} {_dm_event.KINDS[kind]}": 0 for kind in from_the_start}
+            for words, number in sorted({**counted, **self._memory.counters.get(name, {})}.items()):
+                kind, severity = words.split()
+                yield Sample("thin_pool_events_total", {**labels_of(name), "kind": kind, "severity": severity}, number)
+
+
+def labels_of(name: str) -> dict[str, str]:
+    vg, _slash, pool = name.partition("/")
+    return {"vg": vg, "pool": pool}
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> t.Iterator[None]:
+    """Raise Late in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
+
+    def ring(*_arguments: t.Any) -> None:
+        raise Late(f"had not ended after {seconds:.0f} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def replace(path: str, text: str) -> None:
+    """Replace a file at once, for readers that come at any moment."""
+    new = f"{path}.new"  # node_exporter reads only *.prom
+    with open(new, "w", encoding="utf-8") as file:
+        os.chmod(new, 0o644)
+        file.write(text)
+    os.replace(new, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,309 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: thin_pool_check_info
+short_description: Tell for each thin pool whether it is well, and if not what to do
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Puts together how thin pools are (as M(devicemapper.containers.lvm_thin_pool_info) tells) and what happened to them
+    (as M(devicemapper.containers.dm_event_info) tells), and gives one verdict on each, with its reasons and the
+    sentence that says what to do.
+  - "How a pool is now comes first. An event makes the verdict worse only where it still matters: a failed extension
+    while the pool is above its threshold and could be extended, failed writes though the pool can be written again,
+    damaged metadata, a dmeventd that was killed while the pool is not monitored, a refused activation while the pool is
+    not active, a failing command of lvm.conf's C(dmeventd/thin_command), metadata of the largest size."
+  - A pool that is named and not there is critical, and so is one that the kernel runs and LVM no longer knows, because
+    its devices are gone.
+options:
+  pools:
+    description:
+      - The pools to look at, each C(VG/NAME). Empty for all that the host has.
+    type: list
+    elements: str
+    default: []
+  data_warning:
+    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
+    type: int
+    default: 75
+  data_critical:
+    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
+    type: int
+    default: 90
+  metadata_warning:
+    description: As O(data_warning), for the metadata. An empty pool may show 10 percent, the kernel's own reserve.
+    type: int
+    default: 75
+  metadata_critical:
+    description: As O(data_critical), for the metadata.
+    type: int
+    default: 90
+  since:
+    description:
+      - From when on events count, in the words of C(journalctl --since) (systemd.time(7)), such as V(-1h).
+      - Empty for all that the journal holds.
+    type: str
+    default: -1h
+  path:
+    description: The log file to read instead of the journal, as M(devicemapper.containers.dm_event_info) does.
+    type: path
+extends_documentation_fragment:
+  - devicemapper.containers.attributes.info
+seealso:
+  - module: devicemapper.containers.lvm_thin_pool_info
+  - module: devicemapper.containers.dm_event_info
+"""
+
+EXAMPLES = r"""
+- name: Check every pool
+  devicemapper.containers.thin_pool_check_info:
+  register: check
+
+- name: Show what is to be done
+  ansible.builtin.debug:
+    msg: "{{ check.lines }}"
+  failed_when: check.verdict == 'critical'
+"""
+
+RETURN = r"""
+verdict:
+  description:
+    - "The worst of all: V(ok), V(warning) for what is to be watched, V(unknown) for what could not be found out,
+      V(critical) for what stops containers, or will."
+  returned: success
+  type: str
+  sample: ok
+lines:
+  description: All of it for a person, the worst pool first.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "docker/thinpool: OK, data 12.34 % of 8.00 GiB, metadata 10.04 % of 100.00 MiB, 1.80 GiB free in docker"
+reasons:
+  description:
+    - What is wrong with the host as a whole, in the form of RV(pools[].reasons).
+    - "The kinds: V(no_pools), no pool was found and none is named; V(events_unreadable)."
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+pools:
+  description: The verdict on each pool, the worst first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    vg:
+      description: Its volume group.
+      type: str
+      sample: docker
+    name:
+      description: Its name.
+      type: str
+      sample: thinpool
+    verdict:
+      description: "V(ok), V(warning), V(unknown) or V(critical)."
+      type: str
+      sample: critical
+    sentence:
+      description: The worst that is wrong and what to do, or that all is well.
+      type: str
+    reasons:
+      description: Everything that is wrong, the worst first.
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description:
+            - What it is, for programs.
+            - "Those of M(devicemapper.containers.lvm_thin_pool_info), and V(missing), V(no_pool) (a volume of another
+              type has that name), V(not_in_lvm); by events V(extension_failed), V(writes_failed), V(metadata_damaged),
+              V(dmeventd_failed), V(activation_failed), V(hook_failed), V(metadata_max)."
+          type: str
+          sample: data_extension_impossible
+        severity:
+          description: "V(warning), V(unknown) or V(critical)."
+          type: str
+          sample: critical
+        message:
+          description: What is wrong, and what to do.
+          type: str
+    repair:
+      description:
+        - What may be set right while the pool is in use, as options of M(devicemapper.containers.lvm_thin_pool);
+          V(null) where there is nothing of the sort, or a person should look first.
+      type: dict
+      contains:
+        monitor:
+          description: Whether monitoring is to be switched on.
+          type: bool
+          sample: true
+        profile:
+          description:
+            - The profile to be attached, or to be taken over by the kernel; V(null) for none. Where none is attached,
+              the one with the pool's device-mapper name, which the role P(devicemapper.containers.direct_lvm#role)
+              makes.
+          type: str
+          sample: docker-thinpool
+    events:
+      description: What happened, a row for each kind, the latest last.
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description: As in M(devicemapper.containers.dm_event_info).
+          type: str
+          sample: vg_full
+        severity:
+          description: As in M(devicemapper.containers.dm_event_info), that of the last of them.
+          type: str
+          sample: critical
+        count:
+          description: How often.
+          type: int
+          sample: 3
+        last:
+          description: When last, as ISO 8601 in UTC.
+          type: str
+          sample: "2026-11-23T10:00:00Z"
+        message:
+          description: The line of the last.
+          type: str
+          sample: "Insufficient free space: 487 extents needed, but only 78 available"
+        named:
+          description: Whether it named the pool. Where not, it may have been of another pool of this host.
+          type: bool
+          sample: true
+    data_percent:
+      description: How much of the data is in use, in percent; V(null) where not known.
+      type: float
+      sample: 12.34
+    metadata_percent:
+      description: How much of the metadata is in use, in percent; V(null) where not known.
+      type: float
+      sample: 10.04
+    size:
+      description: Size of its data in bytes, V(null) where LVM does not know the pool.
+      type: int
+      sample: 8585740288
+    metadata_size:
+      description: Size of its metadata in bytes, V(null) where LVM does not know the pool.
+      type: int
+      sample: 104857600
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _health,
+    _journal,
+    _module,
+    _plan,
+    _process,
+    _verdict,
+    _watch,
+)
+
+
+def main() -> None:
+    limits = _health.Limits()
+    module = AnsibleModule(
+        argument_spec={
+            "pools": {"type": "list", "elements": "str", "default": []},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
+            "since": {"type": "str", "default": "-1h"},
+            "path": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module), only_reads=True)
+
+
+def work(module: AnsibleModule) -> dict:
+    params = module.params
+    wanted = [_verdict.parse(name) for name in params["pools"]]
+    limits = _health.Limits.of(params)
+    # Events first: what happens while LVM is asked is seen in the pool's state.
+    events, host = read_events(params["since"], params["path"] or "")
+    sight = _watch.look()
+    verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: _verdict.history(events, vg, name))
+    if not verdicts:
+        host.append(
+            _health.Reason(
+                "no_pools",
+                "unknown",
+                "there is no thin pool on this host: make one (role direct_lvm), or name those that should be here in "
+                "thin_pool_monitor_pools",
+            )
+        )
+    return {
+        "changed": False,
+        "verdict": _health.worst([reason.severity for reason in host] + [verdict.health for verdict in verdicts]),
+        "lines": [
+            *(line for verdict in verdicts for line in verdict.lines),
+            *(f"{reason.severity}: {reason.message}" for reason in host),
+            *unnamed(events),
+        ],
+        "reasons": [view(reason) for reason in host],
+        "pools": [tell(verdict) for verdict in verdicts],
+    }
+
+
+def read_events(since: str, path: str) -> tuple[list, list[_health.Reason]]:
+    """Return what happened, and as a reason why that could not be read: the pools' state tells most by itself."""
+    try:
+        return _watch.read_events(since=since, path=path)[0], []
+    except (_plan.Refused, _process.ProcessError) as error:
+        if path or _journal.moment(since, 0) is None:  # then it is an option that is wrong
+            raise
+        return [], [_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]
+
+
+def unnamed(events: list) -> list[str]:
+    """Return what happened to no pool by name, for a person."""
+    past = _verdict.history((event for event in events if not event.vg and not event.pool), "", "")
+    told = [f"    {happened.sentence}" for happened in _verdict.worth_telling(past)]
+    return ["of no pool by name:", *told] if told else []
+
+
+def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
+    pool, repair = verdict.pool, verdict.repair
+    return {
+        "vg": verdict.vg,
+        "name": verdict.name,
+        "verdict": verdict.health,
+        "sentence": verdict.sentence,
+        "reasons": [view(reason) for reason in verdict.reasons],
+        "repair": {"monitor": repair.monitor, "profile": repair.profile or None} if repair else None,
+        "events": [
+            {
+                "kind": happened.kind,
+                "severity": happened.severity,
+                "count": happened.count,
+                "last": happened.time,
+                "message": happened.message,
+                "named": happened.named,
+            }
+            for happened in sorted(verdict.past.values(), key=lambda happened: happened.last)
+        ],
+        "data_percent": pool.data_percent if pool else None,
+        "metadata_percent": pool.metadata_percent if pool else None,
+        "size": pool.volume.size if pool else None,
+        "metadata_size": pool.volume.metadata_size if pool else None,
+    }
+
+
+def view(reason: _health.Reason) -> dict[str, str]:
+    return {"kind": reason.kind, "severity": reason.severity, "message": reason.message}
+
+
+if __name__ == "__main__":
+    main()

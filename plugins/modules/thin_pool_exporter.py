@@ -1,0 +1,196 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: thin_pool_exporter
+short_description: Let a timer write metrics of thin pools for node_exporter
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Installs a systemd service and its timer, which write how thin pools are and what happened to them into
+    C(thin_pool.prom), a file for the textfile collector of Prometheus' node_exporter.
+  - "The program in C(/usr/local/lib/devicemapper.containers) is this collection's own code, run by the host's Python.
+    Its verdict is that of M(devicemapper.containers.thin_pool_check_info)."
+  - "The events counted are those of M(devicemapper.containers.dm_event_info). Each is counted once, over restarts and
+    reboots."
+  - A pool that is missing is told as such. LVM or a journal that does not answer in O(timeout) is told with
+    C(thin_pool_monitor_step_success), the pools' health as C(unknown), and nothing more is started until it has ended.
+options:
+  textfile_dir:
+    description:
+      - The folder that node_exporter's C(--collector.textfile.directory) names; with Debian's package that is
+        V(/var/lib/prometheus/node-exporter). It must be there. Required with O(state=present).
+    type: path
+  pools:
+    description:
+      - The pools to tell of, each C(VG/NAME). Empty for all that the host has.
+    type: list
+    elements: str
+    default: []
+  data_warning:
+    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
+    type: int
+    default: 75
+  data_critical:
+    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
+    type: int
+    default: 90
+  metadata_warning:
+    description: As O(data_warning), for the metadata.
+    type: int
+    default: 75
+  metadata_critical:
+    description: As O(data_critical), for the metadata.
+    type: int
+    default: 90
+  since:
+    description:
+      - How long an event counts for a pool's health, such as V(-1h).
+      - From when on the first run counts events; later ones go on where the one before ended.
+    type: str
+    default: -1h
+  path:
+    description: The log file to read instead of the journal, as M(devicemapper.containers.dm_event_info) does.
+    type: path
+  interval:
+    description: Seconds from one run to the next, V(10) to V(86400).
+    type: int
+    default: 60
+  timeout:
+    description: Seconds that each step of a run may take, V(1) to V(600).
+    type: int
+    default: 30
+  state:
+    description: V(absent) takes all of it away, the metrics and what was counted included.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - devicemapper.containers.attributes
+seealso:
+  - module: devicemapper.containers.thin_pool_check_info
+"""
+
+EXAMPLES = r"""
+- name: Write metrics every minute
+  devicemapper.containers.thin_pool_exporter:
+    textfile_dir: /var/lib/prometheus/node-exporter
+
+- name: No longer write metrics
+  devicemapper.containers.thin_pool_exporter:
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: The steps taken, or foretold in check mode, as sentences in their order.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/systemd/system/thin-pool-monitor.timer]
+path:
+  description: The file with the metrics, V(null) with O(state=absent).
+  returned: success
+  type: str
+  sample: /var/lib/prometheus/node-exporter/thin_pool.prom
+"""
+
+import hashlib
+import os
+import re
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _health,
+    _journal,
+    _module,
+    _monitor_unit,
+    _plan,
+    _verdict,
+)
+
+
+def main() -> None:
+    limits = _health.Limits()
+    module = AnsibleModule(
+        argument_spec={
+            "textfile_dir": {"type": "path"},
+            "pools": {"type": "list", "elements": "str", "default": []},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
+            "since": {"type": "str", "default": "-1h"},
+            "path": {"type": "path"},
+            "interval": {"type": "int", "default": 60},
+            "timeout": {"type": "int", "default": 30},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["textfile_dir"])],
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def work(module: AnsibleModule) -> dict:
+    wish = wish_of(module.params) if module.params["state"] == "present" else None
+    current = _monitor_unit.read()
+    steps, after = _monitor_unit.decide(current, wish)
+    _module.carry_out(module, steps)
+    path = _monitor_unit.metrics(wish.textfile_dir) if wish else None
+    return _module.result(steps, view(current), view(after), "exporter of thin pools", path=path)
+
+
+def wish_of(params: t.Mapping[str, t.Any]) -> _monitor_unit.Wish:
+    """Return the wish that the options spell."""
+    folder = params["textfile_dir"]
+    if not re.fullmatch(r"/[A-Za-z0-9/_.,:@+-]*", folder):
+        raise _plan.Refused(
+            f"textfile_dir {folder!r} is not a whole path of letters, digits and / _ . , : @ + - (it is written into "
+            "a unit of systemd)"
+        )
+    if not os.path.isdir(folder):
+        raise _plan.Refused(
+            f"textfile_dir {folder} is no folder on this host: give it the one that node_exporter's "
+            "--collector.textfile.directory names, and make that first"
+        )
+    for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
+        if not least <= params[option] <= most:
+            raise _plan.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
+    if _journal.moment(params["since"], 0) is None:
+        raise _plan.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
+    if params["path"]:
+        _journal.read_file(params["path"], since="now", now=time.time())
+    for name in params["pools"]:
+        _verdict.parse(name)
+    limits = _health.Limits.of(params)
+    return _monitor_unit.Wish(
+        textfile_dir=os.path.normpath(folder),
+        interval=params["interval"],
+        timeout=params["timeout"],
+        settings={
+            "pools": sorted(set(params["pools"])),
+            "limits": {limit: getattr(limits, limit) for limit in _health.LIMITS},
+            "since": params["since"],
+            "log_path": params["path"] or "",
+        },
+    )
+
+
+def view(installed: _monitor_unit.Installed) -> dict[str, t.Any]:
+    """Return what a diff shows: the collection's own code only by what tells it apart."""
+    return {
+        "timer": {"enabled": installed.enabled, "active": installed.active},
+        "files": {
+            path: hashlib.sha256(text.encode("utf-8")).hexdigest() if path.endswith(".py") else text.splitlines()
+            for path, text in sorted(installed.files.items())
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs of the exporter, one after the other, on a host of which only LVM, the kernel and the journal are replaced."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _dm_event,
+    _exporter,
+    _health,
+    _journal,
+    _metrics,
+    _process,
+    _profile,
+    _verdict,
+    _watch,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
+
+FAILED = "Failed command for docker-thinpool."
+SHORT = "Insufficient free space: 487 extents needed, but only 78 available"
+
+
+@dataclass
+class Host:
+    """What the exporter finds, and what it wrote."""
+
+    folder: str
+    sight: _verdict.Sight | None = None
+    journal: list[str] = field(default_factory=list)
+    asked: list[dict] = field(default_factory=list)
+    error: Exception | None = None
+    journal_error: Exception | None = None
+    hangs: bool = False
+    settings: dict = field(default_factory=dict)
+
+    def look(self):
+        if self.hangs:
+            time.sleep(30)
+        if self.error:
+            raise self.error
+        return self.sight
+
+    def read_events(self, **options):
+        """A journal whose cursor is the number of its lines."""
+        self.asked.append(options)
+        if self.journal_error:
+            raise self.journal_error
+        start = int(options["cursor"] or 0)
+        lines = [_dm_event.Line(time.time(), text, "dmeventd", pid=577) for text in self.journal[start:]]
+        reading = _journal.Reading(tuple(lines), str(len(self.journal)), complete=start <= len(self.journal))
+        return _dm_event.events(lines), reading
+
+    def run(self) -> dict[str, float]:
+        """Run it once and return the samples by name and labels."""
+        path = os.path.join(self.folder, "configuration.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"textfile_dir": self.folder, "state_dir": self.folder, "timeout": 0.2, **self.settings}, file)
+        assert _exporter.main(path) == 0
+        with open(os.path.join(self.folder, _exporter.FILE), encoding="utf-8") as file:
+            return parsed(file.read())
+
+
+def parsed(text: str) -> dict[str, float]:
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, _space, value = line.rpartition(" ")
+            assert name not in found, f"twice: {name}"
+            found[name] = float(value)
+    return found
+
+
+def events(samples, kind, pool='vg="docker",pool="thinpool"'):
+    return sum(
+        value for name, value in samples.items() if name.startswith(f'thin_pool_events_total{{{pool},kind="{kind}"')
+    )
+
+
+def health(samples, pool='vg="docker",pool="thinpool"'):
+    found = [
+        match[1]
+        for name, value in samples.items()
+        for match in [re.fullmatch(f'thin_pool_health{{{pool},health="(.*)"}}', name)]
+        if match and value == 1
+    ]
+    return found[0] if found else None
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path, report, captured):
+    """Return a host with the pool of the manual's recipe, as it was captured."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_profile, "policy", lambda name, **_options: _profile.Policy(80, 20))
+        read = report("pool")
+        status = PoolStatus(mode="rw", data_used=972, data_total=19448, metadata_used=2571, metadata_total=25600)
+        statuses = {"docker-thinpool": status}
+        pools = _health.pools(read, (volume for volume in read.volumes if volume.is_pool), statuses)
+    found = Host(str(tmp_path), _verdict.Sight(read, statuses, pools, {}))
+    monkeypatch.setattr(_watch, "look", found.look)
+    monkeypatch.setattr(_watch, "read_events", found.read_events)
+    return found
+
+
+POOL = '{vg="docker",pool="thinpool"}'
+
+
+def test_a_pool_is_told_in_base_units(host):
+    samples = host.run()
+    expected = {
+        f"thin_pool_present{POOL}": 1,
+        f"thin_pool_active{POOL}": 1,
+        f"thin_pool_data_size_bytes{POOL}": 2431 * 4194304,
+        f"thin_pool_data_used_bytes{POOL}": 972 * 524288,
+        f"thin_pool_data_used_ratio{POOL}": 972 / 19448,
+        f"thin_pool_metadata_size_bytes{POOL}": 25 * 4194304,
+        f"thin_pool_metadata_used_bytes{POOL}": 2571 * 4096,
+        f"thin_pool_metadata_used_ratio{POOL}": 2571 / 25600,
+        f"thin_pool_needs_check{POOL}": 0,
+        f"thin_pool_monitored{POOL}": 1,
+        f"thin_pool_armed{POOL}": 1,
+        f"thin_pool_autoextend_threshold_ratio{POOL}": 0.8,
+        f"thin_pool_autoextend_step_ratio{POOL}": 0.2,
+        'thin_pool_extension_needed_bytes{vg="docker",pool="thinpool",part="data"}': 487 * 4194304,
+        'thin_pool_extension_possible{vg="docker",pool="thinpool",part="data"}': 0,
+        'thin_pool_extension_possible{vg="docker",pool="thinpool",part="metadata"}': 1,
+        'thin_pool_vg_free_bytes{vg="docker"}': 78 * 4194304,
+        'thin_pool_vg_missing_devices{vg="docker"}': 0,
+        'thin_pool_mode{vg="docker",pool="thinpool",mode="rw"}': 1,
+        'thin_pool_mode{vg="docker",pool="thinpool",mode="ro"}': 0,
+        'thin_pool_problem{vg="docker",pool="thinpool",kind="data_extension_impossible",severity="warning"}': 1,
+        'thin_pool_monitor_step_success{step="pools"}': 1,
+        'thin_pool_monitor_step_success{step="events"}': 1,
+    }
+    assert {name: samples.get(name) for name in expected} == expected
+    assert health(samples) == "warning"
+    last = samples["thin_pool_monitor_last_success_timestamp_seconds"]
+    assert last == samples["thin_pool_monitor_last_run_timestamp_seconds"]
+    assert abs(last - time.time()) < 60
+
+
+def test_every_metric_is_one_that_is_described(host):
+    host.run()
+    with open(os.path.join(host.folder, _exporter.FILE), encoding="utf-8") as file:
+        text = file.read()
+    described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert {re.split("[{ ]", name)[0] for name in parsed(text)} == described
+    # All of them, with this pool.
+    assert described == set(_metrics.FAMILIES)
+
+
+def test_each_event_is_counted_once(host):
+    host.journal += [SHORT, FAILED]
+    first = host.run()
+    assert host.asked[-1] == {"cursor": "", "since": "-1h", "path": ""}
+    assert (events(first, "autoextend_failed"), events(first, "extended")) == (1, 0)
+    assert events(host.run(), "autoextend_failed") == 1
+    assert host.asked[-1] == {"cursor": "2", "since": "", "path": ""}
+    host.journal += [SHORT, FAILED, "something new"]
+    third = host.run()
+    assert events(third, "autoextend_failed") == 2
+    assert events(third, "unknown", 'vg="",pool=""') == 1
+    assert third["thin_pool_monitor_journal_gaps_total"] == 0
+
+
+def test_a_journal_that_lost_its_place_is_told(host):
+    host.journal += [FAILED, FAILED]
+    host.run()
+    del host.journal[:]
+    assert host.run()["thin_pool_monitor_journal_gaps_total"] == 1
+
+
+def test_events_of_other_pools_are_not_counted(host):
+    host.journal += [FAILED, "Failed command for other-pool."]
+    assert not any('vg="other"' in name for name in host.run())
+
+
+def test_an_event_counts_for_health_as_long_as_it_matters(host, monkeypatch):
+    pool = host.sight.pools[0]
+    full = PoolStatus(mode="rw", data_used=16600, data_total=19448, metadata_used=2571, metadata_total=25600)
+    extension = pool.extension.__class__(data_needed=10, metadata_needed=1, free=78, extent_size=4194304)
+    changed = _health.Pool(pool.volume, pool.group, full, pool.policy, extension)
+    host.sight = _verdict.Sight(host.sight.report, {"docker-thinpool": full}, [changed], {})
+    assert health(host.run()) == "warning"
+    host.journal.append(FAILED)
+    assert health(host.run()) == "critical"
+    assert health(host.run()) == "critical"  # remembered, not read again
+    later = time.time() + 7200
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert health(host.run()) == "warning"
+
+
+def test_a_missing_pool_is_told(host):
+    host.settings["pools"] = ["docker/thinpool", "docker/gone"]
+    samples = host.run()
+    assert samples['thin_pool_present{vg="docker",pool="gone"}'] == 0
+    assert health(samples, 'vg="docker",pool="gone"') == "critical"
+    assert health(samples) == "warning"
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "error"])
+def test_lvm_that_does_not_answer_is_told_and_the_rest_goes_on(host, trouble):
+    host.journal.append(FAILED)
+    before = host.run()
+    if trouble == "hangs":
+        host.hangs = True
+    else:
+        host.error = _process.ProcessError("lvm failed", ["lvm"])
+    host.journal.append(FAILED)
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="pools"}'] == 0
+    assert samples['thin_pool_monitor_step_success{step="events"}'] == 1
+    assert health(samples) == "unknown"
+    assert events(samples, "autoextend_failed") == 2
+    assert not any(name.startswith("thin_pool_data") for name in samples)
+    name = "thin_pool_monitor_last_success_timestamp_seconds"
+    assert samples[name] == before[name]
+    assert samples["thin_pool_monitor_duration_seconds"] < 5
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_the_rest_goes_on(host):
+    host.journal_error = Refused("no journal")
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="events"}'] == 0
+    assert health(samples) == "warning"
+    assert events(samples, "autoextend_failed") == 0
+
+
+def test_nothing_is_started_while_a_program_of_an_earlier_run_hangs(host):
+    host.journal.append(FAILED)
+    host.run()
+    with open(os.path.join(host.folder, "lock"), encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        samples = host.run()
+    assert len(host.asked) == 1
+    assert samples['thin_pool_monitor_step_success{step="lock"}'] == 0
+    assert health(samples) == "unknown"
+    assert events(samples, "autoextend_failed") == 1
+    assert health(host.run()) == "warning"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"colour": "red"}'])
+def test_a_damaged_memory_costs_the_counters_and_no_more(host, text):
+    host.run()
+    with open(os.path.join(host.folder, _exporter.STATE), "w", encoding="utf-8") as file:
+        file.write(text)
+    assert host.run()[f"thin_pool_present{POOL}"] == 1
+
+
+def test_nothing_is_left_beside_the_files(host):
+    host.run()
+    assert sorted(os.listdir(host.folder)) == ["configuration.json", "lock", "state.json", "thin_pool.prom"]
+    assert os.stat(os.path.join(host.folder, _exporter.FILE)).st_mode & 0o777 == 0o644

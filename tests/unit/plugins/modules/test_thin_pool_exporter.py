@@ -1,0 +1,68 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _monitor_unit
+from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_exporter
+
+BLANK = "UnitFileState=\nActiveState=inactive\nNeedDaemonReload=no\n\nActiveState=inactive\nNeedDaemonReload=no\n"
+THERE = BLANK.replace("UnitFileState=\nActiveState=inactive", "UnitFileState=enabled\nActiveState=active", 1)
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """Put everything below a folder of the test's, and return it with an empty folder for the metrics."""
+    for name in ("PROGRAM", "CONFIGURATION", "SERVICE", "TIMER", "STATE", "CACHE"):
+        monkeypatch.setattr(_monitor_unit, name, f"{tmp_path}{getattr(_monitor_unit, name)}")
+    (tmp_path / "metrics").mkdir()
+    return tmp_path
+
+
+def files_of(folder):
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_is_put_there_and_taken_away(run_module, commands, host):
+    options = {"textfile_dir": str(host / "metrics"), "pools": ["docker/thinpool"]}
+    commands.expect("systemctl show", BLANK)
+    foretold = run_module(thin_pool_exporter, check=True, **options)
+    assert (foretold["changed"], files_of(host)) == (True, [])
+
+    commands.expect("systemctl show", BLANK)
+    commands.expect("systemctl daemon-reload")
+    commands.expect("systemctl enable --now --quiet thin-pool-monitor.timer")
+    commands.expect("systemctl start thin-pool-monitor.service")
+    result = run_module(thin_pool_exporter, **options)
+    assert result["actions"] == foretold["actions"]
+    assert result["diff"] == foretold["diff"]
+    assert result["path"] == str(host / "metrics" / "thin_pool.prom")
+    assert files_of(host) == sorted(result["diff"]["after"]["files"])
+    (host / "metrics" / "thin_pool.prom").touch()
+
+    commands.expect("systemctl show", THERE)
+    assert run_module(thin_pool_exporter, **options)["changed"] is False
+
+    commands.expect("systemctl show", THERE)
+    commands.expect("systemctl disable --now --quiet thin-pool-monitor.timer")
+    commands.expect("systemctl stop thin-pool-monitor.service")
+    commands.expect("systemctl daemon-reload")
+    commands.expect(f"rm --recursive --force -- {_monitor_unit.PROGRAM}")
+    removed = run_module(thin_pool_exporter, state="absent")
+    assert removed["path"] is None
+    assert [path for path in files_of(host) if not path.startswith(_monitor_unit.PROGRAM)] == []
+    assert os.listdir(host / "metrics") == []
+
+
+def test_a_first_run_that_fails_is_told(run_module, commands, host):
+    commands.expect("systemctl show", BLANK)
+    commands.expect("systemctl daemon-reload")
+    commands.expect("systemctl enable")
+    commands.expect("systemctl start", stderr="Job for thin-pool-monitor.service failed.", rc=1)
+    result = run_module(thin_pool_exporter, textfile_dir=str(host / "metrics"))
+    assert "Job for thin-pool-monitor.service failed." in result["msg"]

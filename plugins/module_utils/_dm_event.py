@@ -33,6 +33,7 @@ KINDS = {
     "data_full_queueing": "critical",
     "data_low_water": "warning",
     "data_usage_high": "warning",
+    "device_error": "error",
     "discard_off": "info",
     "extend_noop": "info",
     "extended": "notice",
@@ -195,6 +196,14 @@ _USERSPACE = (
     ("lvm_error", r"Can't get lock for (?P<vg>\S+?)\.?"),  # all
     ("lvm_error", r"Cannot process volume group (?P<vg>\S+)"),  # all
     ("lvm_error", r"Volume group \"(?P<vg>[^\"]+)\" not found\.?"),  # all
+    # lib/activate/activate.c, lib/device/dev-io.c: devices that LVM meets while it works, of whichever pool
+    ("pool_unhealthy", r"WARNING: \S+: Thin's thin-pool needs inspection\."),  # all
+    ("device_error", r"WARNING: Cannot get thin-pool major:minor for thin device \S+"),  # all
+    ("device_error", r"WARNING: \S+ frozen raid device \(\d+:\d+\) needs inspection\."),  # all
+    ("device_error", r"\S+: (?:open|fstat|stat|lseek|read|write) failed.*"),  # all
+    ("device_error", r"Error (?:reading|writing) device .*"),  # all
+    ("device_error", r"Invalid path \S+ for device .*"),  # since 2.03.16
+    ("device_error", r"Device open (?:\S+ )?\d+:\d+ has no path names\."),  # all
     # lib/log/log.c, with lvm.conf's log/journal = ["command"]
     ("command", r"lvm command \S+"),  # since 2.03.12
     # daemons/dmeventd/plugins/{snapshot,mirror,raid,vdo}: the daemon watches more than thin pools.
@@ -247,6 +256,7 @@ _KERNEL_THIN = (
 _KERNEL_METADATA = (
     ("metadata_full", r"unable to allocate new metadata block"),
     ("metadata_full", r"unable to extend (?:metadata|space map).*"),
+    ("message_failed", r"mismatched transaction id"),
     ("metadata_corrupt", r"couldn't (?:read|write|lock|unlock) superblock"),
     ("metadata_corrupt", r"\w+_check failed: .*"),
     ("metadata_corrupt", r"\w+ validator check failed for block \d+"),
@@ -276,21 +286,24 @@ _TABLES = {
         (
             ("daemon_failed", r"dm-event\.service: Main process exited, code=(?:killed|dumped|exited), status=[1-9].*"),
             ("daemon_failed", r"(?:dm-event\.service: |Unit dm-event\.service ).*(?:[Ff]ailed).*"),
+            ("daemon_failed", r"dm-event\.service: State '[^']*' timed out\. (?:Killing|Terminating)\."),
             ("daemon_failed", r"Failed to start .*"),
             ("daemon_started", r"Start(?:ed|ing) .*"),
             ("daemon_stopping", r"Stopp(?:ed|ing) .*"),
             ("daemon_stopping", r"dm-event\.service: (?:Deactivated successfully|Succeeded)\."),
-            ("note", r"dm-event\.service: (?:Consumed|Scheduled restart job|Main process exited, code=exited).*"),
+            ("note", r"dm-event\.service: (?:Consumed|Scheduled restart job|Killing process) .*"),
+            ("note", r"dm-event\.service: Main process exited, code=exited, status=0.*"),
         )
     ),
 }
 
-# "table" comes from a refused load, with the numbers of the device that was to be; "thin" is a thin device's.
+# "table" comes from a refused load, with the numbers of the device that was to be: a pool, or a thin device, whose
+# numbers say nothing here.
 _KERNEL_LINE = re.compile(
     r"device-mapper: (?:"
     r"(?P<thin>thin): (?:(?P<device>\d+:\d+): )?"
     r"|(?P<metadata>thin metadata|space map (?:metadata|disk|common)|block manager|btree|btree spine): "
-    r"|(?P<table>table): (?P<refused>\d+:\d+): (?:thin|thin-pool): "
+    r"|(?P<table>table): (?:(?P<refused>\d+:\d+): thin-pool|\d+:\d+: thin): "
     r")(?P<text>.*)"
 )
 # printk_ratelimited() in those files: the lines are gone, and only the function's name says whose they were.

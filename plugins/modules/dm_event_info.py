@@ -130,7 +130,7 @@ events:
           V(transaction_mismatch), V(config_error) (the kernel refuses a table), V(ops_refused), V(message_failed)."
         - "Monitoring: V(monitor_started), V(monitor_stopped), V(monitor_failed), V(pool_gone), V(status_unreadable),
           V(daemon_started), V(daemon_stopping), V(daemon_failed) (it ended with an error or was killed),
-          V(config_invalid), V(lvm_error), V(thin_check_missing)."
+          V(config_invalid), V(lvm_error), V(device_error) (LVM could not look at a device), V(thin_check_missing)."
         - "An own command (lvm.conf, dmeventd/thin_command): V(hook_started), V(hook_finished), V(hook_failed),
           V(hook_slow), V(hook_killed), V(hook_output)."
         - "The rest: V(suppressed) (lines were dropped before they reached the journal), V(activated), V(command),

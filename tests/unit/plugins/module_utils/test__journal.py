@@ -12,10 +12,11 @@ import random
 import shutil
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _journal, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal, _process
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 NOW = 1795428000.0  # 2026-11-23T10:00:00Z
@@ -406,6 +407,91 @@ def test_another_error_of_journalctl_is_passed_on(journal, monkeypatch):
     monkeypatch.setattr(_process, "run", run)
     with pytest.raises(_process.ProcessError, match="broke"):
         _journal.read()
+
+
+# --- Captured lines ---------------------------------------------------------------------------------------------------
+
+# What journalctl printed on real guests, with the words that this module asks it by: small pools were filled, extended,
+# refused an extension, filled up, emptied and broken, dmeventd was restarted and killed, and lines were suppressed.
+# Left out: lines of the kernel's that are not of the device mapper but for two, and repeated complaints about a device.
+CAPTURED = Path(__file__).resolve().parents[2] / "reports" / "journal"
+# The devices that pools had.
+GUESTS = {
+    "2.03.16-debian12": {"253:2": "ev--a-thin--pool", "253:5": "ev--a-mp"},
+}
+
+
+@pytest.fixture(params=GUESTS)
+def guest(request, monkeypatch):
+    """Return the events of a captured journal, read as on its guest."""
+    text = (CAPTURED / f"{request.param}.json").read_text(encoding="utf-8")
+    last = text.splitlines()[-1]
+    monkeypatch.setattr(_process, "find", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(_process, "run", lambda *command, **_options: last if "--lines=1" in command else text)
+    return _dm_event.events(_journal.read().lines, GUESTS[request.param])
+
+
+def kinds(events, pool=None):
+    return [event.kind for event in events if pool in (None, event.pool)]
+
+
+def in_order(wanted, among):
+    rest = iter(among)
+    return all(kind in rest for kind in wanted)
+
+
+def test_every_captured_line_is_known(guest):
+    assert [event.line.message for event in guest if event.kind == "unknown"] == []
+
+
+def test_a_captured_pool_goes_through_its_states(guest):
+    assert in_order(
+        [
+            "monitor_started",
+            "data_low_water",
+            "extended",
+            "grown",
+            "resized",
+            "vg_full",
+            "autoextend_failed",
+            "data_usage_high",
+            "data_full_queueing",
+            "data_full_erroring",
+            "recovered",
+            "data_full_erroring",
+            "recovered",
+            "extended",
+            "metadata_error",
+            "metadata_abort",
+            "pool_failed",
+            "monitor_started",
+        ],
+        kinds(guest, "thin-pool"),
+    )
+    assert in_order(
+        ["monitor_started", "metadata_usage_high", "metadata_low_water", "metadata_read_only", "ops_refused"],
+        kinds(guest, "mp"),
+    )
+    assert in_order(["daemon_started", "daemon_failed", "daemon_started", "suppressed"], kinds(guest))
+    assert {"message_failed", "metadata_full", "config_error", "pool_unhealthy"} <= set(kinds(guest))
+
+
+def test_a_captured_refusal_has_its_pool_and_figures(guest):
+    refused = [event for event in guest if event.kind == "vg_full"]
+    assert {(event.vg, event.pool) for event in refused} == {("ev-a", "thin-pool"), ("ev-a", "mp")}
+    assert all(event.extents_needed > event.extents_free >= 0 for event in refused)
+    assert len(refused) == kinds(guest).count("autoextend_failed")
+
+
+def test_a_captured_extension_has_its_figures(guest):
+    extended = next(event for event in guest if event.kind == "extended")
+    assert (extended.vg, extended.pool, extended.part) == ("ev-a", "thin-pool", "data")
+    assert (extended.extents_before, extended.extents_after) == (128, 154)
+
+
+def test_a_captured_pool_with_volumes_of_lvms_is_the_same_pool(guest):
+    names = {event.dm_name for event in guest if event.pool == "tp2"}
+    assert names == {"ev--a-tp2", "ev--a-tp2-tpool"}
 
 
 # --- Log files --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ test: prepare ## everything: lint, docs, units, sanity, every molecule scenario
 unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
 	@$(TOOL)/units.py $(CORE)
 
-lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck
+lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
 	@$(TOOL)/lint.py
 
 sanity: prepare ## ansible-test sanity, with every ansible-core that runs here, or with CORE=2.19 alone

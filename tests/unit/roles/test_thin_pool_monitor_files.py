@@ -1,0 +1,87 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The alert rules and the dashboard of the role thin_pool_monitor ask for metrics and labels that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import _health, _metrics, _verdict
+
+yaml = pytest.importorskip("yaml")
+
+FILES = Path(__file__).resolve().parents[3] / "roles" / "thin_pool_monitor" / "files"
+RULES = [rule for group in yaml.safe_load((FILES / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((FILES / "dashboard.json").read_text())
+PANELS = DASHBOARD["panels"]
+QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
+VARIABLES = DASHBOARD["templating"]["list"]
+
+
+def metrics_in(text: str) -> set:
+    return set(re.findall(r"\bthin_pool_\w+", re.sub(r'"[^"]*"', "", text)))
+
+
+def kinds() -> set:
+    """Return the kinds of all reasons that the code can give for a verdict."""
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (_health, _verdict))
+    found = set(re.findall(r'Reason\(\s*f?"([a-z_{}]+)"', sources))
+    assert len(found) > 20
+    return {kind.replace("{part}", part) for kind in found for part in ("data", "metadata")}
+
+
+@pytest.mark.parametrize("expr", [*[rule["expr"] for rule in RULES], *QUERIES])
+def test_queries_name_metrics_that_there_are(expr):
+    assert metrics_in(expr)
+    assert metrics_in(expr) <= set(_metrics.FAMILIES)
+
+
+def test_every_reason_raises_an_alert():
+    patterns = [re.search(r'kind(=~?)"([^"]*)"', rule["expr"]) for rule in RULES if "thin_pool_problem" in rule["expr"]]
+    alerted = {kind for kind in kinds() for pattern in patterns if pattern and re.fullmatch(pattern[2], kind)}
+    # What could not be found out raises the alert ThinPoolUnknown; these name no pool, and have no metric.
+    unknown = {"no_status", "data_unknown", "metadata_unknown"}
+    assert kinds() - unknown == alerted
+
+
+def test_rules_say_what_to_do():
+    for rule in RULES:
+        assert re.fullmatch("ThinPool[A-Za-z]+", rule["alert"])
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert rule["labels"]["severity"] in ("warning", "critical", "{{ $labels.severity }}")
+
+
+def test_panels_lie_side_by_side_on_the_grid():
+    taken = set()
+    for panel in PANELS:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert all(x < 24 for x, _y in cells)
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+
+
+def test_panels_take_the_data_source_and_the_variables_that_are_chosen():
+    names = {variable["name"] for variable in VARIABLES}
+    assert names == {"datasource", "instance", "vg", "pool"}
+    for panel in PANELS:
+        assert panel["type"] in ("stat", "table", "timeseries")
+        for asked in (panel, *panel["targets"]):
+            assert asked["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references)
+    used = {name for query in QUERIES for name in re.findall(r"\$(\w+)", query)}
+    assert used == {"instance", "vg", "pool", "__rate_interval"}
+    asked = [variable["definition"] for variable in VARIABLES if variable["type"] == "query"]
+    assert {name for query in asked for name in metrics_in(query)} == {"thin_pool_health"}

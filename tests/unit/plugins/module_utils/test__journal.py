@@ -414,7 +414,7 @@ def test_another_error_of_journalctl_is_passed_on(journal, monkeypatch):
 # What journalctl printed on real guests, with the words that this module asks it by: small pools were filled, extended,
 # refused an extension, filled up, emptied and broken, dmeventd was restarted and killed, and lines were suppressed.
 # Left out: lines of the kernel's that are not of the device mapper but for two, and repeated complaints about a device.
-CAPTURED = Path(__file__).resolve().parents[2] / "reports" / "journal"
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
 # The devices that pools had.
 GUESTS = {
     "2.03.16-debian12": {"253:2": "ev--a-thin--pool", "253:5": "ev--a-mp"},
@@ -424,7 +424,7 @@ GUESTS = {
 @pytest.fixture(params=GUESTS)
 def guest(request, monkeypatch):
     """Return the events of a captured journal, read as on its guest."""
-    text = (CAPTURED / f"{request.param}.json").read_text(encoding="utf-8")
+    text = (REPORTS / request.param / "journal.json").read_text(encoding="utf-8")
     last = text.splitlines()[-1]
     monkeypatch.setattr(_process, "find", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(_process, "run", lambda *command, **_options: last if "--lines=1" in command else text)

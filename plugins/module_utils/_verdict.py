@@ -236,8 +236,8 @@ class Verdict:
         """The one sentence: what is worst and what to do, or that all is well and for how much more."""
         if self.reasons:
             return self.reasons[0].message
-        assert self.pool is not None  # what LVM does not have is not well
-        needed, free, size = (getattr(self.pool.extension, name) for name in ("data_needed", "free", "extent_size"))
+        extension = t.cast(Pool, self.pool).extension  # what LVM does not have is not well
+        needed, free, size = extension.data_needed, extension.free, extension.extent_size
         return (
             f"{self.full_name} is well: its next extension takes {human(needed * size)}, and {human(free * size)} are "
             f"free in volume group {self.vg}"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import typing as t
 
-import promtool
+import prometheus
 from collection import copied
 from environments import environment
 from workshop import CACHE, give_up, say
@@ -39,8 +39,8 @@ def for_code(tree: Path) -> Iterator[list[str]]:
     yield ["ansible-lint", "--offline"]
     scripts = [str(path.relative_to(tree)) for path in sorted(tree.rglob("*")) if path.is_file() and is_shell(path)]
     yield ["shellcheck", *scripts]
-    yield [str(promtool.path()), "check", "rules", "roles/thin_pool_monitor/files/alerts.yml"]
-    yield [str(promtool.path()), "test", "rules", "tests/prometheus/alerts_test.yml"]
+    yield [str(prometheus.program("promtool")), "check", "rules", "roles/thin_pool_monitor/files/alerts.yml"]
+    yield [str(prometheus.program("promtool")), "test", "rules", "tests/prometheus/alerts_test.yml"]
 
 
 def is_shell(path: Path) -> bool:

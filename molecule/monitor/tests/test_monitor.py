@@ -9,9 +9,13 @@ The tests are one story, in their order.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,7 @@ FOLDER = "/var/lib/prometheus/node-exporter"
 METRICS = f"--extra-vars=thin_pool_monitor_textfile_dir={FOLDER}"
 NEVER = "--extra-vars=thin_pool_monitor_fail_on=never"
 ROOT = Path(__file__).resolve().parents[3]
+PROMETHEUS = (sys.executable, str(ROOT / "tests" / "tools" / "prometheus.py"))
 
 
 def told(output: str) -> dict[str, list[str]]:
@@ -53,7 +58,7 @@ def volumes(host) -> dict[str, dict[str, str]]:
 def metrics(host) -> dict[str, float]:
     """Return the metrics as Prometheus reads them, after its own parser had no word against them."""
     text = seen.root(host, f"cat {FOLDER}/thin_pool.prom")
-    promtool = [sys.executable, str(ROOT / "tests" / "tools" / "promtool.py"), "check", "metrics"]
+    promtool = [*PROMETHEUS, "promtool", "check", "metrics"]
     done = subprocess.run(promtool, check=False, input=text, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
@@ -221,6 +226,70 @@ def test_a_second_repair_changes_nothing(host):
     returned, output = seen.run_playbook(ROLE, METRICS, NEVER, "--extra-vars=thin_pool_monitor_repair=true")
     assert returned == 0, output
     assert "changed=0" in output
+
+
+@pytest.fixture
+def alerts(tmp_path):
+    """Start a node_exporter and a Prometheus with the alert rules on this machine; return what asks for what fires."""
+    (tmp_path / "textfile").mkdir()
+    with contextlib.ExitStack() as ports:
+        sockets = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _number in range(2)]
+        exporter, server = (f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    (tmp_path / "prometheus.yml").write_text(
+        f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: ["{ROOT}/roles/thin_pool_monitor/files/alerts.yml"]
+scrape_configs: [{{job_name: node, static_configs: [{{targets: ["{exporter}"]}}]}}]
+"""
+    )
+    commands = (
+        ["prometheus-node-exporter", f"--web.listen-address={exporter}", "--collector.disable-defaults"]
+        + ["--collector.textfile", f"--collector.textfile.directory={tmp_path}/textfile"],
+        ["prometheus", f"--web.listen-address={server}", f"--config.file={tmp_path}/prometheus.yml"]
+        + [f"--storage.tsdb.path={tmp_path}/data"],
+    )
+
+    def firing() -> list[tuple[str, str]]:
+        try:
+            with urllib.request.urlopen(f"http://{server}/api/v1/alerts", timeout=10) as answer:
+                found = json.load(answer)["data"]["alerts"]
+        except OSError:  # it is still starting
+            return []
+        labels = [alert["labels"] for alert in found if alert["state"] == "firing"]
+        return [(one["alertname"], f"{one.get('vg')}/{one.get('pool')}") for one in labels]
+
+    with open(tmp_path / "log", "wb") as log:
+        running = [subprocess.Popen([*PROMETHEUS, *command], stdout=log, stderr=log) for command in commands]
+    yield tmp_path / "textfile", firing
+    for one in running:
+        one.terminate()
+        one.wait()
+
+
+def test_alert_fires_and_is_resolved_once_the_pool_has_grown(host, alerts):
+    folder, firing = alerts
+    alert = ("ThinPoolCannotBeExtended", "short/pool")
+
+    def scraped() -> None:
+        seen.root(host, "systemctl start thin-pool-monitor.service")
+        metrics(host)
+        (folder / "new").write_text(seen.root(host, f"cat {FOLDER}/thin_pool.prom"), encoding="utf-8")
+        (folder / "new").rename(folder / "thin_pool.prom")
+
+    scraped()
+    seen.wait_until(60, lambda: alert in firing(), f"{alert} fires")
+    assert ("ThinPoolOutOfSpace", "many/full") in firing()
+    assert not [name for name, pool in firing() if pool == "grows/pool"]
+    variables = {
+        "direct_lvm_vg": "short",
+        "direct_lvm_pool": "pool",
+        "direct_lvm_chunk_size": "64K",
+        "direct_lvm_devices": [f"/dev/disk/by-id/virtio-data{number}" for number in (2, 8)],
+    }
+    returned, output = seen.run_playbook("devicemapper.containers.grow", f"--extra-vars={json.dumps(variables)}")
+    assert returned == 0, output
+    scraped()
+    seen.wait_until(60, lambda: firing() and alert not in firing(), f"{alert} is resolved")
 
 
 def test_lvm_that_hangs_is_told_in_time(host):

@@ -143,9 +143,16 @@ class Run:
             return None
 
     def _read_events(self) -> tuple[list[_dm_event.Event], _journal.Reading]:
-        cursor = self._memory.cursor
-        since = "" if cursor else self._configuration.since
-        return _watch.read_events(cursor=cursor, since=since, path=self._configuration.log_path)
+        memory, path = self._memory, self._configuration.log_path
+        if memory.cursor:
+            with contextlib.suppress(Refused):
+                return _watch.read_events(cursor=memory.cursor, path=path)
+        since = f"{memory.last_success:.3f}" if memory.last_success else self._configuration.since
+        found = _watch.read_events(since=since, path=path)
+        if memory.cursor:
+            # It is no place in this journal: that was made anew, or a log file is read now and was not before.
+            memory.cursor, memory.gaps = "", memory.gaps + 1
+        return found
 
     def _count(self, events: list[_dm_event.Event], reading: _journal.Reading) -> None:
         """Count what happened to the pools that are known, and keep what the verdicts need of it while they do."""

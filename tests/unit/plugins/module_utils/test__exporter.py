@@ -58,7 +58,9 @@ class Host:
         self.asked.append(options)
         if self.journal_error:
             raise self.journal_error
-        start = int(options["cursor"] or 0)
+        if not options.get("cursor", "0").isdigit():
+            raise Refused("cursor is not one of the journal")
+        start = int(options.get("cursor", 0))
         lines = [_dm_event.Line(time.time(), text, "dmeventd", pid=577) for text in self.journal[start:]]
         reading = _journal.Reading(tuple(lines), str(len(self.journal)), complete=start <= len(self.journal))
         return _dm_event.events(lines), reading
@@ -164,10 +166,10 @@ def test_every_metric_is_one_that_is_described(host):
 def test_each_event_is_counted_once(host):
     host.journal += [SHORT, FAILED]
     first = host.run()
-    assert host.asked[-1] == {"cursor": "", "since": "-1h", "path": ""}
+    assert host.asked[-1] == {"since": "-1h", "path": ""}
     assert (events(first, "autoextend_failed"), events(first, "extended")) == (1, 0)
     assert events(host.run(), "autoextend_failed") == 1
-    assert host.asked[-1] == {"cursor": "2", "since": "", "path": ""}
+    assert host.asked[-1] == {"cursor": "2", "path": ""}
     host.journal += [SHORT, FAILED, "something new"]
     third = host.run()
     assert events(third, "autoextend_failed") == 2
@@ -179,6 +181,20 @@ def test_a_journal_that_lost_its_place_is_told(host):
     host.journal += [FAILED, FAILED]
     host.run()
     del host.journal[:]
+    assert host.run()["thin_pool_monitor_journal_gaps_total"] == 1
+
+
+def test_a_place_that_is_none_in_this_journal_is_left_for_the_last_success(host):
+    first = host.run()
+    path = os.path.join(host.folder, _exporter.STATE)
+    with open(path, encoding="utf-8") as file:
+        kept = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**kept, "cursor": "file=1;offset=2"}, file)
+    samples = host.run()
+    assert float(host.asked[-1]["since"]) == first["thin_pool_monitor_last_success_timestamp_seconds"]
+    assert samples['thin_pool_monitor_step_success{step="events"}'] == 1
+    assert samples["thin_pool_monitor_journal_gaps_total"] == 1
     assert host.run()["thin_pool_monitor_journal_gaps_total"] == 1
 
 

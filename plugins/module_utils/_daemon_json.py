@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing as t
 
@@ -27,11 +28,11 @@ def _boolean(value: str) -> bool:
 
 def _bytes(value: str) -> bool:
     # github.com/docker/go-units RAMInBytes.
-    return bool(re.fullmatch(r"(?i)\d+(\.\d+)? ?([kmgtp]?i?b?)", value))
+    return bool(re.fullmatch(r"(?ai)\d+(\.\d+)? ?([kmgtp]?i?b?)", value))
 
 
 def _share(value: str) -> bool:
-    return value.isdigit() and int(value) <= 100
+    return bool(re.fullmatch(r"0*(100|[0-9]{1,2})", value))
 
 
 # The options of the driver in Docker 20.10 to 24, which ends at any other (moby, daemon/graphdriver/devmapper/
@@ -51,8 +52,8 @@ DM_OPTIONS: dict[str, tuple[t.Callable[[str], bool], str]] = {
     "dm.override_udev_sync_check": (_boolean, "true or false"),
     "dm.use_deferred_removal": (_boolean, "true or false"),
     "dm.use_deferred_deletion": (_boolean, "true or false"),
-    "dm.min_free_space": (lambda v: bool(re.fullmatch(r"\d{1,2}%", v)), "a percentage below 100, such as 10%"),
-    "dm.xfs_nospace_max_retries": (str.isdigit, "a whole number"),
+    "dm.min_free_space": (lambda v: bool(re.fullmatch(r"[0-9]{1,2}%", v)), "a percentage below 100, such as 10%"),
+    "dm.xfs_nospace_max_retries": (lambda v: bool(re.fullmatch("[0-9]+", v)), "a whole number"),
     "dm.directlvm_device": (lambda value: value.startswith("/"), "the path of a device"),
     "dm.directlvm_device_force": (_boolean, "true or false"),
     "dm.thinp_percent": (_share, "a percentage from 0 to 100, without the sign"),
@@ -73,6 +74,8 @@ _OWN_POOL = (
 )
 # How the options of each storage driver begin; a driver ends at one that it does not know.
 _PREFIXES = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", "zfs": "zfs."}
+# JSON's words for what Python reads it as.
+_WORDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
 REPEATABLE = ("dm.mkfsarg", "dm.mountopt")
 
 # dockerd's flags that say the same as a key of daemon.json; with both, it does not start ("the following
@@ -108,15 +111,18 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
     if text is None or not text.strip():
         return {}
     try:
-        document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path), parse_constant=_no_constant)
-    except ValueError as error:
+        document = json.loads(
+            text,
+            object_pairs_hook=lambda pairs: _unique(pairs, path),
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
         raise Refused(
             f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first"
         ) from error
     if not isinstance(document, dict):
-        raise Refused(
-            f"{path} holds {type(document).__name__} where Docker wants an object ({{...}}): correct it first"
-        )
+        raise Refused(f"{path} holds {_WORDS[type(document)]} where Docker wants an object ({{...}}): correct it first")
     _check_list(document, path)
     return document
 
@@ -129,6 +135,22 @@ def _check_list(document: t.Mapping[str, t.Any], where: str) -> None:
 
 def _no_constant(word: str) -> t.NoReturn:
     raise ValueError(f"{word} is no number in JSON")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if math.isinf(number):
+        raise ValueError(f"{word} is too large a number")
+    return number
+
+
+def _check_numbers(options: t.Mapping[str, t.Any]) -> None:
+    """Refuse what JSON cannot write, such as YAML's .nan and .inf."""
+    for key, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise Refused(f"options: {key} holds what is no number in JSON (not a number, or infinite)") from error
 
 
 def _unique(pairs: list[tuple[str, t.Any]], path: str) -> dict[str, t.Any]:
@@ -144,13 +166,16 @@ def render(document: t.Mapping[str, t.Any]) -> str:
     return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
 
 
-def check_options(options: t.Iterable[str]) -> None:
-    """Refuse options of the devicemapper driver that Docker would end at, all of them at once."""
+def check_options(options: t.Iterable[str], driver: str = "") -> None:
+    """Refuse options that Docker's driver would end at, all of them at once; devicemapper's are known one by one."""
     problems = []
+    prefix = _PREFIXES.get(driver, "")
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
             problems.append(f"storage option {option!r} has no value: write key=value")
+        elif not key.startswith(prefix):
+            problems.append(f"storage option {key!r} is none of driver {driver}, whose options begin with {prefix}")
         elif key.startswith("dm."):
             if key not in DM_OPTIONS:
                 near = [
@@ -193,9 +218,10 @@ def decide(
         wanted = _without(current, storage_driver, storage_opts, options or {})
     else:
         _check_list(options or {}, "options")
-        check_options(storage_opts)
+        _check_numbers(options or {})
         wanted = _merged(current, storage_driver, storage_opts, options or {})
         driver = wanted.get(DRIVER)
+        check_options(storage_opts, str(driver))
         if driver == "devicemapper":
             try:
                 check_options(wanted.get(OPTIONS, []))

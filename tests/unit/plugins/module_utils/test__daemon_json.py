@@ -165,7 +165,7 @@ def test_text_that_is_not_ascii_stays_as_it_is():
         pytest.param('{"debug": NaN}', r"is not valid JSON \(NaN is no number in JSON\)", id="nan"),
         pytest.param('{"mtu": Infinity}', "is not valid JSON", id="infinity"),
         pytest.param('{"mtu": -Infinity}', "is not valid JSON", id="negative-infinity"),
-        pytest.param('["debug"]', r"holds list where Docker wants an object \(\{\.\.\.\}\)", id="a-list"),
+        pytest.param('["debug"]', r"holds an array where Docker wants an object \(\{\.\.\.\}\)", id="a-list"),
         pytest.param(
             '{"debug": true, "hosts": [], "debug": false, "hosts": []}', "has debug, hosts twice", id="keys-twice"
         ),

@@ -73,23 +73,23 @@ def read(root: str) -> DockerData:
     """Return what is in a data root; the layout is moby's (image/<driver>/imagedb, containers/<id>/config.v2.json,
     devicemapper/metadata), the same from 1.10 to 24."""
     images = {
-        driver: len(_listdir(f"{root}/image/{driver}/imagedb/content/sha256")) for driver in _listdir(f"{root}/image")
+        driver: len(listdir(f"{root}/image/{driver}/imagedb/content/sha256")) for driver in listdir(f"{root}/image")
     }
     containers: dict[str, list[str]] = {}
-    for container in sorted(_listdir(f"{root}/containers")):
-        driver = str(_json(f"{root}/containers/{container}/config.v2.json").get("Driver") or "unknown")
+    for container in sorted(listdir(f"{root}/containers")):
+        driver = str(load(f"{root}/containers/{container}/config.v2.json").get("Driver") or "unknown")
         containers.setdefault(driver, []).append(container)
     metadata = f"{root}/devicemapper/metadata"
-    transaction = _json(f"{metadata}/transaction-metadata").get("open_transaction_id")
+    transaction = load(f"{metadata}/transaction-metadata").get("open_transaction_id")
     return DockerData(
         root=root,
         images=images,
         containers=containers,
         has_directory=os.path.isdir(f"{root}/{DRIVER}"),
-        has_records=bool(_listdir(metadata)),
+        has_records=bool(listdir(metadata)),
         transaction_id=transaction if isinstance(transaction, int) else None,
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
-        set_up_device=str(_json(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
+        set_up_device=str(load(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
         has_base=os.path.exists(f"{metadata}/base"),
         is_movable=not (os.path.ismount(root) or os.path.islink(root)),
     )
@@ -169,14 +169,14 @@ def _same(data: DockerData, status: PoolStatus) -> bool:
     return status.transaction_id == data.transaction_id - 1 and bool(status.data_used or not data.has_base)
 
 
-def _listdir(path: str) -> list[str]:
+def listdir(path: str) -> list[str]:
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _json(path: str) -> dict[str, t.Any]:
+def load(path: str) -> dict[str, t.Any]:
     """Return an object of Docker's; a file that is none is as good as not there, since Docker ends at it itself."""
     try:
         with open(path, encoding="utf-8") as file:

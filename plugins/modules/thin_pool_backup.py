@@ -1,0 +1,252 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: thin_pool_backup
+short_description: Save what is needed to rebuild a thin pool, while containers run
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - >-
+    Puts into one archive on the host what makes a heap of chunks a pool again: the volume group's metadata
+    (C(vgcfgbackup)), the pool's own metadata (C(thin_dump) of a snapshot of it), Docker's records of what each device
+    is, C(daemon.json), the profile, and a manifest with versions, UUIDs, sizes and checksums.
+  - >-
+    B(The data is not in it): no image and nothing that a container wrote. It helps where the disks are intact and what
+    describes them is not, such as metadata that was overwritten or cannot be repaired. What containers wrote must be
+    saved from inside.
+  - >-
+    Containers go on while it is made. All of it is as of one moment: where Docker made or removed a device meanwhile
+    (the pool's transaction id changed), it is gathered again.
+  - >-
+    The archive is readable by root alone, since it holds the environment of containers. It replaces the one before it
+    when it is complete and on the disk, and not before.
+  - How to restore it, and when not to, is in the guide C(docs/guides/backup.md). Nothing is restored or repaired here.
+options:
+  vg:
+    description: Name of the volume group.
+    type: str
+    required: true
+  name:
+    description: Name of the thin pool.
+    type: str
+    required: true
+  dest:
+    description:
+      - The directory on the host that the archive is put into; made if it is not there, for root alone.
+      - It needs room for the dump, about 70 bytes for each range of chunks, and for twice Docker's records.
+    type: path
+    default: /var/backups/devicemapper.containers
+  verify:
+    description:
+      - >-
+        Restore the dump into a file beside it and have that checked by C(thin_check), before the archive counts.
+        The file has holes: it takes as much room as the pool's metadata has blocks in use.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - devicemapper.containers.attributes
+attributes:
+  check_mode:
+    description: Foretells the same C(actions) that a real run takes, and takes no snapshot.
+    support: full
+  diff_mode:
+    description: >-
+      Shows which state of the pool the archive has that is there, and which the new one has; in check mode the present
+      one.
+    support: full
+  idempotent:
+    description: Each run makes a new archive, since what is in the pool changes without anybody's saying so.
+    support: none
+notes:
+  - The pool must be active and not read-only, since the kernel takes no snapshot of its metadata otherwise.
+  - >-
+    As long as the snapshot is held, metadata blocks that become free stay in use. It is released at the end; see
+    M(devicemapper.containers.thin_pool_usage_info) on what a run that was killed leaves.
+seealso:
+  - module: devicemapper.containers.thin_pool_usage_info
+  - module: devicemapper.containers.lvm_thin_pool_info
+"""
+
+EXAMPLES = r"""
+- name: Save what Docker's pool is made of
+  devicemapper.containers.thin_pool_backup:
+    vg: docker
+    name: thinpool
+  register: backup
+
+- name: Tell where it is
+  ansible.builtin.debug:
+    var: backup.path
+"""
+
+RETURN = r"""
+actions:
+  description: The steps that were taken, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - save the metadata of volume group docker
+    - save Docker's records of the pool in /var/lib/docker
+    - save /etc/lvm/profile/docker-thinpool.profile, /etc/docker/daemon.json
+    - dump the metadata of thin pool docker/thinpool
+    - check that the dump can be restored
+    - write /var/backups/devicemapper.containers/docker-thinpool.tar.gz
+path:
+  description: The archive.
+  returned: success
+  type: str
+  sample: /var/backups/devicemapper.containers/docker-thinpool.tar.gz
+size:
+  description: Its size in bytes.
+  returned: when it was made
+  type: int
+  sample: 15234
+sha256:
+  description: Its checksum.
+  returned: when it was made
+  type: str
+manifest:
+  description: What C(manifest.json) in it says, without the list of files.
+  returned: when it was made
+  type: dict
+  contains:
+    format:
+      description: Number of the archive's layout.
+      type: int
+      sample: 1
+    created:
+      description: When it was made, in UTC.
+      type: str
+      sample: "2026-11-24T10:15:30Z"
+    host:
+      description: Name of the host.
+      type: str
+    versions:
+      description: Versions of C(kernel), C(lvm), C(thin_dump) and C(dockerd); V(null) for what is not there.
+      type: dict
+    vg:
+      description:
+        - C(name), C(uuid) and C(sequence) of the volume group.
+        - In C(devices) the path, C(uuid) and C(size) in bytes of each C(device).
+      type: dict
+    pool:
+      description:
+        - >-
+          C(vg), C(name), C(dm_name), C(uuid), C(size), C(metadata_size) and C(chunk_size) of the pool in bytes, its
+          C(transaction_id), and how many C(devices) are in it.
+      type: dict
+    docker:
+      description: The data root that Docker's records are from, as C(root); V(null) where none are of this pool.
+      type: dict
+    files:
+      description:
+        - How many files are in the archive. There, it is a list with C(name), C(path) on the host, C(size) in bytes and
+          C(sha256) of each.
+      type: int
+      sample: 49
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _backup,
+    _daemon_json,
+    _docker_data,
+    _docker_layers,
+    _lvm,
+    _metadata_snapshot,
+    _module,
+    _plan,
+    _pool_status,
+    _profile,
+    _volume_group,
+)
+
+DEFAULT_FOLDER = "/var/backups/devicemapper.containers"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "vg": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "dest": {"type": "path", "default": DEFAULT_FOLDER},
+            "verify": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def work(module: AnsibleModule) -> dict:
+    vg, name, folder = (module.params[option] for option in ("vg", "name", "dest"))
+    _volume_group.check_name("volume group", vg)
+    _volume_group.check_name("thin pool", name)
+    check_folder(folder)
+    report = _lvm.read()
+    group, pool = report.group(vg), report.volume(vg, name)
+    if group is None or pool is None or not pool.is_pool:
+        raise _plan.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
+    _target, status = _metadata_snapshot.find(_pool_status.read() if pool.active else {}, pool)
+    reason = _metadata_snapshot.obstacle(pool, status)
+    if reason or status is None:
+        raise _plan.Refused(f"{reason}. A backup that was made before is as it was")
+    wish = _backup.Wish(
+        group=group,
+        pool=pool,
+        folder=folder,
+        devices=tuple(sorted(report.devices_of(vg), key=lambda device: device.device)),
+        profile_path=path_if_there(_profile.read(pool.profile).path) if pool.profile else "",
+        daemon_path=path_if_there(_daemon_json.DEFAULT_PATH),
+        docker=docker_of(pool, status),
+        verify=module.params["verify"],
+    )
+    before = _backup.summary(_backup.old_manifest(wish.path))
+    if module.check_mode:
+        found, after = {}, {"transaction_id": status.transaction_id, "vg_sequence": group.sequence}
+    else:
+        manifest = _backup.carry_out(wish)
+        listed = {**manifest, "files": len(manifest["files"])}
+        found = {"manifest": listed, "size": os.stat(wish.path).st_size, "sha256": module.sha256(wish.path)}
+        after = _backup.summary(manifest)
+    return {
+        "changed": True,
+        "actions": _backup.actions(wish),
+        "path": wish.path,
+        "diff": {"before_header": wish.path, "after_header": wish.path, "before": before, "after": {**before, **after}},
+        **found,
+    }
+
+
+def check_folder(folder: str) -> None:
+    """Refuse what cannot be a directory of ours."""
+    if not os.path.isabs(folder) or "\0" in folder:
+        raise _plan.Refused(f"dest must be the absolute path of a directory, not {folder!r}")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise _plan.Refused(f"dest: {folder} is not a directory: name another one, or move it away")
+
+
+def path_if_there(path: str) -> str:
+    return path if os.path.isfile(path) else ""
+
+
+def docker_of(pool: _lvm.LogicalVolume, before: _pool_status.PoolStatus) -> _docker_data.DockerData | None:
+    """Return what Docker keeps of a pool, None where that is of another one, or nothing."""
+    place = _docker_layers.find()
+    data = _docker_data.read(place.root)
+    _target, after = _metadata_snapshot.find(_pool_status.read(), pool)
+    if not place.may_be_of(pool.dm_name) or data.has_loop_files or after is None:
+        return None
+    return data if _docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -230,8 +230,11 @@ def check_folder(folder: str) -> None:
     """Refuse what cannot be a directory of ours."""
     if not os.path.isabs(folder) or "\0" in folder:
         raise _plan.Refused(f"dest must be the absolute path of a directory, not {folder!r}")
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise _plan.Refused(f"dest: {folder} is not a directory: name another one, or move it away")
+    there = folder
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise _plan.Refused(f"dest: {there} is not a directory: name another one, or move it away")
 
 
 def path_if_there(path: str) -> str:

@@ -466,6 +466,31 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("wipe_signatures"),
         ],
     ),
+    "thin_pool_backup": (
+        {"vg": "docker", "name": "thinpool"},
+        [
+            *needed("vg"),
+            *wrong("vg", WRONG_NAMES),
+            *wrong("vg", [("nowhere", "there is no thin pool nowhere/thinpool on this host")], host="pool"),
+            *needed("name"),
+            *wrong("name", WRONG_NAMES),
+            *wrong("name", [("none", "there is no thin pool docker/none on this host")], host="pool"),
+            *wrong("name", [("thinpool", "there is no thin pool docker/thinpool on this")], host="data_and_metadata"),
+            *wrong("name", [("thinpool", "docker/thinpool is not active")], host="pool_inactive"),
+            *wrong(
+                "dest",
+                [
+                    ("", "dest must be the absolute path of a directory, not ''"),
+                    ("backups", "dest must be the absolute path of a directory, not 'backups'"),
+                    ("/x\0", r"dest must be the absolute path of a directory, not '/x\\x00'"),
+                    ("<dir>/file", "dest: /.*/file is not a directory"),
+                    ("<dir>/file/x", "dest: /.*/file is not a directory"),
+                    ("<dir>/dangling", "dest: /.*/dangling is not a directory"),
+                ],
+            ),
+            *no_bool("verify"),
+        ],
+    ),
     "thin_pool_check_info": (
         {},
         [
@@ -555,6 +580,14 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                 ],
             ),
             *no_choice("existing_data", "refuse", "backup"),
+        ],
+    ),
+    "thin_pool_usage_info": (
+        {},
+        [
+            *wrong("vg", WRONG_NAMES),
+            *wrong("name", WRONG_NAMES),
+            *wrong("limit", [*NO_INTEGERS, *((value, f"limit must be 1 or more, not {value}") for value in (0, -1))]),
         ],
     ),
 }
@@ -831,6 +864,7 @@ ACCEPTED: list[tuple[str, dict[str, t.Any], str, str, t.Any]] = [
     ("lvm_thin_pool", {"profile": "docker-thin--pool.1"}, "group", "thin_pool", "'profile': 'docker-thin--pool.1'"),
     ("lvm_thin_pool", {"zero": "no", "monitor": "0"}, "group", "thin_pool", "'monitored': False"),
     ("lvm_thin_pool_info", {"vg": "nowhere"}, "pool", "thin_pools", r"^\[\]$"),
+    ("thin_pool_usage_info", {"vg": "nowhere", "limit": "1"}, "pool", "thin_pools", r"^\[\]$"),
     ("lvm_profile", {"name": "my--vg.1-thin----pool+_"}, "blank", "profile_path", "/my--vg.1-thin----pool"),
     ("lvm_profile", {"name": "x" * 120}, "blank", "profile_path", "/x{120}.profile"),
     ("lvm_profile", {"name": "x", "thin_pool_autoextend_threshold": 100}, "blank", "actions", "_threshold 100"),

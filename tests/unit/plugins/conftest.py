@@ -261,6 +261,16 @@ def docker_root(tmp_path) -> t.Callable[..., Path]:
 
 
 @pytest.fixture
+def records(captured, tmp_path) -> Path:
+    """Return a data root with the records that Docker 20.10 on a guest had of three containers, the logs left out."""
+    root = tmp_path / "docker"
+    for name, text in json.loads(captured("docker_records.json")).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
 def elf() -> t.Callable[..., bytes]:
     """Return a function that makes the headers of a 64-bit program with segments of these types (elf(5))."""
 

@@ -93,9 +93,9 @@ def test_it_is_released_when_what_reads_it_fails(commands, marks, pool, status, 
     commands.expect(TAKE)
     commands.expect("dmsetup status", status(17))
     commands.expect("dmsetup info", info)
+    commands.expect("thin_ls", rc=1)
+    commands.expect(RELEASE)
     with pytest.raises(_process.ProcessError, match="thin_ls"), _metadata_snapshot.held(pool):
-        commands.expect("thin_ls", rc=1)
-        commands.expect(RELEASE)
         _process.run("thin_ls")
     assert not marks.exists()
 
@@ -107,8 +107,8 @@ def test_it_is_released_when_the_program_is_asked_to_end(commands, marks, pool, 
     commands.expect(TAKE)
     commands.expect("dmsetup status", status(17))
     commands.expect("dmsetup info", info)
+    commands.expect(RELEASE)
     with pytest.raises(SystemExit), _metadata_snapshot.held(pool):
-        commands.expect(RELEASE)
         os.kill(os.getpid(), number)
     assert not marks.exists()
     assert signal.getsignal(number) == before
@@ -144,9 +144,9 @@ def test_a_snapshot_of_others_is_left_alone(commands, marks, pool, status, info,
     commands.expect("dmsetup status", status(17))
     line = next(line for line in info.splitlines() if line.startswith("docker-thinpool_tmeta "))
     commands.expect("dmsetup info", info.replace(line, f"{line.rpartition(' ')[0]} {open_count}"))
-    with pytest.raises(Refused, match=r"somebody else holds .* docker/thinpool \(metadata block 17\)"):
-        with _metadata_snapshot.held(pool):
-            pytest.fail("it was taken")
+    says = r"somebody else holds .* docker/thinpool \(metadata block 17\)"
+    with pytest.raises(Refused, match=says), _metadata_snapshot.held(pool):
+        pytest.fail("it was taken")
     assert not any("message" in command for command in commands.ran)
 
 
@@ -194,9 +194,9 @@ def test_marks_of_other_pools_stay(commands, marks, pool, status, info):
 
 def test_another_reader_is_waited_for(monkeypatch, marks, pool, tmp_path):
     monkeypatch.setattr(_process, "TIMEOUT", 0)
-    with _lock.held(str(tmp_path / "lock"), 0, create=True):
-        with pytest.raises(Refused, match="is locked by another process"), _metadata_snapshot.held(pool):
-            pytest.fail("it was taken")
+    other = _lock.held(str(tmp_path / "lock"), 0, create=True)
+    with other, pytest.raises(Refused, match="is locked by another process"), _metadata_snapshot.held(pool):
+        pytest.fail("it was taken")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,319 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _backup,
+    _daemon_json,
+    _docker,
+    _metadata_snapshot,
+    _profile,
+)
+from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_backup
+
+TAKE = "dmsetup message docker-thinpool 0 reserve_metadata_snap"
+RELEASE = "dmsetup message docker-thinpool 0 release_metadata_snap"
+ACTIONS = [
+    "save the metadata of volume group docker",
+    "save Docker's records of the pool in {root}",
+    "save {daemon}",
+    "dump the metadata of thin pool docker/thinpool",
+    "check that the dump can be restored",
+    "write {dest}/docker-thinpool.tar.gz",
+]
+
+
+class Tools:
+    """The programs of a host with a pool, three containers and the captured records, as often as they are asked."""
+
+    def __init__(self, captured) -> None:
+        self.captured = captured
+        self.held = captured("metadata_snapshot.status")
+        self.free = self.held.replace(" 342 ", " - ")
+        self.transactions: list[int] = []  # what status says while the snapshot is held, then the captured one
+        self.dumps: list[str] = []
+        self.ran: list[str] = []
+        self.is_held = False
+        self.fails = ""
+
+    def answer(self, *command: str, **_options) -> tuple[int, str]:
+        words = " ".join(command)
+        self.ran.append(words)
+        if self.fails and words.startswith(self.fails):
+            from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+
+            raise _process.ProcessError(f"{words} failed with status 1: no", command, 1)
+        if words.startswith("lvm fullreport"):
+            return 0, self.captured("pool_in_use_by_docker.json")
+        if words.startswith("dmsetup table"):
+            return 0, self.captured("pool_in_use_by_docker.table")
+        if words.startswith("dmsetup info"):
+            return 0, self.captured("metadata_snapshot.info")
+        if words.startswith("dmsetup status"):
+            if self.is_held and self.transactions:
+                return 0, self.held.replace("thin-pool 8 ", f"thin-pool {self.transactions.pop(0)} ")
+            return 0, self.held if self.is_held else self.free
+        if words in (TAKE, RELEASE):
+            self.is_held = words == TAKE
+        elif command[0] == "vgcfgbackup":
+            Path(command[2]).write_text(self.captured("three_containers.conf"))
+        elif words.startswith("thin_dump -m /dev/mapper/docker-thinpool_tmeta -o "):
+            assert self.is_held
+            text = self.captured("three_containers.xml")
+            Path(command[-1]).write_text(self.dumps.pop(0) if self.dumps else text)
+        elif words.startswith("thin_restore -i "):
+            text = Path(command[2]).read_text()
+            assert 'nr_data_blocks="16376"' in text.splitlines()[0]
+            # As large as the pool's metadata, without taking the room.
+            assert os.stat(command[4]).st_size == 104857600
+            assert os.stat(command[4]).st_blocks == 0
+        elif words == "lvm version":
+            return 0, self.captured("lvm_version.txt")
+        elif words == "dockerd --version":
+            return 0, self.captured("dockerd_version.txt")
+        elif words == "thin_dump -V":
+            return 0, "0.9.0\n"
+        return 0, ""
+
+
+@pytest.fixture
+def tools(captured, monkeypatch) -> Tools:
+    from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+
+    found = Tools(captured)
+    monkeypatch.setattr(_process, "capture", found.answer)
+    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(_backup, "PAUSE", 0)
+    return found
+
+
+@pytest.fixture
+def dest(monkeypatch, tmp_path, records, no_dmeventd) -> Path:
+    """Return where the backup goes, on a host with the captured records of Docker."""
+    monkeypatch.setattr(_metadata_snapshot, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(_metadata_snapshot, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(_profile, "profile_directory", lambda: str(tmp_path / "profile"))
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps({"data-root": str(records)}))
+    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(path))
+    monkeypatch.setattr(_docker, "read_unit", dict)
+    return tmp_path / "backups"
+
+
+def back_up(run_module, dest: Path, **options) -> dict:
+    return run_module(thin_pool_backup, vg="docker", name="thinpool", dest=str(dest), **options)
+
+
+def unpacked(dest: Path, into: Path) -> dict:
+    """Unpack the archive and return its manifest."""
+    shutil.unpack_archive(str(dest / "docker-thinpool.tar.gz"), str(into))
+    return json.loads((into / "manifest.json").read_text())
+
+
+def test_what_is_needed_is_in_the_archive(run_module, tools, dest, records, tmp_path, captured):
+    result = back_up(run_module, dest)
+    assert result["changed"], result
+    told = [action.format(root=records, daemon=tmp_path / "daemon.json", dest=dest) for action in ACTIONS]
+    assert result["actions"] == told
+    manifest = unpacked(dest, tmp_path / "out")
+    assert manifest["pool"]["transaction_id"] == 8
+    assert (manifest["pool"]["devices"], manifest["vg"]["sequence"]) == (8, 4)
+    assert manifest["versions"]["thin_dump"] == "0.9.0"
+    assert manifest["versions"]["lvm"] == "2.03.16(2)"
+    assert manifest["versions"]["dockerd"] == "20.10.24+dfsg1"
+    assert manifest["docker"] == {"root": str(records)}
+    for device in manifest["vg"]["devices"]:
+        assert device["device"].startswith("/dev/")
+        assert device["uuid"]
+    saved = {file["name"]: file for file in manifest["files"]}
+    wanted = {f"docker/root/{path.relative_to(records)}" for path in records.rglob("*") if path.is_file()}
+    assert set(saved) == {*wanted, "docker/daemon.json", "lvm/docker.conf", "thin/docker-thinpool.xml"}
+    for name, file in saved.items():
+        content = (tmp_path / "out" / name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file["size"], file["sha256"])
+    assert saved["docker/daemon.json"]["path"] == str(tmp_path / "daemon.json")
+    assert saved["lvm/docker.conf"]["path"] == ""
+    assert result["manifest"] == {**manifest, "files": len(saved)}
+
+
+def test_the_dump_says_how_many_chunks_the_pool_has(run_module, tools, dest, tmp_path, captured):
+    back_up(run_module, dest)
+    unpacked(dest, tmp_path / "out")
+    text = (tmp_path / "out/thin/docker-thinpool.xml").read_text()
+    assert 'nr_data_blocks="0"' in captured("three_containers.xml")
+    assert text == captured("three_containers.xml").replace('nr_data_blocks="0"', 'nr_data_blocks="16376"')
+
+
+def test_only_its_owner_may_read_it_and_nothing_else_is_left(run_module, tools, dest):
+    back_up(run_module, dest)
+    assert [path.name for path in dest.iterdir()] == ["docker-thinpool.tar.gz"]
+    assert dest.stat().st_mode & 0o777 == 0o700
+    assert (dest / "docker-thinpool.tar.gz").stat().st_mode & 0o777 == 0o600
+
+
+def test_folders_keep_their_modes(run_module, tools, dest, records):
+    (records / "containers").chmod(0o710)
+    (records / "devicemapper/metadata").chmod(0o700)
+    back_up(run_module, dest)
+    with tarfile.open(dest / "docker-thinpool.tar.gz") as archive:
+        assert archive.getmember("docker/root/containers").mode == 0o710
+        assert archive.getmember("docker/root/devicemapper/metadata").mode == 0o700
+
+
+def test_logs_mounts_and_loop_files_stay_out(run_module, tools, dest, records):
+    (container, *_others) = (records / "containers").iterdir()
+    for name in ("x-json.log", "x-json.log.1", "container.log", "mounts/shm/file", "checkpoints/x"):
+        (container / name).parent.mkdir(parents=True, exist_ok=True)
+        (container / name).write_text("large")
+    os.mkfifo(container / "pipe")
+    for name in ("devicemapper/mnt/x/rootfs/file", "image/devicemapper/layerdb/tmp/write-set-1/diff", "overlay2/x"):
+        (records / name).parent.mkdir(parents=True)
+        (records / name).write_text("large")
+    back_up(run_module, dest)
+    with tarfile.open(dest / "docker-thinpool.tar.gz") as archive:
+        names = archive.getnames()
+    assert not [name for name in names if "large" in name or name.endswith((".log", ".log.1", "/pipe"))]
+    assert not [name for name in names if "/mnt" in name or "/tmp" in name or "shm" in name or "overlay2" in name]
+
+
+def test_check_mode_foretells_and_does_nothing(run_module, tools, dest):
+    foretold = back_up(run_module, dest, check=True)
+    assert not dest.exists()
+    assert not [words for words in tools.ran if "message" in words or "vgcfgbackup" in words]
+    assert foretold["actions"] == back_up(run_module, dest)["actions"]
+    assert foretold["changed"]
+
+
+def test_a_diff_tells_which_state_was_saved_before(run_module, tools, dest):
+    assert back_up(run_module, dest)["diff"]["before"]["transaction_id"] is None
+    again = back_up(run_module, dest)
+    assert again["diff"]["before"] == again["diff"]["after"]
+    assert again["diff"]["after"]["transaction_id"] == 8
+
+
+def test_records_that_changed_meanwhile_are_copied_again(run_module, tools, dest, tmp_path):
+    # Held, then after the records: a transaction went by. The second time none does.
+    tools.transactions = [8, 9]
+    assert back_up(run_module, dest)["changed"]
+    assert tools.ran.count(TAKE) == tools.ran.count(RELEASE) == 2
+    assert unpacked(dest, tmp_path / "out")["pool"]["transaction_id"] == 8
+
+
+def test_a_dump_of_another_transaction_is_made_again(run_module, tools, dest, captured):
+    tools.dumps = [captured("three_containers.xml").replace('transaction="8"', 'transaction="7"')]
+    assert back_up(run_module, dest)["changed"]
+    assert tools.ran.count(TAKE) == tools.ran.count(RELEASE) == 2
+
+
+def test_records_that_vanish_meanwhile_are_looked_for_again(run_module, tools, dest, records, monkeypatch):
+    copy, seen = _backup._copy, []
+
+    def vanishing(path: str, to: str) -> None:
+        if not seen:
+            seen.append(path)
+            os.unlink(path)
+        copy(path, to)
+
+    monkeypatch.setattr(_backup, "_copy", vanishing)
+    assert back_up(run_module, dest)["changed"]
+    assert tools.ran.count(TAKE) == 2
+
+
+def test_a_pool_that_never_rests_is_refused(run_module, tools, dest):
+    tools.transactions = [number for attempt in range(_backup.ATTEMPTS) for number in (8, 9)]
+    result = back_up(run_module, dest)
+    assert "Docker kept making and removing containers or images in thin pool docker/thinpool" in result["msg"]
+    assert list(dest.iterdir()) == []
+    assert not tools.is_held
+
+
+@pytest.mark.parametrize("program", ["vgcfgbackup", "thin_dump -m", "thin_restore", "thin_check"])
+def test_a_backup_that_fails_leaves_the_one_before(run_module, tools, dest, program):
+    back_up(run_module, dest)
+    before = (dest / "docker-thinpool.tar.gz").read_bytes()
+    tools.fails = program
+    result = back_up(run_module, dest)
+    assert result["failed"]
+    assert program in result["msg"]
+    assert [path.name for path in dest.iterdir()] == ["docker-thinpool.tar.gz"]
+    assert (dest / "docker-thinpool.tar.gz").read_bytes() == before
+    assert not tools.is_held
+
+
+def test_a_full_disk_is_told(run_module, tools, dest, monkeypatch):
+    def full(*_arguments) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x")
+
+    monkeypatch.setattr(_backup, "_write", full)
+    assert back_up(run_module, dest)["msg"] == "/x: No space left on device; none was made"
+    assert list(dest.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed(run_module, tools, dest):
+    (dest / ".docker-thinpool.new" / "thin").mkdir(parents=True)
+    (dest / ".docker-thinpool.new" / "thin" / "old").write_text("x")
+    assert back_up(run_module, dest)["changed"]
+    assert [path.name for path in dest.iterdir()] == ["docker-thinpool.tar.gz"]
+
+
+def test_an_archive_that_cannot_be_read_is_replaced(run_module, tools, dest):
+    dest.mkdir()
+    (dest / "docker-thinpool.tar.gz").write_text("half of one")
+    result = back_up(run_module, dest)
+    assert result["diff"]["before"]["transaction_id"] is None
+    assert tarfile.is_tarfile(dest / "docker-thinpool.tar.gz")
+
+
+def test_records_of_another_pool_stay_out(run_module, tools, dest, records, tmp_path):
+    path = records / "devicemapper/metadata/transaction-metadata"
+    path.write_text(path.read_text().replace('"open_transaction_id":8', '"open_transaction_id":80'))
+    result = back_up(run_module, dest)
+    assert "Docker's records" not in " ".join(result["actions"])
+    assert unpacked(dest, tmp_path / "out")["docker"] is None
+
+
+def test_it_need_not_be_checked(run_module, tools, dest):
+    result = back_up(run_module, dest, verify=False)
+    assert "check that the dump can be restored" not in result["actions"]
+    assert not [words for words in tools.ran if words.startswith(("thin_restore", "thin_check"))]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("8 2602/25600 1208/16376 - ro discard_passdown queue_if_no_space needs_check 1024", r"\(needs_check\)"),
+        ("8 25600/25600 1208/16376 - ro discard_passdown queue_if_no_space - 1024", "is read-only"),
+        ("Fail", "has failed"),
+    ],
+)
+def test_a_pool_in_trouble_is_refused_in_check_mode_too(run_module, tools, dest, status, says):
+    tools.free = f"{tools.free.partition('thin-pool ')[0]}thin-pool {status}\n"
+    for check in (True, False):
+        message = back_up(run_module, dest, check=check)["msg"]
+        assert message.endswith("A backup that was made before is as it was")
+        assert re.search(says, message)
+    assert not dest.exists()
+
+
+def test_a_full_pool_can_be_saved(run_module, tools, dest):
+    tools.free = tools.free.replace(" rw ", " out_of_data_space ")
+    tools.held = tools.held.replace(" rw ", " out_of_data_space ")
+    assert back_up(run_module, dest)["changed"]
+
+
+def test_what_is_no_dump_is_told(run_module, tools, dest):
+    tools.dumps = ["<nothing/>\n"]
+    assert "does not begin as a dump does: '<nothing/>" in back_up(run_module, dest)["msg"]

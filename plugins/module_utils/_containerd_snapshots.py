@@ -6,10 +6,10 @@
 
 """Which container or image each thin device of containerd's devmapper snapshotter is, from its databases.
 
-containerd: plugins/snapshots/devmapper (``<pool>.db`` has the devices by name, ``metadata.db`` the snapshots, whose numbers
-are in the devices' names), core/metadata/buckets.go (``meta.db`` has containers and images by namespace), and the content
-store (manifests and image configurations by digest). Asked like this and not through ``ctr``, which tells no device ids,
-and nothing when containerd is down.
+In containerd's plugins/snapshots/devmapper ``<pool>.db`` has the devices by name, and ``metadata.db`` the snapshots,
+whose numbers are in the devices' names. ``meta.db`` has containers and images by namespace (core/metadata/buckets.go),
+and the content store manifests and configurations of images by digest. They are read like this and not through ``ctr``,
+which tells no device ids, and nothing when containerd is down.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find() -> Place | None:
 
 
 def parse_configuration(text: str) -> Place | None:
-    """Return what ``containerd config dump`` says: TOML with a line for each value, double quotes in 1.x, single in 2.x."""
+    """Return what ``containerd config dump`` says: a line for each value, with double quotes in 1.x, single in 2.x."""
     root, folder, pool, section = _DEFAULT_ROOT, "", "", ""
     for line in text.splitlines():
         header = re.fullmatch(r"\s*\[(.*)\]\s*", line)

@@ -211,15 +211,10 @@ thin_pools:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _containerd_snapshots,
-    _docker_layers,
     _lvm,
-    _metadata_snapshot,
     _module,
     _plan,
-    _pool_status,
-    _process,
-    _usage,
+    _usage_reading,
     _volume_group,
 )
 
@@ -245,62 +240,8 @@ def work(module: AnsibleModule) -> dict:
         for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    places = (_docker_layers.find(), _containerd_snapshots.find()) if pools else ()
-    return {"changed": False, "thin_pools": [tell(report, pool, places, limit) for pool in pools]}
-
-
-def tell(report: _lvm.Report, pool: _lvm.LogicalVolume, places: tuple, limit: int | None) -> dict:
-    """Return who holds what of one pool."""
-    with _metadata_snapshot.held(pool) as snapshot:
-        # At once, since thin_ls may take minutes, and what is in the snapshot may be removed meanwhile.
-        active = _usage.parse_active(
-            _process.run("dmsetup", "table", "--target", "thin"), snapshot.devices[snapshot.target].number
-        )
-        owners, records = owners_of(report, pool, snapshot, places, active)
-        listed = _usage.parse(
-            _process.run("thin_ls", "--no-headers", "--format", _usage.FIELDS, "-m", snapshot.metadata_path)
-        )
-    rows = _usage.join(listed, owners, active, pool.chunk_size)
-    used, exclusive = snapshot.status.data_used * pool.chunk_size, _usage.total(rows)["exclusive"]
-    return {
-        "vg": pool.vg,
-        "name": pool.name,
-        "dm_name": pool.dm_name,
-        "chunk_size": pool.chunk_size,
-        "size": pool.size,
-        "used": used,
-        "exclusive": exclusive,
-        "shared": max(used - exclusive, 0),
-        "transaction_id": snapshot.status.transaction_id,
-        "records": records,
-        "unowned": _usage.total([row for row in rows if row["owner"] is None]),
-        "total": len(rows),
-        "devices": rows[:limit],
-    }
-
-
-def owners_of(
-    report: _lvm.Report,
-    pool: _lvm.LogicalVolume,
-    snapshot: _metadata_snapshot.Snapshot,
-    places: tuple,
-    active: dict,
-) -> tuple:
-    """Return the owners of a pool's devices by their ids, and where they were found."""
-    volumes = [volume.name for volume in report.volumes_of(pool.vg) if volume.pool == pool.name]
-    owners, records = _usage.volumes(active, pool.vg, volumes), []
-    docker, containerd = places
-    if containerd and containerd.pool == pool.dm_name:
-        owners.update(_containerd_snapshots.read(containerd, docker.root))
-        records.append(containerd.folder)
-    elif docker.may_be_of(pool.dm_name):
-        recorded = _docker_layers.transaction_id(docker.root)
-        found = _docker_layers.read(docker.root)
-        _target, now = _metadata_snapshot.find(_pool_status.read(), pool)
-        if _docker_layers.is_of(recorded, snapshot.status.transaction_id, (now or snapshot.status).transaction_id):
-            owners.update(found)
-            records.append(docker.root)
-    return owners, records
+    places = _usage_reading.places() if pools else ()
+    return {"changed": False, "thin_pools": [_usage_reading.read(report, pool, places, limit) for pool in pools]}
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_device_that_nobody_owns_is_told_so(host):
 
 def test_two_at_once_wait_for_each_other(host):
     options = json.dumps({"vg": "docker", "name": "thinpool"})
-    running = [start(options) for _ in range(2)]
+    running = [start(options) for _each in range(2)]
     outputs = [one.communicate()[0] for one in running]
     assert [one.returncode for one in running] == [0, 0], outputs
     assert held_root(host) == "-"

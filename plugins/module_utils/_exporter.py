@@ -28,6 +28,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _lock,
     _metrics,
     _process,
+    _usage_reading,
     _verdict,
     _watch,
 )
@@ -36,6 +37,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 
 FILE = "thin_pool.prom"  # node_exporter reads *.prom
 STATE = "state.json"
+LARGEST = 50  # so many containers of a pool are told by name: each is a series that Prometheus keeps
 
 Found = t.TypeVar("Found")
 
@@ -55,6 +57,8 @@ class Configuration:
     since: str = "-1h"
     log_path: str = ""  # instead of the journal
     timeout: float = 30  # seconds for each step
+    usage_interval: int = 0  # seconds from one time that it is found out who holds what to the next; 0: never
+    usage_timeout: float = 600
 
     @classmethod
     def read(cls, path: str) -> Configuration:
@@ -71,6 +75,7 @@ class Memory:
     gaps: int = 0
     last_success: float = 0
     pools: list[str] = field(default_factory=list)
+    usage: dict[str, dict[str, t.Any]] = field(default_factory=dict)  # "VG/NAME" -> when it was asked, what was told
     past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> Happened
 
     @classmethod
@@ -110,7 +115,7 @@ def main(path: str) -> int:
 class Run:
     """One run: steps, each of which may fail or hang without the others."""
 
-    STEPS = ("lock", "pools", "events")
+    STEPS = ("lock", "pools", "events", "usage")
 
     def __init__(self, configuration: Configuration, memory: Memory, now: float) -> None:
         self._configuration, self._memory, self._now = configuration, memory, now
@@ -130,13 +135,15 @@ class Run:
         if sight:
             limits = _health.Limits(**configuration.limits)
             self._verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}"))
+            for pool in self._due(sight) if configuration.usage_interval else []:
+                self._step("usage", lambda pool=pool: self._read_usage(sight, pool), configuration.usage_timeout)
         if not self.errors:
             memory.last_success = self._now
 
-    def _step(self, name: str, work: t.Callable[[], Found]) -> Found | None:
+    def _step(self, name: str, work: t.Callable[[], Found], seconds: float = 0) -> Found | None:
         """Return what a step finds, None where it failed."""
         try:
-            with limited(self._configuration.timeout):
+            with limited(seconds or self._configuration.timeout):
                 return work()
         except (Late, Refused, _process.ProcessError, OSError) as error:
             self.errors[name] = str(error)
@@ -153,6 +160,29 @@ class Run:
             # It is no place in this journal: that was made anew, or a log file is read now and was not before.
             memory.cursor, memory.gaps = "", memory.gaps + 1
         return found
+
+    def _due(self, sight: _verdict.Sight) -> list[_health.Pool]:
+        """Return the pools of which it is to be found out again who holds what; those that cannot be read are left."""
+        kept = self._memory.usage
+        for name in [name for name in kept if name not in self._memory.pools]:
+            del kept[name]
+        # Some seconds early, so that a run that starts a little sooner than the one before does not leave it out.
+        latest = self._now - self._configuration.usage_interval + 5
+        return [
+            pool
+            for pool in sight.pools
+            if pool.name in self._memory.pools
+            and pool.status is not None
+            and pool.status.mode in ("rw", "out_of_data_space")
+            and not latest < kept.get(pool.name, {}).get("asked", 0) <= self._now
+        ]
+
+    def _read_usage(self, sight: _verdict.Sight, pool: _health.Pool) -> None:
+        kept = self._memory.usage
+        # Before it is tried, so that what fails is tried again in its turn and not every minute.
+        kept[pool.name] = {"told": 0, "samples": [], **kept.get(pool.name, {}), "asked": self._now}
+        told = _usage_reading.read(sight.report, pool.volume, _usage_reading.places())
+        kept[pool.name].update(told=self._now, samples=list(_metrics.of_usage(told, LARGEST)))
 
     def _count(self, events: list[_dm_event.Event], reading: _journal.Reading) -> None:
         """Count what happened to the pools that are known, and keep what the verdicts need of it while they do."""
@@ -184,11 +214,19 @@ class Run:
             for name in self._configuration.pools or self._memory.pools:
                 yield from _metrics.of_health(labels_of(name), "unknown")
         yield from self._counters()
-        for step in self.STEPS:
+        if self._configuration.usage_interval:
+            yield from self._usage()
+        for step in self.STEPS if self._configuration.usage_interval else self.STEPS[:-1]:
             yield Sample("thin_pool_monitor_step_success", {"step": step}, step not in self.errors)
         yield Sample("thin_pool_monitor_journal_gaps_total", {}, self._memory.gaps)
         yield Sample("thin_pool_monitor_last_run_timestamp_seconds", {}, round(self._now, 3))
         yield Sample("thin_pool_monitor_last_success_timestamp_seconds", {}, round(self._memory.last_success, 3))
+
+    def _usage(self) -> t.Iterator[Sample]:
+        for name, kept in self._memory.usage.items():
+            for row in kept["samples"]:
+                yield Sample(*row)
+            yield Sample("thin_pool_usage_timestamp_seconds", labels_of(name), round(kept["told"], 3))
 
     def _counters(self) -> t.Iterator[Sample]:
         known = self._memory.pools or self._configuration.pools

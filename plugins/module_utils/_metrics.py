@@ -47,6 +47,12 @@ FAMILIES = {
     "thin_pool_vg_size_bytes": ("gauge", "Size of a volume group that has a thin pool."),
     "thin_pool_vg_free_bytes": ("gauge", "How much of the volume group is free."),
     "thin_pool_vg_missing_devices": ("gauge", "How many of the volume group's devices are missing."),
+    "thin_pool_container_exclusive_bytes": (
+        "gauge",
+        "What a container holds of the pool for itself, the largest ones.",
+    ),
+    "thin_pool_exclusive_bytes": ("gauge", "What all of a kind hold of the pool, each for itself."),
+    "thin_pool_usage_timestamp_seconds": ("gauge", "When it was last found out who holds what of the pool."),
     "thin_pool_events_total": (
         "counter",
         "Events of dmeventd and the kernel by kind; without a pool where none is named.",
@@ -139,6 +145,23 @@ def _of_pool(pool: _health.Pool, labels: Labels) -> t.Iterator[Sample]:
     ):
         yield Sample("thin_pool_extension_needed_bytes", {**labels, "part": part}, needed * extension.extent_size)
         yield Sample("thin_pool_extension_possible", {**labels, "part": part}, possible)
+
+
+def of_usage(told: t.Mapping[str, t.Any], limit: int) -> t.Iterator[tuple[str, Labels, float]]:
+    """Return who holds what, from what _usage_reading.read() tells; containers only the largest so many."""
+    labels = {"vg": told["vg"], "pool": told["name"]}
+    kinds: dict[str, int] = {"unowned": 0}
+    containers: dict[str, int] = {}
+    for device in told["devices"]:
+        owner = device["owner"] or {"kind": "unowned"}
+        kinds[owner["kind"]] = kinds.get(owner["kind"], 0) + device["exclusive"]
+        if owner["kind"] == "container":
+            # Names are one of a kind within Docker; in containerd they are not, and its namespaces are no label here.
+            containers[owner["name"]] = containers.get(owner["name"], 0) + device["exclusive"]
+    for kind, size in sorted(kinds.items()):
+        yield "thin_pool_exclusive_bytes", {**labels, "kind": kind}, size
+    for name, size in sorted(containers.items(), key=lambda item: -item[1])[:limit]:
+        yield "thin_pool_container_exclusive_bytes", {**labels, "container": name}, size
 
 
 # --- The text format --------------------------------------------------------------------------------------------------

@@ -21,7 +21,12 @@ import sys
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _exporter, _file, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _exporter,
+    _file,
+    _metadata_snapshot,
+    _process,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
 
@@ -33,6 +38,8 @@ TIMER = f"/etc/systemd/system/{UNIT}.timer"
 STATE = f"/var/lib/{UNIT}"
 CACHE = f"/var/cache/{UNIT}"
 
+USAGE_TIMEOUT = 600  # seconds for each pool: thin_ls takes minutes for a large one
+
 _PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -43,6 +50,7 @@ class Wish:
     textfile_dir: str = ""
     interval: int = 60  # seconds
     timeout: int = 30  # seconds
+    usage_interval: int = 0  # seconds
     settings: dict[str, t.Any] = field(default_factory=dict)  # what else the program's configuration has
 
 
@@ -165,6 +173,8 @@ def files(wish: Wish) -> dict[str, str]:
         "textfile_dir": wish.textfile_dir,
         "state_dir": STATE,
         "timeout": wish.timeout,
+        "usage_interval": wish.usage_interval,
+        "usage_timeout": USAGE_TIMEOUT,
         **wish.settings,
     }
     return {
@@ -209,6 +219,9 @@ _HEAD = "# Kept by the Ansible collection devicemapper.containers (module thin_p
 
 
 def _service(wish: Wish) -> str:
+    # A metadata snapshot has a lock in /run and is written down in a folder of its own (_metadata_snapshot).
+    locks = "/run" if wish.usage_interval else "-/run/lock -/run/lvm"
+    usage_state = f" {os.path.basename(_metadata_snapshot.MARKS)}" if wish.usage_interval else ""
     return f"""{_HEAD}[Unit]
 Description=Write metrics of thin pools for node_exporter
 Wants=dm-event.socket
@@ -219,13 +232,13 @@ Type=oneshot
 Environment=PYTHONPATH={PROGRAM} PYTHONPYCACHEPREFIX={CACHE}
 ExecStart={interpreter()} -m {_exporter.__name__} {CONFIGURATION}
 # The program limits each of its steps itself; this is for what neither it nor a signal can end.
-TimeoutStartSec={3 * wish.timeout + 30}
+TimeoutStartSec={3 * wish.timeout + 30 + (7200 if wish.usage_interval else 0)}
 TimeoutStopSec=5
-StateDirectory={UNIT}
+StateDirectory={UNIT}{usage_state}
 CacheDirectory={UNIT}
 # Reads LVM, which takes its locks, and the journal; writes one file.
 ProtectSystem=strict
-ReadWritePaths={wish.textfile_dir} -/run/lock -/run/lvm
+ReadWritePaths={wish.textfile_dir} {locks}
 ProtectHome=yes
 PrivateTmp=yes
 PrivateNetwork=yes

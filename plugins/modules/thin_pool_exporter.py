@@ -64,6 +64,15 @@ options:
     description: Seconds that each step of a run may take, V(1) to V(600).
     type: int
     default: 30
+  usage_interval:
+    description:
+      - Seconds after which it is found out again which containers hold how much of a pool, V(60) to V(86400), or V(0)
+        for never. The 50 containers that hold most for themselves are told by name.
+      - Takes a snapshot of the pool's metadata for as long as C(thin_ls) reads it, as
+        M(devicemapper.containers.thin_pool_usage_info) does. That takes seconds for a small pool and minutes for a
+        large one, so V(900) or more is advised.
+    type: int
+    default: 0
   state:
     description: V(absent) takes all of it away, the metrics and what was counted included.
     type: str
@@ -128,6 +137,7 @@ def main() -> None:
             "path": {"type": "path"},
             "interval": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 30},
+            "usage_interval": {"type": "int", "default": 0},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["textfile_dir"])],
@@ -161,6 +171,8 @@ def wish_of(params: t.Mapping[str, t.Any]) -> _monitor_unit.Wish:
     for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
         if not least <= params[option] <= most:
             raise _plan.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
+    if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
+        raise _plan.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
     if _journal.moment(params["since"], 0) is None:
         raise _plan.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
@@ -172,6 +184,7 @@ def wish_of(params: t.Mapping[str, t.Any]) -> _monitor_unit.Wish:
         textfile_dir=os.path.normpath(folder),
         interval=params["interval"],
         timeout=params["timeout"],
+        usage_interval=params["usage_interval"],
         settings={
             "pools": sorted(set(params["pools"])),
             "limits": {limit: getattr(limits, limit) for limit in _health.LIMITS},

@@ -526,6 +526,10 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                 "interval",
                 [*NO_INTEGERS, *((value, "interval must be 10 to 86400 seconds") for value in (0, 9, 86401))],
             ),
+            *wrong(
+                "usage_interval",
+                [*NO_INTEGERS, *((value, "usage_interval must be 60 to 86400 seconds, or 0") for value in (1, 59, -1))],
+            ),
             *wrong("timeout", [*NO_INTEGERS, *((value, "timeout must be 1 to 600 seconds") for value in (0, 601))]),
             *no_choice("state", "present", "absent"),
         ],

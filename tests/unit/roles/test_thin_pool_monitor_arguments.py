@@ -39,6 +39,8 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("interval", "often", NO_INTEGER),
     ("timeout", 0, "must be 1 to 600 seconds"),
     ("timeout", "soon", NO_INTEGER),
+    ("usage_interval", 59, "must be 60 to 86400 seconds, or 0"),
+    ("usage_interval", "daily", NO_INTEGER),
     ("state", "latest", "must be one of: present, absent"),
 ]
 

@@ -23,6 +23,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _metrics,
     _process,
     _profile,
+    _usage_reading,
     _verdict,
     _watch,
 )
@@ -159,8 +160,12 @@ def test_every_metric_is_one_that_is_described(host):
         text = file.read()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {re.split("[{ ]", name)[0] for name in parsed(text)} == described
-    # All of them, with this pool.
-    assert described == set(_metrics.FAMILIES)
+    # All of them, with this pool, but for what is not asked for.
+    assert set(_metrics.FAMILIES) - described == {
+        "thin_pool_container_exclusive_bytes",
+        "thin_pool_exclusive_bytes",
+        "thin_pool_usage_timestamp_seconds",
+    }
 
 
 def test_each_event_is_counted_once(host):
@@ -273,6 +278,75 @@ def test_a_damaged_memory_costs_the_counters_and_no_more(host, text):
     with open(os.path.join(host.folder, _exporter.STATE), "w", encoding="utf-8") as file:
         file.write(text)
     assert host.run()[f"thin_pool_present{POOL}"] == 1
+
+
+def device(exclusive, kind=None, name=""):
+    return {"exclusive": exclusive, "owner": {"kind": kind, "name": name} if kind else None}
+
+
+USAGE = {
+    "vg": "docker",
+    "name": "thinpool",
+    "devices": [
+        device(1000, "container", "web"),
+        device(500, "image_layer", "busybox:latest"),
+        device(300, "image_layer", "busybox:latest"),
+        device(70),
+        device(5, "container", "db"),
+        device(0, "container_init", "db"),
+    ],
+}
+
+
+def test_usage_is_told_where_it_is_asked_for_and_in_its_turn(host, monkeypatch):
+    asked = []
+
+    def read(_report, pool, _places):
+        asked.append(pool.full_name)
+        return USAGE
+
+    monkeypatch.setattr(_usage_reading, "places", tuple)
+    monkeypatch.setattr(_usage_reading, "read", read)
+    assert not any("exclusive" in name or "usage" in name for name in host.run())
+    assert asked == []
+    host.settings["usage_interval"] = 900
+    for _run in range(2):
+        samples = host.run()
+        assert {name: value for name, value in samples.items() if "exclusive" in name} == {
+            'thin_pool_exclusive_bytes{vg="docker",pool="thinpool",kind="container"}': 1005,
+            'thin_pool_exclusive_bytes{vg="docker",pool="thinpool",kind="container_init"}': 0,
+            'thin_pool_exclusive_bytes{vg="docker",pool="thinpool",kind="image_layer"}': 800,
+            'thin_pool_exclusive_bytes{vg="docker",pool="thinpool",kind="unowned"}': 70,
+            'thin_pool_container_exclusive_bytes{vg="docker",pool="thinpool",container="web"}': 1000,
+            'thin_pool_container_exclusive_bytes{vg="docker",pool="thinpool",container="db"}': 5,
+        }
+        assert samples['thin_pool_monitor_step_success{step="usage"}'] == 1
+        assert asked == ["docker/thinpool"]
+    told = samples[f"thin_pool_usage_timestamp_seconds{POOL}"]
+    later = time.time() + 900
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert host.run()[f"thin_pool_usage_timestamp_seconds{POOL}"] >= told + 899
+    assert len(asked) == 2
+
+
+def test_usage_that_cannot_be_read_leaves_the_rest_and_what_was_known(host, monkeypatch):
+    monkeypatch.setattr(_usage_reading, "places", tuple)
+    monkeypatch.setattr(_usage_reading, "read", lambda *_arguments: USAGE)
+    host.settings["usage_interval"] = 900
+    before = host.run()
+    later = time.time() + 900
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    def refuse(*_arguments):
+        raise Refused("somebody else holds a snapshot")
+
+    monkeypatch.setattr(_usage_reading, "read", refuse)
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="usage"}'] == 0
+    assert health(samples) == "warning"
+    name = f"thin_pool_usage_timestamp_seconds{POOL}"
+    assert samples[name] == before[name] > 0
+    assert samples['thin_pool_container_exclusive_bytes{vg="docker",pool="thinpool",container="web"}'] == 1000
 
 
 def test_nothing_is_left_beside_the_files(host):

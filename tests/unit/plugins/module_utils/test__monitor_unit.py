@@ -127,6 +127,8 @@ def test_configuration_is_what_the_program_reads():
         "textfile_dir": "/srv/metrics",
         "state_dir": "/var/lib/thin-pool-monitor",
         "timeout": 30,
+        "usage_interval": 0,
+        "usage_timeout": 600,
         "pools": ["docker/thinpool"],
     }
 
@@ -181,6 +183,15 @@ def test_a_host_without_systemd_is_refused(monkeypatch, paths):
     monkeypatch.setattr(_monitor_unit._process, "find", lambda program: None)
     with pytest.raises(_plan.Refused, match="there is no systemd"):
         _monitor_unit.read()
+
+
+def test_only_the_usage_needs_more_of_the_system_to_be_writable():
+    plain, more = (
+        _monitor_unit.files(replace(WISH, usage_interval=seconds))[_monitor_unit.SERVICE] for seconds in (0, 900)
+    )
+    assert "ReadWritePaths=/srv/metrics -/run/lock -/run/lvm\n" in plain
+    assert "ReadWritePaths=/srv/metrics /run\n" in more
+    assert "StateDirectory=thin-pool-monitor devicemapper.containers\n" in more
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"textfile_dir": 1}'])

@@ -295,6 +295,20 @@ def test_alert_fires_and_is_resolved_once_the_pool_has_grown(host, alerts):
     seen.wait_until(60, lambda: firing() and alert not in firing(), f"{alert} is resolved")
 
 
+def test_usage_is_told_where_it_is_asked_for(host):
+    run_role(METRICS, NEVER, "--extra-vars=thin_pool_monitor_usage_interval=60")
+    samples = metrics(host)
+    assert samples['thin_pool_monitor_step_success{step="usage"}'] == 1
+    # The devices are nobody's, as no Docker made them.
+    used = samples[f"thin_pool_data_used_bytes{of('grows/pool')}"]
+    assert samples[f"thin_pool_exclusive_bytes{of('grows/pool', kind='unowned')}"] == used
+    assert samples[f"thin_pool_exclusive_bytes{of('many/well', kind='unowned')}"] == 0
+    status = seen.root(host, "dmsetup status --target thin-pool")
+    assert [line.split()[6] for line in status.splitlines()] == ["-"] * len(status.splitlines())
+    assert seen.root(host, "ls -A /var/lib/devicemapper.containers") == ""
+    run_role(METRICS, NEVER)
+
+
 def test_lvm_that_hangs_is_told_in_time(host):
     # A lock that somebody holds, as an LVM command that hangs would.
     configuration = "/etc/thin-pool-monitor.json"

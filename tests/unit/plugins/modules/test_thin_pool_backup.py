@@ -132,7 +132,7 @@ def test_what_is_needed_is_in_the_archive(run_module, tools, dest, records, tmp_
     assert manifest["pool"]["transaction_id"] == 8
     assert (manifest["pool"]["devices"], manifest["vg"]["sequence"]) == (8, 4)
     assert manifest["versions"]["thin_dump"] == "0.9.0"
-    assert manifest["versions"]["lvm"] == "2.03.16(2)"
+    assert f"LVM version:     {manifest['versions']['lvm']} (" in captured("lvm_version.txt")
     assert manifest["versions"]["dockerd"] == "20.10.24+dfsg1"
     assert manifest["docker"] == {"root": str(records)}
     for device in manifest["vg"]["devices"]:

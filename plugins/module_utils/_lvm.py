@@ -164,7 +164,10 @@ class VolumeGroup:
             reasons.append(f"volume group {self.name} belongs to another system (system ID {self.system_id})")
         if self.missing_devices:
             reasons.append(
-                f"volume group {self.name} misses {self.missing_devices} of its devices: see 'pvs' and bring them back"
+                # vgreduce(8) refuses by itself where a volume would lose a part. A power cut right after vgextend
+                # leaves this too, where the new disk had not written its label through yet (seen).
+                f"volume group {self.name} misses {self.missing_devices} of its devices. Bring them back; or, if they "
+                f"are gone for good and nothing of the group lies on them, run 'vgreduce --removemissing {self.name}'"
             )
         return reasons
 

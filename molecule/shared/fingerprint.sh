@@ -4,7 +4,8 @@
 # changes, the packages and the services.
 set -eu
 find /etc -type f -exec sha256sum {} + | sort
-find /etc /var/lib/docker -printf '%y %m %u %g %T@ %p %l\n' 2>/dev/null | sort
+# Not into the file systems of containers, which these write to.
+find /etc /var/lib/docker -xdev -printf '%y %m %u %g %T@ %p %l\n' 2>/dev/null | sort
 # A Docker that runs writes to them all the while.
 if ! systemctl is-active --quiet docker; then
     for disk in /dev/disk/by-id/virtio-data*; do

@@ -87,7 +87,9 @@ def run_module(module: str, **options) -> dict:
     """Run a module of the collection on the scenario's guest, and return its result."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become"]
-    command += [f"--module-name=devicemapper.containers.{module}", f"--args={json.dumps(options)}"]
+    command.append(f"--module-name=devicemapper.containers.{module}")
+    if options:
+        command.append(f"--args={json.dumps(options)}")
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, **PLAIN})
     return json.loads(done.stdout.partition("=>")[2])
 

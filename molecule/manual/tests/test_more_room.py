@@ -19,11 +19,11 @@ WRITER = (
 )
 
 
-def grow(*options, **variables):
-    """Run the playbook grow in check mode and for real: what is taken is what was foretold."""
+def grow(playbook="shared/grow.yml", **variables):
+    """Run the playbook grow in check mode and for real; shared/grow.yml holds the one to what the other foretold."""
     wish = "--extra-vars=" + json.dumps({"direct_lvm_devices": DISKS, **variables})
-    for mode in (["--check", "--diff"], []):
-        status, output = seen.run_playbook("shared/grow.yml", wish, *mode, *options)
+    for run in (["shared/grow.yml", "--check", "--diff"], [playbook]):
+        status, output = seen.run_playbook(*run, wish)
         assert status == 0, output
     return output
 
@@ -52,7 +52,9 @@ def test_verdict_is_critical_with_dmeventds_own_figures(host, process):
 
 
 def test_overdue_extension_is_made_at_once_when_a_disk_is_added(host, process):
-    output = grow(direct_lvm_data_size="1g", direct_lvm_metadata_size="4m")
+    # Not held to what was foretold: dmeventd tries again at its own times, and may have been faster this once.
+    wish = {"direct_lvm_data_size": "1g", "direct_lvm_metadata_size": "4m"}
+    output = grow("devicemapper.containers.grow", **wish)
     assert "extend thin pool docker/thinpool by its profile now" in output
     assert seen.pool_extents(host)[0] == 2918
     assert float(seen.volumes(host)["thinpool"]["data_percent"]) < 80

@@ -221,7 +221,7 @@ def held(device: BlockDevice, timeout: float = 60) -> t.Iterator[None]:
         disk = _whole_disk(device.path)
     except OSError as error:
         raise Refused(f"{device.label} is gone since it was looked at: {error.strerror}") from error
-    with _lock.held(disk, timeout):
+    with _lock.held(disk, timeout) as descriptor:
         now = examine(device.name)
         if now != device:
             known = device.refusals(wipe_signatures=False)
@@ -231,6 +231,12 @@ def held(device: BlockDevice, timeout: float = 60) -> t.Iterator[None]:
                 + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
             )
         yield
+        # LVM does not wait until a label is through the disk's cache. A power cut after the group that refers to it
+        # was written, on another disk, would leave a group that misses a device (seen).
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise Refused(f"{device.label} does not keep what is written to it: {error.strerror}") from error
 
 
 def _whole_disk(path: str) -> str:

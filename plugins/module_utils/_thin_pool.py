@@ -382,48 +382,41 @@ def _spare_maker(report: Report, group: str) -> LogicalVolume | None:
 
 
 def _mend_spare(report: Report, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], Report, VolumeGroup]:
-    """Return the steps that hide the spare of a pool whose making was interrupted, and report and group after them.
+    """Return the steps that give a pool of ours the spare that it lacks, and report and group after them.
 
-    No command hides it, or makes a spare alone (tried). LVM makes one, as large as the largest metadata in the group,
-    along with any pool, and keeps it until the last pool goes. So a small pool is made for that. It is removed last of
-    all, since it tells the next run, should this one be interrupted too, that something is left to do.
+    An interrupted lvconvert leaves it as a visible volume, and no command hides that, or makes a spare alone (tried).
+    LVM makes one along with any pool, as large as that pool's metadata (seen), and keeps it until the last pool goes.
+    So a second pool is made for a moment. A spare that is missing is reason enough, so that a run which is interrupted
+    after the visible volume was removed is finished as well.
     """
-    extent_size = group.extent_size
-    metadata = pool.metadata_size // extent_size
-    small = Targets(data=-(-CHUNK_MINIMUM // extent_size), metadata=-(-METADATA_MINIMUM // extent_size), needed=0)
     maker, spare = _spare_maker(report, group.name), report.spare(group.name)
-    stray = _stray(report, group, metadata, pool.profile) if maker or spare is None else None
-    if maker is None and stray is None:
+    if not group.is_ours or (spare and not maker):
         return [], report, group
     steps: list[Step] = []
-    if maker and not (maker.is_pool and spare):  # its own making was interrupted
-        more, report, group = _drop(report, maker)
-        steps += more
-        maker = None
-    needed = small.data + small.metadata + (0 if spare else metadata)
-    if maker is None and needed <= group.extents_free:
-        maker = LogicalVolume(
-            vg=group.name,
-            name=SPARE_MAKER,
-            type="thin-pool",
-            size=small.data * extent_size,
-            metadata_size=small.metadata * extent_size,
-        )
-        command = (
-            *("lvcreate", "--yes", "--type", "thin-pool", "--name", SPARE_MAKER, "--extents", str(small.data)),
-            *("--poolmetadatasize", f"{maker.metadata_size}b", "--poolmetadataspare", "y", "--activate", "n"),
-            *("--chunksize", f"{CHUNK_MINIMUM}b", "--addtag", OWNER_TAG, group.name),
-        )
-        steps.append(Step(f"make the missing spare for metadata repair, along with {maker.full_name}", command))
-        group = replace(group, extents_free=group.extents_free - needed)
-        report = _with_spare(report, group, metadata).with_group(group)
-    if stray:
-        more, report, group = _drop(report, stray)
-        steps += more
-    if maker:
-        more, report, group = _drop(report, maker, "which has done its work")
-        steps += more
-    return steps, report, group
+    stray = None if spare else _stray(report, group, pool.metadata_size // group.extent_size, pool.profile)
+    for left in (stray, maker):
+        if left:
+            more, report, group = _drop(report, left)
+            steps += more
+    data = -(-CHUNK_MINIMUM // group.extent_size) * group.extent_size
+    maker = LogicalVolume(
+        vg=group.name, name=SPARE_MAKER, type="thin-pool", size=data, metadata_size=pool.metadata_size
+    )
+    if spare or (data + 2 * pool.metadata_size) // group.extent_size > group.extents_free:
+        return steps, report, group
+    command = (
+        *("lvcreate", "--yes", "--type", "thin-pool", "--name", SPARE_MAKER),
+        *("--extents", str(data // group.extent_size), "--poolmetadatasize", f"{pool.metadata_size}b"),
+        *("--poolmetadataspare", "y", "--activate", "n", "--chunksize", f"{CHUNK_MINIMUM}b"),
+        *(("--metadataprofile", pool.profile) if pool.profile else ()),
+        *("--addtag", OWNER_TAG, group.name),
+    )
+    steps.append(Step(f"make the missing spare for metadata repair, along with {maker.full_name}", command))
+    taken = (data + 2 * pool.metadata_size) // group.extent_size
+    report = _with_spare(report, group, pool.metadata_size // group.extent_size)
+    report = report.with_group(replace(group, extents_free=group.extents_free - taken))
+    more, report, group = _drop(report, maker, "which has done its work")
+    return steps + more, report, group
 
 
 def _create(report: Report, wish: Wish, group: VolumeGroup) -> tuple[list[Step], Report]:

@@ -541,3 +541,18 @@ def test_a_device_is_looked_at_again_once_it_is_held(now, monkeypatch):
         assert seen == [VDB.name]
         holding(VDB)
         assert seen == [VDB.name]
+
+
+def test_what_was_written_to_a_device_is_through_its_cache_before_anything_refers_to_it(now, monkeypatch):
+    now()
+    order = []
+    monkeypatch.setattr(_block_device.os, "fsync", lambda descriptor: order.append("flushed"))
+    with _block_device.held(VDB, timeout=0):
+        order.append("written")
+    assert order == ["written", "flushed"]
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(_block_device.os, "fsync", fail)
+    assert holding(VDB).endswith("does not keep what is written to it: Input/output error")

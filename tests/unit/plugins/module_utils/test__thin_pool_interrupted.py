@@ -53,8 +53,8 @@ def left(captured, state: str) -> Report:
         pytest.param(
             "interrupted_convert_spare_visible",
             [
-                MAKE_SPARE,
                 "remove docker/lvol0, left by an interrupted command",
+                MAKE_SPARE,
                 REMOVE_MAKER,
                 "activate thin pool docker/thinpool",
             ],
@@ -137,36 +137,40 @@ def with_maker(report: Report, **made) -> Report:
     return report.with_volume(replace(maker, **made))
 
 
+LEFT_MAKER = "remove docker/devicemapper.containers.spare, left by an interrupted command"
+
+
 @pytest.mark.parametrize(
-    ("hidden", "made", "expected"),
+    ("spare", "made", "expected"),
     [
-        pytest.param(True, {}, ["remove docker/lvol0, left by an interrupted command", REMOVE_MAKER], id="made"),
-        pytest.param(
-            False,
-            {"type": "linear", "metadata_size": 0},
-            [
-                "remove docker/devicemapper.containers.spare, left by an interrupted command",
-                MAKE_SPARE,
-                "remove docker/lvol0, left by an interrupted command",
-                REMOVE_MAKER,
-            ],
-            id="half-made",
-        ),
+        pytest.param("lvol1_pmspare", {}, [LEFT_MAKER], id="made"),
+        pytest.param("", {"type": "linear"}, [LEFT_MAKER, MAKE_SPARE, REMOVE_MAKER], id="half-made"),
+        pytest.param("", None, [MAKE_SPARE, REMOVE_MAKER], id="not-begun"),
     ],
 )
-def test_a_spare_whose_mending_was_interrupted_too_is_mended(captured, hidden, made, expected):
+def test_a_spare_whose_mending_was_interrupted_is_mended(captured, spare, made, expected):
     report = left(captured, "interrupted_convert_spare_visible")
-    if hidden:
-        stray = report.volume("docker", "lvol0")
-        report = report.with_volume(replace(stray, name="lvol1_pmspare", hidden=True, active=False, uuid="spare"))
-    steps, after = _thin_pool.decide(with_maker(report, **made), WISH)
+    stray = report.volume("docker", "lvol0")
+    report = report.without(volume=("docker", "lvol0"))
+    if spare:
+        report = report.with_volume(replace(stray, name=spare, hidden=True, active=False))
+    if made is not None:
+        report = with_maker(report, **made)
+    steps, after = _thin_pool.decide(report, WISH)
     assert actions(steps) == [*expected, "activate thin pool docker/thinpool"]
     assert after.spare("docker").size == after.volume("docker", "thinpool").metadata_size
+    assert _thin_pool.decide(after, WISH) == ([], after)
+
+
+def test_a_spare_that_is_missing_in_a_group_of_others_is_their_affair(captured):
+    report = left(captured, "interrupted_convert_parts_active").without(volume=("docker", "lvol0_pmspare"))
+    steps, _after = _thin_pool.decide(report.with_group(replace(report.group("docker"), tags=())), WISH)
+    assert MAKE_SPARE not in actions(steps)
 
 
 def test_without_room_for_another_spare_a_pool_goes_without(captured):
     report = left(captured, "interrupted_convert_spare_visible")
-    full = report.with_group(replace(report.group("docker"), extents_free=26))
+    full = report.with_group(replace(report.group("docker"), extents_free=25))
     steps, after = _thin_pool.decide(full, WISH)
     assert actions(steps) == [
         "remove docker/lvol0, left by an interrupted command",

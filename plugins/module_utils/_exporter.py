@@ -13,6 +13,7 @@ The module thin_pool_exporter puts it there, together with what it imports; it i
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -136,7 +137,8 @@ class Run:
             limits = _health.Limits(**configuration.limits)
             self._verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}"))
             for pool in self._due(sight) if configuration.usage_interval else []:
-                self._step("usage", lambda pool=pool: self._read_usage(sight, pool), configuration.usage_timeout)
+                read = functools.partial(self._read_usage, sight, pool)
+                self._step("usage", read, configuration.usage_timeout)
         if not self.errors:
             memory.last_success = self._now
 

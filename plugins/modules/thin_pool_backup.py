@@ -25,7 +25,8 @@ description:
   - >-
     The archive is readable by root alone, since it holds the environment of containers. It replaces the one before it
     when it is complete and on the disk, and not before.
-  - How to restore it, and when not to, is in the guide C(docs/guides/backup.md). Nothing is restored or repaired here.
+  - Nothing is restored or repaired here. What the archive is for is in lvmthin(7), "Metadata check and repair", and
+    in thin_restore(8) and vgcfgrestore(8).
 options:
   vg:
     description: Name of the volume group.

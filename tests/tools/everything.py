@@ -9,6 +9,7 @@ Usage: everything.py
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ if t.TYPE_CHECKING:
 AT_A_TIME = 2
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
+# Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
+WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def checks() -> Iterator[list[str]]:
@@ -56,6 +60,14 @@ def check(words: list[str]) -> bool:
     return passed
 
 
+def reasons(log: str) -> str:
+    """Return the lines of a log that say why the check failed."""
+    lines = [COLOUR.sub("", line) for line in log.splitlines()]
+    # Molecule draws a line before what it passes on.
+    lines = [re.sub(r"^\s*\u2502 ?", "", line).rstrip() for line in lines]
+    return "\n".join([line[:300] for line in lines if WHY.search(line)][-30:])
+
+
 def tell(text: str) -> None:
     # In one piece: two threads tell.
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
@@ -77,6 +89,8 @@ def main() -> int:
     for words in failed:
         log = log_of(words)
         print(f"\n===== make {' '.join(words)}: {log}\n{log.read_text(errors='replace')}")
+    for words in failed:
+        print(f"\nmake {' '.join(words)}:\n{reasons(log_of(words).read_text(errors='replace'))}")
     print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 

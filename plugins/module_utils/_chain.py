@@ -21,6 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _dm_name,
     _docker,
     _docker_data,
+    _lvm,
     _package,
     _physical_volume,
     _profile,
@@ -110,6 +111,7 @@ class Host:
     missing_packages: tuple[str, ...]
     missing_docker_packages: tuple[str, ...]
     candidates: tuple[Candidate, ...]  # of every missing package
+    missing_thin_check: str = ""
 
 
 @dataclass
@@ -154,6 +156,8 @@ def foretell(host: Host, wish: Wish) -> Chain:
     docker_wanted = wish.wants_docker(host.docker)
     attempt(lambda: _check_docker(host, wish), None)
     attempt(lambda: wish.pool_wish().check(), None)
+    if host.missing_thin_check and not set(host.missing_packages) & _package.THIN_CHECK:
+        refusals.append(_lvm.no_thin_check(wish.pool_wish().full_name, host.missing_thin_check))
 
     volumes, report = attempt(
         lambda: _physical_volume.decide(

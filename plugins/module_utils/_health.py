@@ -245,6 +245,8 @@ def _of_watch(pool: Pool) -> t.Iterator[Reason]:
             "warning",
             f"dmeventd does not watch {name}, so it is never extended: run 'lvchange --monitor y {name}'",
         )
+    if pool.policy.missing_thin_check:
+        yield Reason("thin_check_missing", "warning", _lvm.no_thin_check(name, pool.policy.missing_thin_check))
     if pool.mark and not pool.armed:
         yield Reason(
             "not_armed",

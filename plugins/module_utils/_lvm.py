@@ -390,3 +390,25 @@ def configuration(*keys: str, profile: str = "") -> dict[str, str]:
     words = ["lvmconfig", "--typeconfig", "full"] + (["--metadataprofile", profile] if profile else [])
     found = re.findall(r"^\s*(\w+)=(?:\"(.*)\"|(.*))$", _process.run(*words, *keys), re.MULTILINE)
     return {key: quoted or plain for key, quoted, plain in found}
+
+
+THIN_CHECK = "global/thin_check_executable"
+
+
+def missing_thin_check(values: t.Mapping[str, str]) -> str:
+    """Return the program that LVM would check a pool's metadata with before it activates it, where it is not there.
+
+    Without it LVM activates the pool unchecked, or in older versions not at all, which then shows at the next boot.
+    An empty setting is the administrator's word that nothing is checked (lvm.conf(5), global/thin_check_executable).
+    """
+    program = values.get(THIN_CHECK.partition("/")[2], "")
+    return program if program and not os.access(program, os.X_OK) else ""
+
+
+def no_thin_check(name: str, program: str) -> str:
+    """Return what is to be told of a pool whose metadata cannot be checked."""
+    return (
+        f"{program}, with which LVM checks the metadata of {name} before it activates it, is not there, and after a "
+        "reboot the pool may not come up: install thin-provisioning-tools (Debian family) or "
+        "device-mapper-persistent-data (Red Hat family), or correct global/thin_check_executable in lvm.conf"
+    )

@@ -19,6 +19,8 @@ STORAGE = {
     "debian": ("lvm2", "thin-provisioning-tools", "dmeventd"),
     "redhat": ("lvm2", "device-mapper-persistent-data", "device-mapper-event"),
 }
+# What brings thin_check.
+THIN_CHECK = {"thin-provisioning-tools", "device-mapper-persistent-data"}
 # Docker does not depend on what makes its base filesystem, and ends where it is missing (seen).
 MKFS = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
 # What the packages of Docker's engine are called: Debian's and Ubuntu's, Docker's own, Fedora's, Docker's old ones.

@@ -82,6 +82,7 @@ class Policy:
     threshold: int
     percent: int
     found: bool = True  # the profile's file could be read
+    missing_thin_check: str = ""  # the program that LVM would check the metadata with, where it is not there
 
 
 def policy(name: str, *, required: bool = False) -> Policy:
@@ -93,7 +94,8 @@ def policy(name: str, *, required: bool = False) -> Policy:
     if required:
         check_name(name)
     try:
-        found = _lvm.configuration(f"activation/{THRESHOLD}", f"activation/{PERCENT}", profile=name)
+        keys = (f"activation/{THRESHOLD}", f"activation/{PERCENT}", _lvm.THIN_CHECK)
+        found = _lvm.configuration(*keys, profile=name)
     except _process.ProcessError as error:
         if required:
             raise Refused(
@@ -101,7 +103,9 @@ def policy(name: str, *, required: bool = False) -> Policy:
                 f"lvm_profile), or correct its name. {error}"
             ) from error
         return Policy(100, 20, found=False)
-    return Policy(int(found.get(THRESHOLD, 100)), int(found.get(PERCENT, 20)))
+    return Policy(
+        int(found.get(THRESHOLD, 100)), int(found.get(PERCENT, 20)), missing_thin_check=_lvm.missing_thin_check(found)
+    )
 
 
 def decide(

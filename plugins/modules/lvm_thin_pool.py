@@ -210,6 +210,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _lvm,
     _module,
+    _plan,
     _profile,
     _size,
     _thin_pool,
@@ -263,11 +264,14 @@ def work(module: AnsibleModule) -> dict:
     if profile is None:  # the one that is attached stays, and says when the pool is extended
         there = report.volume(wish.vg, wish.name)
         profile = there.profile if there else ""
+    policy = None
     if profile and state == "present":
         policy = _profile.policy(profile, required=wish.profile is not None)
         wish = replace(wish, threshold=policy.threshold, percent=policy.percent)
     signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
     steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
+    if steps and policy and policy.missing_thin_check:
+        raise _plan.Refused(_lvm.no_thin_check(wish.full_name, policy.missing_thin_check))
     _module.carry_out(module, steps)
     if steps and not module.check_mode:
         after = _lvm.read()

@@ -153,7 +153,8 @@ thin_pools:
             - "What it is, for programs: V(failed), V(suspended), V(inactive), V(device_missing), V(metadata_read_only),
               V(out_of_data), V(needs_check), V(no_status), V(data_usage), V(metadata_usage), V(data_unknown),
               V(metadata_unknown), V(profile_missing), V(no_autoextend), V(data_extension_impossible),
-              V(metadata_extension_impossible), V(not_monitored) or V(not_armed)."
+              V(metadata_extension_impossible), V(not_monitored), V(thin_check_missing) or
+              V(not_armed)."
           type: str
           sample: data_extension_impossible
         severity:

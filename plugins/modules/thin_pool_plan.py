@@ -398,11 +398,14 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     docker = _docker.read() if looks_at_docker else _docker.Docker()
     data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
+    devices = tuple(_physical_volume.examine(report, names))
+    signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
+    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if has_lvm else {}
     return _chain.Host(
         report=report,
-        devices=tuple(_physical_volume.examine(report, names)),
-        signatures=_block_device.contents(_thin_pool.convertible(report, wish.pool_wish())),
-        profile=_profile.read(wish.profile, directory=None if has_lvm else _profile.DEFAULT_DIRECTORY),
+        devices=devices,
+        signatures=signatures,
+        profile=_profile.read(wish.profile, directory=configured.get("profile_dir") or _profile.DEFAULT_DIRECTORY),
         daemon_text=daemon_text,
         boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
         docker=docker,
@@ -411,6 +414,7 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(_package.candidates(family, [*missing, *missing_docker])) if family else (),
+        missing_thin_check=_lvm.missing_thin_check(configured),
     )
 
 

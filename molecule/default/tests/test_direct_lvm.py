@@ -74,3 +74,18 @@ def test_reboot_brings_pool_monitoring_and_docker_back(host):
     assert seen.docker_info(host)["storage"]["Pool Name"] == "docker-thinpool"
     assert seen.is_kept(host, "filler")
     assert seen.run_container(host, "echo it runs again") == "it runs again\n"
+
+
+def test_pool_that_could_not_be_checked_at_the_next_boot_is_refused_and_told(host):
+    disk = '--extra-vars={"direct_lvm_devices": ["/dev/disk/by-id/virtio-data1"]}'
+    program = seen.root(host, "readlink -f /usr/sbin/thin_check").strip()
+    seen.root(host, f"mv {program} {program}.away")
+    try:
+        status, output = seen.run_playbook("devicemapper.containers.direct_lvm", disk)
+        (pool,) = seen.run_module("lvm_thin_pool_info")["thin_pools"]
+    finally:
+        seen.root(host, f"mv {program}.away {program}")
+    assert status != 0
+    assert "/usr/sbin/thin_check, with which LVM checks the metadata of docker/thinpool" in output
+    assert "changed=0" in output
+    assert "thin_check_missing" in [reason["kind"] for reason in pool["reasons"]]

@@ -70,6 +70,11 @@ def short(**changes):
             replace(WELL, policy=Policy(100, 20, found=False)), ["warning profile_missing"], id="profile-without-a-file"
         ),
         pytest.param(
+            replace(WELL, policy=Policy(80, 20, missing_thin_check="/usr/sbin/thin_check")),
+            ["warning thin_check_missing"],
+            id="nothing-to-check-it-with",
+        ),
+        pytest.param(
             replace(volume(profile="", low_water_mark=0), policy=Policy(100, 20)),
             ["warning no_autoextend"],
             id="no-profile",

@@ -200,10 +200,16 @@ def test_without_a_dmeventd_no_profile_is_stale(no_dmeventd, tmp_path):
 def test_the_policy_is_lvms_own_word(commands):
     commands.expect(
         "lvmconfig --typeconfig full --metadataprofile docker-thinpool activation/thin_pool_autoextend_threshold "
-        "activation/thin_pool_autoextend_percent",
-        "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=25\n",
+        "activation/thin_pool_autoextend_percent global/thin_check_executable",
+        "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=25\nthin_check_executable=\"/bin/sh\"\n",
     )
     assert _profile.policy("docker-thinpool") == Policy(80, 25)
+
+
+@pytest.mark.parametrize(("program", "missing"), [("/nowhere/thin_check", "/nowhere/thin_check"), ("", "")])
+def test_a_check_that_is_not_there_is_told(commands, program, missing):
+    commands.expect("lvmconfig", f'thin_check_executable="{program}"\n')
+    assert _profile.policy("docker-thinpool").missing_thin_check == missing
 
 
 def test_a_profile_whose_file_is_gone_protects_nothing(commands):

@@ -36,6 +36,15 @@ def expect_policy(commands):
     )
 
 
+def test_a_pool_that_could_not_be_checked_at_the_next_boot_is_not_made(run_module, commands, captured):
+    commands.expect("lvm fullreport", captured("group.json"))
+    commands.expect("lvmconfig", 'thin_check_executable="/nowhere/thin_check"\n')
+    result = run_module(lvm_thin_pool, **MANUAL)
+    assert result["failed"]
+    assert result["msg"].startswith("/nowhere/thin_check, with which LVM checks the metadata of docker/thinpool before")
+    assert commands.writing == []
+
+
 def test_check_mode_only_reads_and_foretells(run_module, commands, captured):
     commands.expect("lvm fullreport", captured("group.json"))
     expect_policy(commands)

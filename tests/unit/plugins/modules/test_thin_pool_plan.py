@@ -127,6 +127,20 @@ def blank(commands, captured):
     commands.expect("apt-cache policy docker.io", captured("apt_policy.txt"))
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_thin_check_must_be_there_or_come_with_its_package(run_module, blank, docker_root, commands, installed):
+    docker_root({})
+    commands.forget("lvmconfig")
+    commands.forget(DPKG)
+    commands.forget("apt-cache")
+    commands.expect(DPKG, STORAGE if installed else STORAGE.replace("thin-provisioning-tools installed\n", ""), rc=1)
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\nthin_check_executable="/nowhere/thin_check"\n')
+    commands.expect("apt-cache policy", "docker.io:\n  Candidate: 20.10.24\nthin-provisioning-tools:\n  Candidate: 0.9\n")
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert bool(result.get("failed")) is installed
+    assert ("/nowhere/thin_check, with which LVM checks the metadata" in result.get("msg", "")) is installed
+
+
 def test_old_data_is_refused_unless_it_may_be_moved(run_module, blank, docker_root):
     root = docker_root({"overlay2": 2}, ["overlay2"])
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])

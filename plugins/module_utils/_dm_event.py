@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 SEVERITIES = ("info", "notice", "warning", "error", "critical", "emergency")
 
@@ -366,6 +367,14 @@ class Event:
         return replace(self, dm_name=name, vg=vg, pool=pool)
 
 
+def pool_of(name: str) -> tuple[str, str]:
+    """Return volume group and name of a pool that an option names."""
+    vg, slash, pool = name.partition("/")
+    if not (vg and slash and pool) or "/" in pool:
+        raise Refused(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
+    return vg, pool
+
+
 def events(lines: t.Iterable[Line], names: t.Mapping[str, str] | None = None) -> list[Event]:
     """Return the events in lines, in their order; ``names`` has the device-mapper name by major:minor, as it is now."""
     found = [event for event in map(event_of, lines) if event]
@@ -448,17 +457,26 @@ def _with_name(event: Event, names: t.Mapping[str, str]) -> Event:
     return event.with_dm_name(name) if name else event
 
 
+# dmeventd runs LVM's command and tells what came of it within so many seconds.
+PAUSE = 2.0
+
+
+def awaits_pool(event: Event) -> bool:
+    """Whether a later line may tell whose the event is."""
+    return event.vg is None and event.kind in ("vg_full", "pool_inactive", "extend_noop", "lvm_error")
+
+
 def _with_pools(found: list[Event]) -> list[Event]:
     """Return the events, where those that name no pool have it from the line that the daemon ends the matter with.
 
     LVM says why an extension failed ("Insufficient free space: ..."), and dmeventd at once whose it was ("Failed
-    command for docker-thinpool."): the next such line of the same process is the one. Both come within a second or two.
+    command for docker-thinpool."): the next such line of the same process is the one.
     """
     told = []
     for index, event in enumerate(found):
-        if event.vg is None and event.kind in ("vg_full", "pool_inactive", "extend_noop", "lvm_error"):
+        if awaits_pool(event):
             for later in found[index + 1 :]:
-                if later.line.time - event.line.time > 2:
+                if later.line.time - event.line.time > PAUSE:
                     break
                 if later.kind == "autoextend_failed" and later.line.pid == event.line.pid and later.dm_name:
                     event = event.with_dm_name(later.dm_name)

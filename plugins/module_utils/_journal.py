@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._dm_event import Line
+from ansible_collections.devicemapper.containers.plugins.module_utils._dm_event import Event, Line
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 
@@ -120,6 +120,31 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def view(event: Event) -> dict[str, t.Any]:
+    """Return an event as modules and the event source tell it; ``dm_event_info`` documents the keys."""
+    return {
+        "time": iso(event.line.time),
+        "timestamp": event.line.time,
+        "kind": event.kind,
+        "severity": event.severity,
+        "source": event.line.source,
+        "vg": event.vg,
+        "pool": event.pool,
+        "dm_name": event.dm_name,
+        "device": event.device,
+        "part": event.part,
+        "percent": event.percent,
+        "extents_needed": event.extents_needed,
+        "extents_free": event.extents_free,
+        "extents_before": event.extents_before,
+        "extents_after": event.extents_after,
+        "message": event.line.message.strip(),
+        "pid": event.line.pid,
+        "boot_id": event.line.boot or None,
+        "cursor": event.line.cursor,
+    }
+
+
 # --- The journal ------------------------------------------------------------------------------------------------------
 
 # Groups joined by "+" are alternatives; in a group, a field's several values are (journalctl(1)).
@@ -128,7 +153,7 @@ def iso(seconds: float) -> str:
 # process that ends at once; of root, because anyone may write under any identifier.
 _SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"  # systemd's sd-messages.h, SD_MESSAGE_JOURNAL_DROPPED
 _MISSED = "e9bf28e6e834481bb6f48f548ad13606"  # SD_MESSAGE_JOURNAL_MISSED, of the kernel's lines
-_MATCHES = (
+MATCHES = (
     "_SYSTEMD_UNIT=dm-event.service",
     "+",
     "_COMM=dmeventd",
@@ -151,7 +176,10 @@ _MATCHES = (
     f"MESSAGE_ID={_SUPPRESSED}",
     f"MESSAGE_ID={_MISSED}",
 )
-_FIELDS = "MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_TRANSPORT,_SYSTEMD_UNIT,UNIT"
+COMMAND = ("journalctl", "--system", "--all", "--quiet", "--no-pager", "--output=json")
+FIELDS = "--output-fields=MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_TRANSPORT,_SYSTEMD_UNIT,UNIT"
+BOOTS = ("journalctl", "--system", "--quiet", "--no-pager", "--list-boots")
+TAIL = ("--boot", "--lines=1")  # the newest entry of all
 # Reading years of kernel lines takes a while; a process that hangs must end all the same.
 _TIMEOUT = 300
 
@@ -223,38 +251,66 @@ def read(cursor: str = "", since: str = "", now: float = 0.0) -> Reading:
     elif since:
         records, complete = _since(since, now)
     else:
-        records, complete = _journalctl(*_MATCHES), True
+        records, complete = _journalctl(*MATCHES), True
     # The end, among the entries of this boot. Those of an earlier boot are behind us in any case, but a clock that was
     # wrong may have dated them later than ours, and journalctl would go by that.
     for record in records:
-        place = _place(record)
+        place = place_of(record)
         if place.boot == tail.boot and place.is_after(tail):
             tail = place
-    return Reading(tuple(_line(record, tail.boot) for record in records), tail.text, complete)
+    return Reading(tuple(line_of(record, tail.boot) for record in records), tail.text, complete)
 
 
 def _after(start: Cursor, tail: Cursor) -> tuple[list[_Record], bool]:
-    """Return what follows the cursor, and whether its own entry is still there, so that nothing before it is missing.
+    """Return what follows the cursor, and whether its own entry is still there, so that nothing before it is missing."""
+    start, complete = found_again(start, _journalctl(*words_that_find(start)))
+    boots = boots_in(_boots()) if needs_boots(start, tail) else []
+    found: list[_Record] = []
+    for call in calls_after(start, tail, boots):
+        found += [record for record in _journalctl(*call.words) if call.wants(place_of(record))]
+    return found, complete
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of journalctl, and which of the entries that it finds are wanted."""
+
+    words: tuple[str, ...]
+    wants: t.Callable[[Cursor], bool]
+
+
+def words_that_find(start: Cursor) -> tuple[str, ...]:
+    """Return what asks for the cursor's own entry.
 
     Not with --after-cursor, which (before systemd 255) skips the first entry found, even where that is not the cursor's
     because that one is gone or does not match.
     """
-    first = _journalctl(f"--cursor={start.text}", "--lines=1", f"_BOOT_ID={start.boot}")
-    complete = bool(first) and start.names(_place(first[0]))
-    if complete:
-        start = _place(first[0])  # as it is numbered now
+    return (f"--cursor={start.text}", "--lines=1", f"_BOOT_ID={start.boot}")
+
+
+def found_again(start: Cursor, found: list[_Record]) -> tuple[Cursor, bool]:
+    """Return the cursor as its entry is numbered now, and whether it is still there."""
+    complete = bool(found) and start.names(place_of(found[0]))
+    return (place_of(found[0]) if complete else start), complete
+
+
+def needs_boots(start: Cursor, tail: Cursor) -> bool:
+    """Whether only the boots' own order tells what comes after the cursor."""
+    return start.boot != tail.boot and start.sequence_id != tail.sequence_id
+
+
+def calls_after(start: Cursor, tail: Cursor, boots: list[str]) -> tuple[Call, ...]:
+    """Return the calls that together find each wanted line after the cursor once, in their order."""
     if start.boot == tail.boot:
-        found = _journalctl("--boot", f"--cursor={start.text}", *_MATCHES)
-        return [record for record in found if not start.names(_place(record))], complete
+        return (Call(("--boot", f"--cursor={start.text}", *MATCHES), lambda place: not start.names(place)),)
     # Earlier boots first, then this one from its start: where the clock was set back, or is wrong until the network is
     # up, journalctl sorts its first lines before the cursor. Where entries are numbered in one sequence, as they are
     # through ordinary reboots, it sorts by that. Numbered anew, as after a power cut, only the number itself can tell.
-    if start.sequence_id == tail.sequence_id:
-        rest, boots = _journalctl(f"--cursor={start.text}", *_MATCHES), []
-    else:
-        rest, boots = _journalctl(*_MATCHES), _boots()
-    found = [record for record in rest if _is_unread(_place(record), start, tail, boots)]
-    return found + _journalctl("--boot", *_MATCHES), complete
+    rest = MATCHES if needs_boots(start, tail) else (f"--cursor={start.text}", *MATCHES)
+    return (
+        Call(rest, lambda place: _is_unread(place, start, tail, boots)),
+        Call(("--boot", *MATCHES), lambda place: True),
+    )
 
 
 def _is_unread(place: Cursor, start: Cursor, tail: Cursor, boots: list[str]) -> bool:
@@ -270,9 +326,12 @@ def _is_unread(place: Cursor, start: Cursor, tail: Cursor, boots: list[str]) -> 
     return place.boot in boots[boots.index(start.boot) :]
 
 
-def _boots() -> list[str]:
+def _boots() -> str:
+    return _process.run(*BOOTS, timeout=_TIMEOUT)
+
+
+def boots_in(text: str) -> list[str]:
     """Return the boots of which the journal holds something, oldest first."""
-    text = _process.run("journalctl", "--system", "--quiet", "--no-pager", "--list-boots", timeout=_TIMEOUT)
     return re.findall(r"^\s*-?\d+ ([0-9a-f]{32}) ", text, re.MULTILINE)
 
 
@@ -282,7 +341,7 @@ def _since(since: str, now: float) -> tuple[list[_Record], bool]:
     try:
         # An entry before the asked time shows that the journal reaches that far back.
         before = _journalctl(f"--until={words}", "--lines=1")
-        return _journalctl(f"--since={words}", *_MATCHES), bool(before)
+        return _journalctl(f"--since={words}", *MATCHES), bool(before)
     except _process.ProcessError as error:
         if "timestamp" in error.stderr:
             raise _bad_since(since) from error
@@ -297,25 +356,24 @@ def _bad_since(since: str) -> Refused:
 
 
 def _tail() -> Cursor:
-    found = _journalctl("--boot", "--lines=1")
+    found = _journalctl(*TAIL)
     if not found:
         raise Refused(
             "the journal of this host holds nothing of its current boot (journald does not run, or keeps nothing: see "
             "Storage= in journald.conf(5)): give the option 'path' the log file that syslog writes"
         )
-    return _place(found[0])
+    return place_of(found[0])
 
 
 def _journalctl(*words: str) -> list[_Record]:
     """Return entries of the system's journal, oldest first."""
-    command = ["journalctl", "--system", "--all", "--quiet", "--no-pager", "--output=json"]
     try:
         try:
-            text = _process.run(*command, f"--output-fields={_FIELDS}", *words, timeout=_TIMEOUT)
+            text = _process.run(*COMMAND, FIELDS, *words, timeout=_TIMEOUT)
         except _process.ProcessError as error:
             if "output-fields" not in error.stderr:
                 raise
-            text = _process.run(*command, *words, timeout=_TIMEOUT)  # before systemd 236
+            text = _process.run(*COMMAND, *words, timeout=_TIMEOUT)  # before systemd 236
     except _process.ProcessError as error:
         if "ermission" in error.stderr:
             raise Refused(
@@ -332,7 +390,8 @@ def _journalctl(*words: str) -> list[_Record]:
     return [json.loads(row) for row in text.splitlines() if row.startswith("{")]
 
 
-def _place(record: _Record) -> Cursor:
+def place_of(record: _Record) -> Cursor:
+    """Return the place of a record of journalctl's."""
     return Cursor.parse(_text(record.get("__CURSOR")))
 
 
@@ -345,7 +404,8 @@ def _text(value: t.Any) -> str:
     return str(value or "")
 
 
-def _line(record: _Record, boot: str) -> Line:
+def line_of(record: _Record, boot: str) -> Line:
+    """Return the line in a record of journalctl's; ``boot`` is the one that the host is in now."""
     pid = _text(record.get("_PID") or record.get("SYSLOG_PID"))
     return Line(
         time=int(_text(record["__REALTIME_TIMESTAMP"])) / 1e6,

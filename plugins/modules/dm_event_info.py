@@ -283,7 +283,7 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     limit, path = module.params["limit"], module.params["path"]
     cursor, since = module.params["cursor"] or "", module.params["since"] or ""
-    pools = [pool_of(name) for name in module.params["pools"]]
+    pools = [_dm_event.pool_of(name) for name in module.params["pools"]]
     if limit < 1:
         raise _plan.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()
@@ -294,13 +294,6 @@ def work(module: AnsibleModule) -> dict:
         groups = {vg for vg, _name in pools}
         events = [event for event in events if event.concerns(pools, groups)]
     return {"changed": False, **tell(reading, events, limit, oldest=bool(cursor))}
-
-
-def pool_of(name: str) -> tuple[str, str]:
-    vg, slash, pool = name.partition("/")
-    if not (vg and slash and pool) or "/" in pool:
-        raise _plan.Refused(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
-    return vg, pool
 
 
 def booted() -> float:
@@ -334,7 +327,7 @@ def tell(reading: _journal.Reading, events: list[_dm_event.Event], limit: int, *
     severities = collections.Counter(event.severity for event in events)
     kinds = collections.Counter(event.kind for event in events)
     return {
-        "events": [view(event) for event in events],
+        "events": [_journal.view(event) for event in events],
         "cursor": cursor,
         "complete": reading.complete,
         "truncated": truncated,
@@ -342,30 +335,6 @@ def tell(reading: _journal.Reading, events: list[_dm_event.Event], limit: int, *
         "kinds": dict(sorted(kinds.items())),
         "severities": {severity: severities[severity] for severity in _dm_event.SEVERITIES},
         "unknown": kinds["unknown"],
-    }
-
-
-def view(event: _dm_event.Event) -> dict:
-    return {
-        "time": _journal.iso(event.line.time),
-        "timestamp": event.line.time,
-        "kind": event.kind,
-        "severity": event.severity,
-        "source": event.line.source,
-        "vg": event.vg,
-        "pool": event.pool,
-        "dm_name": event.dm_name,
-        "device": event.device,
-        "part": event.part,
-        "percent": event.percent,
-        "extents_needed": event.extents_needed,
-        "extents_free": event.extents_free,
-        "extents_before": event.extents_before,
-        "extents_after": event.extents_after,
-        "message": event.line.message.strip(),
-        "pid": event.line.pid,
-        "boot_id": event.line.boot or None,
-        "cursor": event.line.cursor,
     }
 
 

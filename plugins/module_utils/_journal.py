@@ -262,7 +262,7 @@ def read(cursor: str = "", since: str = "", now: float = 0.0) -> Reading:
 
 
 def _after(start: Cursor, tail: Cursor) -> tuple[list[_Record], bool]:
-    """Return what follows the cursor, and whether its own entry is still there, so that nothing before it is missing."""
+    """Return what follows the cursor, and whether its own entry is still there: only then nothing is missing."""
     start, complete = found_again(start, _journalctl(*words_that_find(start)))
     boots = boots_in(_boots()) if needs_boots(start, tail) else []
     found: list[_Record] = []

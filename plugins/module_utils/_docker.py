@@ -34,6 +34,9 @@ class Info:
 
     driver: str = ""
     status: t.Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    root: str = ""  # where it keeps its data
+    log_driver: str = ""  # of containers that name none
 
     @property
     def pool_name(self) -> str:
@@ -209,7 +212,13 @@ def _ask(path: str, question: str, parse: t.Callable[[str], _Answer]) -> _Answer
 def parse_info(text: str) -> Info:
     """Return the storage part of the API's answer."""
     answer = json.loads(text)
-    return Info(driver=answer.get("Driver", ""), status=dict(answer.get("DriverStatus") or []))
+    return Info(
+        driver=answer.get("Driver", ""),
+        status=dict(answer.get("DriverStatus") or []),
+        version=answer.get("ServerVersion", ""),
+        root=answer.get("DockerRootDir", ""),
+        log_driver=answer.get("LoggingDriver", ""),
+    )
 
 
 def parse_containers(text: str) -> tuple[str, ...]:

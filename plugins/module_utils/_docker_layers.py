@@ -72,17 +72,26 @@ def is_of(recorded: int | None, before: int, after: int) -> bool:
 
 def read(root: str) -> dict[int, Owner]:
     """Return the owner of each device that Docker has on record, by its id in the pool."""
-    layers = {**_images(root), **_containers(root)}
+    owners = layers(root)
     found = {}
-    for name in sorted(listdir(f"{root}/{DRIVER}/metadata")):
-        if name in _NO_DEVICES or name.startswith("."):
-            continue
+    for name in records(root):
         record = load(f"{root}/{DRIVER}/metadata/{name}")
         device_id, size = record.get("device_id"), record.get("size")
         if isinstance(device_id, int):
-            owner = layers.get(name) or Owner("docker", "base" if name == "base" else "record", name)
+            owner = owners.get(name) or Owner("docker", "base" if name == "base" else "record", name)
             found[device_id] = replace(owner, size=size if isinstance(size, int) else None)
     return found
+
+
+def records(root: str) -> list[str]:
+    """Return the names of the records of devices."""
+    names = sorted(listdir(f"{root}/{DRIVER}/metadata"))
+    return [name for name in names if name not in _NO_DEVICES and not name.startswith(".")]
+
+
+def layers(root: str) -> dict[str, Owner]:
+    """Return whose layers there are, by the names that the records of their devices have, or should have."""
+    return {**_images(root), **_containers(root)}
 
 
 def chain_ids(diff_ids: t.Sequence[str]) -> list[str]:

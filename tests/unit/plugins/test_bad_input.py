@@ -364,6 +364,27 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("state", "present", "absent"),
         ],
     ),
+    # A device that is not there is no error there but a mismatch; see the test of it below.
+    "docker_devicemapper_info": (
+        {},
+        [
+            *wrong("vg", WRONG_NAMES),
+            *wrong("pool", [*WRONG_NAMES, *RESERVED_NAMES]),
+            *wrong("devices", [row for row in NO_DEVICE_LISTS if row[0] in ([""], ["vdb"], {"first": DISK})]),
+            *wrong("devices", [(["/dev/vdb\0"], r"/dev/vdb\\x00' is not the path of a device")]),
+            *wrong("chunk_size", WRONG_CHUNK_SIZES),
+            *wrong("storage_opts", WRONG_STORAGE_OPTS),
+            *wrong(
+                "daemon_options",
+                [
+                    ("debug", "dictionary requested, could not parse JSON or key=value"),
+                    (["debug"], "cannot be converted to a dict"),
+                    ({"storage-driver": "overlay2"}, "storage-driver is set by an option of its own"),
+                    ({"max-concurrent-downloads": NOT_A_NUMBER}, "max-concurrent-downloads holds what is no number"),
+                ],
+            ),
+        ],
+    ),
     "lvm_profile": (
         {"name": "docker-thinpool"},
         [
@@ -706,6 +727,7 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
             ("lvmconfig --typeconfig full --metadataprofile", "thin_pool_autoextend_threshold=80\n"),
             ("wipefs --no-act", ""),
             ("systemctl show", ""),
+            ("lsblk --json", '{"blockdevices": []}'),
             ("dpkg-query --show", "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"),
             ("apt-cache policy", captured("apt_policy.txt")),
         ):
@@ -791,6 +813,13 @@ def test_what_is_no_device_is_told_as_such(run_module, machine, device, says):
     (found,) = result["devices"]
     assert (found["free"], found["path"], len(found["reasons"])) == (False, None, 1)
     assert re.search(says, found["reasons"][0])
+
+
+def test_a_wanted_disk_that_is_none_is_told_as_a_mismatch(run_module, machine):
+    result = run_module(module_of("docker_devicemapper_info"), devices=[machine.fill("<dir>/dev/vdz"), "/dev/null"])
+    (found,) = (check for check in result["checks"] if check["name"] == "devices")
+    assert (found["matches"], result["matches"]) == (False, False)
+    assert re.search("/dev/vdz does not exist on this host: .*/dev/null is not a block device", found["seen"])
 
 
 def test_every_option_of_every_module_has_its_wrong_values():

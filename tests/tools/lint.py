@@ -34,7 +34,8 @@ def for_code(tree: Path) -> Iterator[list[str]]:
     yield ["ruff", "check", "--output-format", "concise", "."]
     yield ["yamllint", "--strict", "."]
     # As a package: given paths, mypy would know each file under two names, its own and the one that others import.
-    yield ["mypy", f"--cache-dir={CACHE}/mypy", "--package", "ansible_collections.devicemapper.containers.plugins"]
+    packages = [f"--package=ansible_collections.devicemapper.containers.{name}" for name in ("plugins", "extensions")]
+    yield ["mypy", f"--cache-dir={CACHE}/mypy", *packages]
     yield ["antsibull-changelog", "lint"]
     yield ["ansible-lint", "--offline"]
     scripts = [str(path.relative_to(tree)) for path in sorted(tree.rglob("*")) if path.is_file() and is_shell(path)]

@@ -4,6 +4,8 @@
 
 """Run the unit tests with every ansible-core that the Pythons here can run, and on the oldest Python of managed hosts.
 
+And the rulebooks, by ansible-rulebook.
+
 Usage: units.py [CORE [PYTEST ARGUMENTS]]
 """
 
@@ -44,12 +46,20 @@ def on_oldest_target(core: str) -> bool:
         return pytest(OLDEST_TARGET, "tests/unit/plugins", PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
 
 
+def rulebooks() -> bool:
+    if interpreter_for("rulebook") is None:
+        say("rulebooks left out: no Python here that ansible-rulebook runs on")
+        return True
+    return pytest("rulebook", "tests/rulebook")
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1] if sys.argv[1:] and sys.argv[1] else None
     usable = cores(wanted)
     passed = [pytest(f"core-{core}", *(sys.argv[2:] or ["tests/unit"])) for core in usable]
     if wanted is None:
         passed.append(on_oldest_target(usable[0]))
+        passed.append(rulebooks())
     if not all(passed):
         give_up("unit tests failed")
     say("unit tests passed")

@@ -33,11 +33,24 @@ KEY = CACHE / "ssh_key"
 HOOK = Path(__file__).resolve().with_name("image-hook.sh")
 
 # Beyond what debvm puts into every image: systemd, a cloud kernel, networkd, apt.
-INSTALLED = ("openssh-server", "sudo", "dbus", "python3", "ca-certificates", "busybox-static", "forkstat")
+INSTALLED = (
+    "openssh-server",
+    "sudo",
+    "dbus",
+    "python3",
+    "python3-apt",
+    "ca-certificates",
+    "busybox-static",
+    "forkstat",
+)
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
 STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs")
+# Installing these takes minutes under emulation, and seconds while the image is built: for scenarios about other things.
+PREPARED = (*STORAGE, "apparmor")
+# What makes a disk of somebody else's look like one.
+OTHERS = ("btrfs-progs", "dosfstools", "genisoimage", "cryptsetup-bin", "mdadm", "fdisk")
 DOWNLOADED = {
-    "bookworm": (*STORAGE, "docker.io", "apparmor"),
+    "bookworm": (*STORAGE, "docker.io", "apparmor", *OTHERS),
     "trixie": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor"),
 }
 # A guest's host key is made anew with its image, and its port goes to another guest tomorrow: nothing to remember.
@@ -122,15 +135,16 @@ def ssh_key() -> Path:
     return KEY
 
 
-def image(release: str) -> Path:
+def image(release: str, prepared: bool = False) -> Path:
     """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
-    recipe = key_of(inspect.getsource(image), INSTALLED, DOWNLOADED[release], HOOK.read_text(), public.read_text())
-    folder = CACHE / "images" / f"{release}-{recipe}"
+    install = PREPARED if prepared else ()
+    parts = (inspect.getsource(image), INSTALLED, install, DOWNLOADED[release], HOOK.read_text(), public.read_text())
+    folder = CACHE / "images" / f"{release}-{key_of(*parts)}"
     if not folder.is_dir() and os.geteuid() != 0:
         say("building an image needs root: asking sudo")
         again = ["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, __file__, "image", release]
-        subprocess.run(again, check=False)
+        subprocess.run([*again, *(["--prepared"] if prepared else [])], check=False)
         if not folder.is_dir():
             raise GuestError("the image was not built")
 
@@ -145,6 +159,7 @@ def image(release: str) -> Path:
         create += [f"--dpkgopt={word}" for word in ("force-unsafe-io", "path-exclude=/usr/share/man/*")]
         create += ["--dpkgopt=path-exclude=/usr/share/doc/*", f"--customize-hook={HOOK}", *debian_mirrors()[:1]]
         settings = {"GUEST_OUTPUT": str(scratch), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
+        settings["GUEST_INSTALL"] = " ".join(install)
         run(create, env={**os.environ, **settings})
         file_system = ["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0"]
         run([*file_system, "-d", tree, scratch / "root.img", "6G"])
@@ -180,10 +195,11 @@ class Machine:
     disks: tuple[Disk, ...] = ()
     memory: int = 1536
     accelerator: str = "tcg"
+    prepared: bool = False
 
     def command(self, port: int) -> list[str]:
         """Return the qemu command line; files are named relative to the guest's folder."""
-        boot = image(self.release)
+        boot = image(self.release, self.prepared)
         command = ["qemu-system-x86_64", "-machine", "pc", "-accel", self.accelerator]
         # Under emulation the plainest processor is the fastest: boot 21 s, against 28 s with `max`.
         command += ["-cpu", "host" if self.accelerator == "kvm" else "qemu64"]
@@ -202,7 +218,7 @@ class Machine:
 
     def make_disks(self, folder: Path) -> None:
         """Put an overlay of the image and the blank disks into the folder."""
-        base = image(self.release) / "root.img"
+        base = image(self.release, self.prepared) / "root.img"
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", folder / "root.qcow2"])
         for disk in self.disks:
             run(["qemu-img", "create", "-q", "-f", "qcow2", folder / f"{disk.serial}.qcow2", disk.size])
@@ -372,7 +388,7 @@ def saved_state(machine: Machine) -> Path:
 
 def build_image(args: argparse.Namespace) -> None:
     """Build the image of a release, if that was not done yet, and print its folder."""
-    print(image(args.release))
+    print(image(args.release, args.prepared))
 
 
 def up(args: argparse.Namespace) -> None:
@@ -380,7 +396,7 @@ def up(args: argparse.Namespace) -> None:
     guest = Guest(GUESTS / args.name)
     if guest.folder.exists():
         raise GuestError(f"guest {args.name} exists ({guest.folder}); `guest.py down {args.name}` ends it")
-    machine = Machine(args.release, tuple(args.disk), args.memory, accelerator())
+    machine = Machine(args.release, tuple(args.disk), args.memory, accelerator(), args.prepared)
     resume = os.environ.get("GUEST_SAVED_STATE") != "0"
     source = saved_state(machine) if resume else None
     guest.folder.mkdir(parents=True)
@@ -473,8 +489,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             sub.add_argument(word, nargs={"names": "+", "words": argparse.REMAINDER}.get(word), choices=choices)
         return sub
 
-    command("image", build_image, "release")
+    sub = command("image", build_image, "release")
+    sub.add_argument("--prepared", action="store_true", help="with LVM and its tools installed")
     sub = command("up", up, "name")
+    sub.add_argument("--prepared", action="store_true", help="with LVM and its tools installed")
     sub.add_argument("--release", default="bookworm", choices=sorted(DOWNLOADED))
     sub.add_argument("--disk", action="append", default=[], type=Disk.parse, metavar="SERIAL:SIZE")
     sub.add_argument("--memory", type=int, default=1536, metavar="MIB")

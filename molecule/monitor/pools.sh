@@ -18,13 +18,15 @@ vgcreate --quiet many "$(disk 3)"
 vgcreate --quiet two "$(disk 4)" "$(disk 5)"
 vgcreate --quiet gone "$(disk 6)"
 vgcreate --quiet --physicalextentsize 1m meta "$(disk 7)"
+vgcreate --quiet heals "$(disk 9)"
 
-for name in grows-pool short-pool two-pool gone-pool meta-pool many-well many-unwatched many-nofile many-detached many-inactive; do
+for name in grows-pool heals-pool short-pool two-pool gone-pool meta-pool many-well many-unwatched many-nofile many-detached many-inactive; do
     profile $name
 done
 pool grows/pool --size 200m --metadataprofile grows-pool
 # As the manual does it, so that no extension has room.
 pool short/pool --extents 95%VG --metadataprofile short-pool
+pool heals/pool --extents 90%VG --metadataprofile heals-pool
 # LVM takes the first disk alone: the second can go, and the pool goes on.
 pool two/pool --size 200m --metadataprofile two-pool
 pool gone/pool --size 100m --metadataprofile gone-pool

@@ -50,7 +50,10 @@ class Rulebook:
         (collection / "playbooks/grow.yml").write_text(GROW)
         inventory = {
             "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-            "hosts": {"node1": {"grow_spare_devices": ["/dev/spare1"]}, "node2": {"grow_spare_devices": ["/dev/spare2"]}},
+            "hosts": {
+                "node1": {"grow_spare_devices": ["/dev/spare1"]},
+                "node2": {"grow_spare_devices": ["/dev/spare2"]},
+            },
         }
         (folder / "inventory.yml").write_text(yaml.safe_dump({"all": inventory}))
         self.running: subprocess.Popen[bytes] | None = None
@@ -157,7 +160,10 @@ def test_notify_tells_what_is_a_warning_or_worse(rulebook):
     mark = "device-mapper: thin: 253:2: reached low water mark for data device: sending event."
     # It was extended in between, which is as it should be.
     assert told[:2] == [("warning", "data_low_water", mark)] * 2
-    assert told[2:4] == [("critical", "vg_full", FREE), ("error", "autoextend_failed", "Failed command for ev--a-thin--pool.")]
+    assert told[2:4] == [
+        ("critical", "vg_full", FREE),
+        ("error", "autoextend_failed", "Failed command for ev--a-thin--pool."),
+    ]
     assert {severity for severity, _kind, _message in told} == {"warning", "error", "critical", "emergency"}
 
 

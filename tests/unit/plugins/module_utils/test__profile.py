@@ -201,7 +201,7 @@ def test_the_policy_is_lvms_own_word(commands):
     commands.expect(
         "lvmconfig --typeconfig full --metadataprofile docker-thinpool activation/thin_pool_autoextend_threshold "
         "activation/thin_pool_autoextend_percent global/thin_check_executable",
-        "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=25\nthin_check_executable=\"/bin/sh\"\n",
+        'thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=25\nthin_check_executable="/bin/sh"\n',
     )
     assert _profile.policy("docker-thinpool") == Policy(80, 25)
 

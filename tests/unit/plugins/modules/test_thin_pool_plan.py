@@ -135,7 +135,9 @@ def test_thin_check_must_be_there_or_come_with_its_package(run_module, blank, do
     commands.forget("apt-cache")
     commands.expect(DPKG, STORAGE if installed else STORAGE.replace("thin-provisioning-tools installed\n", ""), rc=1)
     commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\nthin_check_executable="/nowhere/thin_check"\n')
-    commands.expect("apt-cache policy", "docker.io:\n  Candidate: 20.10.24\nthin-provisioning-tools:\n  Candidate: 0.9\n")
+    commands.expect(
+        "apt-cache policy", "docker.io:\n  Candidate: 20.10.24\nthin-provisioning-tools:\n  Candidate: 0.9\n"
+    )
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
     assert bool(result.get("failed")) is installed
     assert ("/nowhere/thin_check, with which LVM checks the metadata" in result.get("msg", "")) is installed

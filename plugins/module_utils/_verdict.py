@@ -72,10 +72,11 @@ class Happened:
     severity: str = "info"
     message: str = ""
     named: bool = True  # whether it named the pool; else it may be of another one
+    first: float = 0.0  # as last; 0: not known
 
     @property
     def time(self) -> str:
-        return datetime.fromtimestamp(self.last, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return moment(self.last)
 
     @property
     def sentence(self) -> str:
@@ -88,6 +89,11 @@ class Happened:
 
 
 Past = t.Mapping[str, Happened]
+
+
+def moment(seconds: float) -> str:
+    """Return a point in time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def history(events: t.Iterable[Event], vg: str, name: str, before: Past | None = None) -> dict[str, Happened]:
@@ -103,6 +109,7 @@ def history(events: t.Iterable[Event], vg: str, name: str, before: Past | None =
                 severity=event.severity,
                 message=event.line.message.strip(),
                 named=event.pool is not None,
+                first=(known.first or known.last) if known else event.line.time,
             )
     return found
 

@@ -85,6 +85,21 @@ lines:
   elements: str
   sample:
     - "docker/thinpool: OK, data 12.34 % of 8.00 GiB, metadata 10.04 % of 100.00 MiB, 1.80 GiB free in docker"
+time:
+  description: When the host was asked, by its own clock, as ISO 8601 in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-23T10:00:00Z"
+since:
+  description: From when on events count (O(since)), likewise; V(null) where that is not to be told without journalctl.
+  returned: success
+  type: str
+  sample: "2026-11-23T09:00:00Z"
+limits:
+  description: The limits that were used, by the names of the options.
+  returned: success
+  type: dict
+  sample: {data_warning: 75, data_critical: 90, metadata_warning: 75, metadata_critical: 90}
 reasons:
   description:
     - What is wrong with the host as a whole, in the form of RV(pools[].reasons).
@@ -168,6 +183,10 @@ pools:
           description: How often.
           type: int
           sample: 3
+        first:
+          description: When first, as ISO 8601 in UTC.
+          type: str
+          sample: "2026-11-23T09:58:10Z"
         last:
           description: When last, as ISO 8601 in UTC.
           type: str
@@ -196,19 +215,38 @@ pools:
       description: Size of its metadata in bytes, V(null) where LVM does not know the pool.
       type: int
       sample: 104857600
+    autoextend:
+      description:
+        - What its profile does, and whether the next extension has room, in the form of
+          RV(devicemapper.containers.lvm_thin_pool_info#module:thin_pools[].autoextend); V(null) where LVM does not know
+          the pool.
+      type: dict
+      sample:
+        threshold: 80
+        percent: 20
+        extent_size: 4194304
+        data_needed: 410
+        metadata_needed: 12
+        free: 462
+        data_possible: true
+        metadata_possible: true
 """
 
+import time
 import typing as t
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _dm_event,
     _health,
     _journal,
     _module,
     _plan,
     _process,
     _verdict,
+    _view,
     _watch,
 )
 
@@ -231,19 +269,33 @@ def work(module: AnsibleModule) -> dict:
     params = module.params
     wanted = [_verdict.parse(name) for name in params["pools"]]
     limits = _health.Limits.of(params)
+    now = time.time()
+    since = _journal.moment(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
     sight = _watch.look()
     verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: _verdict.history(events, vg, name))
+    return answer(verdicts, host, events, limits, now=now, since=since)
+
+
+def answer(
+    verdicts: list[_verdict.Verdict],
+    host: list[_health.Reason],
+    events: list[_dm_event.Event],
+    limits: _health.Limits,
+    *,
+    now: float,
+    since: float | None,
+) -> dict[str, t.Any]:
+    """Return what the module does, for what it found out of each pool, and of the host as a whole."""
     if not verdicts:
-        host.append(
-            _health.Reason(
-                "no_pools",
-                "unknown",
-                "there is no thin pool on this host: make one (role direct_lvm), or name those that should be here in "
-                "thin_pool_monitor_pools",
-            )
+        why = _health.Reason(
+            "no_pools",
+            "unknown",
+            "there is no thin pool on this host: make one (role direct_lvm), or name those that should be here in "
+            "thin_pool_monitor_pools",
         )
+        host = [*host, why]
     return {
         "changed": False,
         "verdict": _health.worst([reason.severity for reason in host] + [verdict.health for verdict in verdicts]),
@@ -252,6 +304,9 @@ def work(module: AnsibleModule) -> dict:
             *(f"{reason.severity}: {reason.message}" for reason in host),
             *unnamed(events),
         ],
+        "time": _verdict.moment(now),
+        "since": None if since is None else _verdict.moment(since),
+        "limits": asdict(limits),
         "reasons": [view(reason) for reason in host],
         "pools": [tell(verdict) for verdict in verdicts],
     }
@@ -288,6 +343,7 @@ def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
                 "kind": happened.kind,
                 "severity": happened.severity,
                 "count": happened.count,
+                "first": _verdict.moment(happened.first),
                 "last": happened.time,
                 "message": happened.message,
                 "named": happened.named,
@@ -298,6 +354,13 @@ def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
         "metadata_percent": pool.metadata_percent if pool else None,
         "size": pool.volume.size if pool else None,
         "metadata_size": pool.volume.metadata_size if pool else None,
+        "autoextend": {
+            "threshold": pool.policy.threshold,
+            "percent": pool.policy.percent,
+            **_view.auto_extension(pool.extension),
+        }
+        if pool
+        else None,
     }
 
 

@@ -55,6 +55,14 @@ def test_a_pool_is_judged_by_its_state_and_its_events(run_module, host, commands
     assert result["verdict"] == "warning"
     (pool,) = result["pools"]
     assert (pool["vg"], pool["name"], pool["verdict"], pool["repair"]) == ("docker", "thinpool", "warning", None)
+    assert result["limits"] == {
+        "data_warning": 75,
+        "data_critical": 90,
+        "metadata_warning": 75,
+        "metadata_critical": 90,
+    }
+    assert (pool["autoextend"]["threshold"], pool["autoextend"]["data_needed"], pool["autoextend"]["free"]) == (80, 487, 78)
+    assert pool["autoextend"]["data_possible"] is False
     # The same figures by LVM's report and by dmeventd's line.
     assert pool["sentence"].startswith("the data of docker/thinpool cannot be extended: that takes 487 extents")
     assert "has 78 free" in pool["sentence"]
@@ -69,6 +77,17 @@ def test_a_pool_is_judged_by_its_state_and_its_events(run_module, host, commands
         "    2026-11-23T10:00:00Z autoextend_failed: Failed command for docker-thinpool.",
     ]
     assert commands.missing == []
+
+
+def test_when_it_was_asked_and_since_when_events_count_is_told(run_module, host, monkeypatch):
+    monkeypatch.setattr(thin_pool_check_info.time, "time", lambda: 1795435200.0)
+    later = entry(60_000_000, "Failed command for docker-thinpool.")
+    host(journal=VG_FULL + later)
+    result = run_module(thin_pool_check_info, since="-2h")
+    assert (result["time"], result["since"]) == ("2026-11-23T12:00:00Z", "2026-11-23T10:00:00Z")
+    failed = result["pools"][0]["events"][-1]
+    assert (failed["kind"], failed["count"]) == ("autoextend_failed", 2)
+    assert (failed["first"], failed["last"]) == ("2026-11-23T10:00:00Z", "2026-11-23T10:01:00Z")
 
 
 def test_kernel_lines_are_of_the_pool_whose_number_they_have(run_module, host, monkeypatch, tmp_path):

@@ -1,0 +1,435 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The page of a fleet: what the hosts answered in, cards sorted by danger, one HTML file out. Pure.
+
+Names and messages come from the hosts and may hold anything. The template escapes all that it is given
+(``autoescape``), and what no HTML file may hold is replaced before (``clean``), so neither is left to its author.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+# From bad to good, and what the page calls them.
+VERDICTS = {"critical": "Critical", "unknown": "Not known", "warning": "Warning", "ok": "OK"}
+_ORDER = list(VERDICTS)
+
+_TROUBLE = ("error", "critical", "emergency")
+# What a holder is, in words; of thin_pool_usage_info's kinds.
+_KINDS = {
+    "container": "container",
+    "container_init": "layer below a container",
+    "image_layer": "image layer",
+    "base": "base of all images",
+    "snapshot": "snapshot",
+    "volume": "LVM volume",
+    "record": "record without a container",
+}
+# Of the width of a time line, in percent: its margins, so that marks at the ends are whole, and the room of a mark on
+# the narrowest screen.
+_MARGIN, _MARK = 4.0, 7.5
+_LANES = 6
+
+Answer = t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """How full one half of a pool is, against its limits."""
+
+    part: str  # Data or Metadata
+    percent: float | None
+    size: int | None
+    warning: int | None
+    critical: int | None
+    threshold: int | None  # None: not known, or never extended
+    needed: int | None  # bytes that the next extension takes
+    possible: bool | None  # whether that has room
+
+    @property
+    def level(self) -> str:
+        if self.percent is None:
+            return "unknown"
+        if self.critical is not None and self.percent >= self.critical:
+            return "critical"
+        return "warning" if self.warning is not None and self.percent >= self.warning else "ok"
+
+    @property
+    def of_size(self) -> str:
+        return "" if self.size is None else human(self.size)
+
+    @property
+    def width(self) -> float:
+        return min(max(self.percent or 0.0, 0.0), 100.0)
+
+    @property
+    def sentence(self) -> str:
+        """All of it for those who do not see the bar."""
+        words = ["not known" if self.percent is None else f"{self.percent:.2f} percent"]
+        if self.size is not None:
+            words[0] += f" of {self.of_size}"
+        words += [f"extended above {self.threshold}"] if self.threshold is not None else []
+        words += [f"warning from {self.warning}"] if self.warning is not None else []
+        words += [f"critical from {self.critical}"] if self.critical is not None else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One device of a pool, by its owner."""
+
+    name: str
+    kind: str
+    images: str
+    exclusive: str
+    mapped: str
+
+
+@dataclass(frozen=True)
+class Happening:
+    """The events of one kind, and where they are on the time line."""
+
+    number: int
+    kind: str
+    level: str  # trouble, warning or notice
+    severity: str
+    count: int
+    first: str
+    last: str
+    message: str
+    named: bool
+    start: float | None = None  # in percent of the width; None: not on the line
+    end: float | None = None
+    lane: int = 0
+
+
+@dataclass(frozen=True)
+class TimeLine:
+    """What happened to a pool, the latest last."""
+
+    happenings: tuple[Happening, ...]
+    ticks: tuple[tuple[float, str, str], ...]  # place, text, text-anchor
+
+    @property
+    def lanes(self) -> int:
+        return 1 + max((one.lane for one in self.happenings), default=0)
+
+    @property
+    def is_drawn(self) -> bool:
+        return any(one.end is not None for one in self.happenings)
+
+    @property
+    def sentence(self) -> str:
+        return "; ".join(f"{one.number}: {one.kind}, {one.last}" for one in self.happenings)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to say of one pool, or of a host as a whole where ``pool`` is empty."""
+
+    host: str
+    pool: str
+    verdict: str
+    sentence: str
+    reasons: tuple[tuple[str, str], ...] = ()  # verdict and message of each
+    gauges: tuple[Gauge, ...] = ()
+    vg: str = ""
+    free: int | None = None  # bytes in the volume group
+    autoextends: bool | None = None
+    holders: tuple[Holder, ...] = ()
+    devices: int = 0  # how many there are
+    no_holders: str = ""  # why they could not be told
+    time_line: TimeLine | None = None
+    asked: str = ""
+    was_asked: bool = True
+    id: str = ""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to unfold."""
+        return bool(self.reasons or self.time_line or self.holders or self.no_holders)
+
+    @property
+    def fullness(self) -> float:
+        """How near to its end, where that is not known as near as can be."""
+        known = [gauge.percent for gauge in self.gauges if gauge.percent is not None]
+        return max(known, default=float("inf"))
+
+    @property
+    def danger(self) -> tuple:
+        """The sorting key: those in most danger first, hosts that did not answer before others not known."""
+        return (
+            _ORDER.index(self.verdict),
+            self.was_asked,
+            -self.fullness,
+            all(gauge.possible is not False for gauge in self.gauges),
+            self.host,
+            self.pool,
+        )
+
+
+# --- From answers to cards --------------------------------------------------------------------------------------------
+
+
+def cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
+    """Return the cards of one host: one for each pool, and one for what is wrong with all of it."""
+    if not isinstance(check, t.Mapping) or not isinstance(check.get("pools"), t.Sequence):
+        return [Card(host, "", "unknown", _why_not(check), was_asked=False)]
+    asked = _minute(check.get("time"), seconds=True)
+    cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in check["pools"]]
+    reasons = _reasons(check)
+    if reasons or not cards:
+        verdict = min((severity for severity, _message in reasons), key=_ORDER.index, default="unknown")
+        sentence = reasons[0][1] if reasons else "no thin pool was found"
+        cards.append(Card(host, "", verdict, sentence, reasons[1:], asked=asked))
+    return cards
+
+
+# What ansible-core 2.19 and later put before what a module or a connection said.
+_PREFIX = re.compile(r"\A(?:(?:Task|Action|Module) failed: )+")
+
+
+def _why_not(check: t.Any) -> str:
+    """Return why a host gave no answer, as Ansible put it."""
+    if not isinstance(check, t.Mapping) or not check:
+        return "it was not asked: see what Ansible printed of it"
+    message = _PREFIX.sub("", str(check.get("msg") or "").strip())
+    # A module that died without a word of its own leaves that in its output.
+    crash = str(check.get("module_stderr") or check.get("exception") or "").strip().splitlines()
+    if crash and "stdout/stderr" in message:
+        message = f"{message.splitlines()[0]} ({crash[-1]})"
+    start = "it cannot be reached" if check.get("unreachable") else "it was asked, and did not answer"
+    return f"{start}: {message}" if message else start
+
+
+def _reasons(of: Answer) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (_verdict(reason.get("severity")), str(reason.get("message", ""))) for reason in of.get("reasons") or ()
+    )
+
+
+def _verdict(word: t.Any) -> str:
+    return word if word in VERDICTS else "unknown"
+
+
+def _of_pool(host: str, pool: Answer, check: Answer, usage: Answer | None, asked: str) -> Card:
+    limits, autoextend = check.get("limits") or {}, pool.get("autoextend") or {}
+    extent, threshold = autoextend.get("extent_size", 0), autoextend.get("threshold", 100)
+
+    def gauge(part: str) -> Gauge:
+        name = part.lower()
+        needed = autoextend.get(f"{name}_needed")
+        return Gauge(
+            part,
+            percent=pool.get(f"{name}_percent"),
+            size=pool.get("size" if name == "data" else "metadata_size"),
+            warning=limits.get(f"{name}_warning"),
+            critical=limits.get(f"{name}_critical"),
+            threshold=threshold if threshold < 100 else None,
+            needed=None if needed is None else needed * extent,
+            possible=autoextend.get(f"{name}_possible"),
+        )
+
+    devices = (usage or {}).get("devices") or ()
+    free = autoextend.get("free")
+    return Card(
+        host=host,
+        pool=f"{pool.get('vg')}/{pool.get('name')}",
+        verdict=_verdict(pool.get("verdict")),
+        sentence=str(pool.get("sentence") or ""),
+        reasons=_reasons(pool)[1:],
+        # LVM does not know a pool without a size: there is nothing to measure.
+        gauges=() if pool.get("size") is None else (gauge("Data"), gauge("Metadata")),
+        vg=str(pool.get("vg")),
+        free=None if free is None else free * extent,
+        autoextends=threshold < 100 if autoextend else None,
+        holders=tuple(_holder(device) for device in devices),
+        devices=int((usage or {}).get("total") or len(devices)),
+        no_holders=str((usage or {}).get("msg") or ""),
+        time_line=_time_line(pool.get("events") or (), check.get("since"), check.get("time")),
+        asked=asked,
+    )
+
+
+def _usage_of(usage: t.Any, pool: Answer) -> Answer | None:
+    """Return what holds a pool, or a message why that is not known; nothing where nobody asked."""
+    results = usage.get("results") if isinstance(usage, t.Mapping) else None
+    for result in results or ():
+        item = result.get("item")
+        if isinstance(item, t.Mapping) and all(item.get(key) == pool.get(key) for key in ("vg", "name")):
+            found = result.get("thin_pools")
+            if found:
+                return found[0]
+            return None if result.get("skipped") else {"msg": _why_not(result)}
+    return None
+
+
+def _holder(device: Answer) -> Holder:
+    owner = device.get("owner")
+    sizes = human(device["exclusive"]), human(device["mapped"])
+    if not owner:
+        return Holder(f"device {device.get('device_id')}", "nobody's", "", *sizes)
+    kind = str(owner.get("kind"))
+    return Holder(
+        str(owner.get("name") or owner.get("id") or f"device {device.get('device_id')}"),
+        _KINDS.get(kind, kind),
+        ", ".join(str(image) for image in owner.get("images") or ()),
+        *sizes,
+    )
+
+
+# --- Time -------------------------------------------------------------------------------------------------------------
+
+
+def _moment(text: t.Any) -> float | None:
+    """Return a point in time as modules write it, None where it is not one."""
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+def _minute(text: t.Any, *, seconds: bool = False) -> str:
+    """Return a point in time for a person; what is none is returned as it is."""
+    if _moment(text) is None:
+        return str(text or "")
+    return str(text).replace("T", " ")[: 19 if seconds else 16]
+
+
+def _time_line(events: t.Iterable[Answer], since: t.Any, until: t.Any) -> TimeLine | None:
+    """Return what a person wants to know of: all but pieces of information, and that a pool came back."""
+    told = [event for event in events if event.get("severity") != "info" or event.get("kind") == "recovered"]
+    if not told:
+        return None
+    moments = [moment for event in told for moment in (_moment(event.get("first")), _moment(event.get("last")))]
+    known = [moment for moment in moments if moment is not None]
+    end = _moment(until) or max(known, default=0.0)
+    start = _moment(since)
+    if start is None or start >= end:
+        start = min([*known, end - 3600])
+    free = [0.0] * _LANES  # where each lane is free again
+
+    def place(moment: float | None) -> float | None:
+        if moment is None:
+            return None
+        share = min(max((moment - t.cast(float, start)) / (end - t.cast(float, start)), 0.0), 1.0)
+        return round(_MARGIN + (100 - 2 * _MARGIN) * share, 2)
+
+    found = []
+    for number, event in enumerate(told, 1):
+        last = place(_moment(event.get("last")))
+        first = place(_moment(event.get("first"))) if event.get("first") else last
+        lane = 0
+        if last is not None:
+            first = last if first is None else min(first, last)
+            lane = next((lane for lane in range(_LANES) if free[lane] <= first), free.index(min(free)))
+            free[lane] = last + _MARK
+        severity = str(event.get("severity"))
+        found.append(
+            Happening(
+                number,
+                str(event.get("kind", "")).replace("_", " "),
+                "trouble" if severity in _TROUBLE else "warning" if severity == "warning" else "notice",
+                severity,
+                int(event.get("count") or 1),
+                _minute(event.get("first")),
+                _minute(event.get("last"), seconds=True),
+                str(event.get("message") or ""),
+                bool(event.get("named", True)),
+                first,
+                last,
+                lane,
+            )
+        )
+    return TimeLine(tuple(found), _ticks(start, end))
+
+
+def _ticks(start: float, end: float) -> tuple[tuple[float, str, str], ...]:
+    whole = "%Y-%m-%d %H:%M"
+    days = start // 86400 != end // 86400
+    texts = (
+        (_MARGIN, start, whole, "start"),
+        (50.0, (start + end) / 2, "%m-%d %H:%M" if days else "%H:%M", "middle"),
+        (100 - _MARGIN, end, "%m-%d %H:%M" if days else "%H:%M", "end"),
+    )
+    return tuple(
+        (at, datetime.fromtimestamp(moment, timezone.utc).strftime(form), anchor) for at, moment, form, anchor in texts
+    )
+
+
+# --- From cards to the page -------------------------------------------------------------------------------------------
+
+# What no HTML file may hold: controls, halves of surrogate pairs (which Ansible makes of bytes that are no UTF-8), and
+# noncharacters.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def clean(value: t.Any) -> t.Any:
+    """Return what the template is about to write, without what no HTML file may hold; it is escaped after this."""
+    if isinstance(value, Markup):  # the template's own
+        return value
+    return "" if value is None else _FORBIDDEN.sub("\ufffd", str(value))
+
+
+def check(answers: t.Any, generated: t.Any, title: t.Any) -> None:
+    """Raise ValueError, with the sentence for the user, where the page cannot be made of these."""
+    if isinstance(answers, (str, t.Mapping)) or not isinstance(answers, t.Sequence):
+        raise ValueError(f"the page needs a list with an entry for each host, not {answers!r:.80}")
+    for answer in answers:
+        if not isinstance(answer, (list, tuple)) or len(answer) != 3 or not isinstance(answer[0], str):
+            raise ValueError(
+                "the page needs for each host a list of its name, what thin_pool_check_info answered, and what "
+                f"thin_pool_usage_info answered, not {answer!r:.80}"
+            )
+    if _moment(generated) is None:
+        raise ValueError(
+            "'generated' must be the time at which the page is made, like 2026-11-23T10:00:00Z, not "
+            f"{generated!r:.80}"
+        )
+    if not isinstance(title, str) or not title.strip():
+        raise ValueError(f"'title' must be a text, not {title!r:.80}")
+
+
+def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str) -> str:
+    """Return the page for what hosts answered: name, result of thin_pool_check_info, results of the usage."""
+    by_host = {str(host): cards_of(str(host), check, usage) for host, check, usage in answers}
+    unnumbered = sorted((card for cards in by_host.values() for card in cards), key=lambda card: card.danger)
+    cards = [replace(card, id=f"card{number}") for number, card in enumerate(unnumbered, 1)]
+    groups = [(verdict, word, [card for card in cards if card.verdict == verdict]) for verdict, word in VERDICTS.items()]
+    # The cards are sorted, so the first of a host is its worst.
+    worst: dict[str, Card] = {}
+    for card in cards:
+        worst.setdefault(card.host, card)
+    times = sorted(card.asked for card in cards if card.asked)
+    environment = Environment(
+        autoescape=True, finalize=clean, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["human"] = human
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        generated=_minute(generated, seconds=True),
+        generated_iso=generated,
+        asked=(times[0], times[-1]) if times else None,
+        words=VERDICTS,
+        groups=groups,
+        hosts=sorted(worst.items()),
+        pools=sum(bool(card.pool) for card in cards),
+        not_asked=sum(not card.was_asked for card in cards),
+    )
+

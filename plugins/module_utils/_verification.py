@@ -275,7 +275,8 @@ def _records(seen: Seen) -> Check:
 def _mounts(seen: Seen, wanted: Wanted) -> Check:
     points = {mount.point: mount.filesystem for mount in seen.mounts}
     pools = [node for node in (disk.find(wanted.dm_name) for disk in seen.disks) if node]
-    mounted, missing = [], []
+    mounted: list[str] = []
+    missing: list[str] = []
     for container in seen.containers:
         is_mounted = f"{seen.mount_directory}/{container.record}" in points
         is_of_pool = bool(seen.problem or (container.device and any(pool.find(container.device) for pool in pools)))

@@ -418,6 +418,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 # The devices that pools had.
 GUESTS = {
     "2.03.16-debian12": {"253:2": "ev--a-thin--pool", "253:5": "ev--a-mp"},
+    "2.03.31-debian13": {"253:2": "ev--a-thin--pool", "253:10": "ev--a-mp"},
 }
 
 
@@ -460,7 +461,6 @@ def test_a_captured_pool_goes_through_its_states(guest):
             "recovered",
             "data_full_erroring",
             "recovered",
-            "extended",
             "metadata_error",
             "metadata_abort",
             "pool_failed",
@@ -468,6 +468,8 @@ def test_a_captured_pool_goes_through_its_states(guest):
         ],
         kinds(guest, "thin-pool"),
     )
+    # The second one and the kernel's word that the pool can be written again come at the same time.
+    assert kinds(guest, "thin-pool").count("extended") == 2
     assert in_order(
         ["monitor_started", "metadata_usage_high", "metadata_low_water", "metadata_read_only", "ops_refused"],
         kinds(guest, "mp"),

@@ -365,7 +365,7 @@ def test_the_place_of_a_quiet_host_moves_on(host, tmp_path, monkeypatch):
 
     async def run():
         async with source(cursor_dir=str(tmp_path)):
-            await until(lambda: (tmp_path / "localhost.cursor").exists())
+            await until((tmp_path / "localhost.cursor").exists)
             newest = host.say("Accepted publickey", _COMM="sshd")
             await until(lambda: (tmp_path / "localhost.cursor").read_text().strip() == newest)
 
@@ -426,7 +426,7 @@ def test_a_cancelled_source_leaves_no_process(host, tmp_path, args):
         await until(lambda: not host.running(), 5)
         # Nor its lock.
         async with source(cursor_dir=str(tmp_path / "cursors"), **args):
-            await until(lambda: host.running())
+            await until(host.running)
 
     asyncio.run(run())
 

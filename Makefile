@@ -4,7 +4,7 @@ TOOL := python3 tests/tools
 SCENARIO ?= default
 CORE ?=
 
-.PHONY: help prepare demo test unit lint sanity docs molecule bench build format
+.PHONY: help prepare demo test unit page lint sanity docs molecule bench build format
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,6 +20,9 @@ test: prepare ## everything: lint, docs, units, sanity, every molecule scenario
 
 unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
 	@$(TOOL)/units.py $(CORE)
+
+page: prepare ## the page of the playbook report in a headless Chromium, which it installs
+	@$(TOOL)/page.py
 
 lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
 	@$(TOOL)/lint.py

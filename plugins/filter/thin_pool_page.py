@@ -19,8 +19,8 @@ options:
   _input:
     description:
       - For each host a list of its name, of what M(devicemapper.containers.thin_pool_check_info) registered there, and
-        of what a loop of M(devicemapper.containers.thin_pool_usage_info) over RV(devicemapper.containers.thin_pool_check_info#module:pools)
-        registered, which may be empty.
+        of what a loop of M(devicemapper.containers.thin_pool_usage_info) over
+        RV(devicemapper.containers.thin_pool_check_info#module:pools) registered, which may be empty.
       - What is registered of a host that could not be reached, or of a module that failed, belongs there too.
     type: list
     elements: list

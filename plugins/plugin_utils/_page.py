@@ -319,15 +319,15 @@ def _time_line(events: t.Iterable[Answer], since: t.Any, until: t.Any) -> TimeLi
     moments = [moment for event in told for moment in (_moment(event.get("first")), _moment(event.get("last")))]
     known = [moment for moment in moments if moment is not None]
     end = _moment(until) or max(known, default=0.0)
-    start = _moment(since)
-    if start is None or start >= end:
-        start = min([*known, end - 3600])
+    # Where the period is not known, an hour, or as long as it takes to show all.
+    start = _moment(since) or end
+    start = start if start < end else min([*known, end - 3600])
     free = [0.0] * _LANES  # where each lane is free again
 
     def place(moment: float | None) -> float | None:
         if moment is None:
             return None
-        share = min(max((moment - t.cast(float, start)) / (end - t.cast(float, start)), 0.0), 1.0)
+        share = min(max((moment - start) / (end - start), 0.0), 1.0)
         return round(_MARGIN + (100 - 2 * _MARGIN) * share, 2)
 
     found = []
@@ -398,8 +398,7 @@ def check(answers: t.Any, generated: t.Any, title: t.Any) -> None:
             )
     if _moment(generated) is None:
         raise ValueError(
-            "'generated' must be the time at which the page is made, like 2026-11-23T10:00:00Z, not "
-            f"{generated!r:.80}"
+            f"'generated' must be the time at which the page is made, like 2026-11-23T10:00:00Z, not {generated!r:.80}"
         )
     if not isinstance(title, str) or not title.strip():
         raise ValueError(f"'title' must be a text, not {title!r:.80}")
@@ -410,7 +409,7 @@ def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str
     by_host = {str(host): cards_of(str(host), check, usage) for host, check, usage in answers}
     unnumbered = sorted((card for cards in by_host.values() for card in cards), key=lambda card: card.danger)
     cards = [replace(card, id=f"card{number}") for number, card in enumerate(unnumbered, 1)]
-    groups = [(verdict, word, [card for card in cards if card.verdict == verdict]) for verdict, word in VERDICTS.items()]
+    groups = [(word, shown, [card for card in cards if card.verdict == word]) for word, shown in VERDICTS.items()]
     # The cards are sorted, so the first of a host is its worst.
     worst: dict[str, Card] = {}
     for card in cards:
@@ -432,4 +431,3 @@ def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str
         pools=sum(bool(card.pool) for card in cards),
         not_asked=sum(not card.was_asked for card in cards),
     )
-

@@ -43,7 +43,7 @@ FULL = ("dmeventd", "Insufficient free space: 487 extents needed, but only 78 av
 FAILED = ("dmeventd", "Failed command for docker-thinpool.")
 GREW = (
     "dmeventd",
-    "Size of logical volume docker/thinpool_tdata changed from <80.00 GiB (20479 extents) to 95.99 GiB (24575 extents).",
+    "Size of logical volume docker/thinpool_tdata changed from 80.00 GiB (20480 extents) to 96.00 GiB (24576 extents).",
 )
 QUEUE = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (queue IO) mode")
 ERROR = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (error IO) mode")
@@ -181,8 +181,8 @@ def _in_trouble(chance: random.Random, now: float) -> list[tuple[str, Answer, An
             {
                 "item": {"vg": "docker", "name": "thinpool"},
                 "failed": False,
-                "msg": "pool docker/thinpool is read-only: the kernel takes no snapshot of its metadata. Repair it first "
-                "('lvconvert --repair docker/thinpool')",
+                "msg": "pool docker/thinpool is read-only: the kernel takes no snapshot of its metadata. Repair it "
+                "first ('lvconvert --repair docker/thinpool')",
             }
         ]
     }
@@ -191,7 +191,7 @@ def _in_trouble(chance: random.Random, now: float) -> list[tuple[str, Answer, An
         ("shop-db-01", asked(pool(100.0, 22.0, free=0, mode="out_of_data_space"), lines=full), _holders(chance)),
         (
             "legacy-07",
-            asked(pool(55.0, 100.0, mode="ro", needs_check=True), lines=[(0.5 * hour, *ABORT), (0.49 * hour, *READ_ONLY)]),
+            asked(pool(55.0, 100.0, mode="ro", needs_check=True), lines=[(1800.0, *ABORT), (1764.0, *READ_ONLY)]),
             refused,
         ),
         ("backup-01", asked(wanted=[("docker", "thinpool")]), NO_USAGE),
@@ -211,7 +211,8 @@ def answers(number: int, *, now: float = NOW) -> list[tuple[str, Answer, Answer]
     chance = random.Random(7)
     found = _in_trouble(chance, now)[:number]
     while len(found) < number:
-        name = f"{chance.choice(('web', 'api', 'batch', 'node'))}-{chance.choice(('fra', 'par', 'osa'))}-{len(found):03}"
+        kind, place = chance.choice(("web", "api", "batch", "node")), chance.choice(("fra", "par", "osa"))
+        name = f"{kind}-{place}-{len(found):03}"
         size, grew = chance.choice((40, 100, 200, 500)), chance.random() < 0.3
         lines = [(chance.uniform(3600, DAY), *LOW), (chance.uniform(600, 3500), *GREW)] if grew else []
         one = pool(chance.uniform(2, 74), chance.uniform(10.1, 40), size=size, free=chance.randint(size // 4, size))

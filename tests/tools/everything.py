@@ -37,6 +37,7 @@ def checks() -> Iterator[list[str]]:
     yield ["lint"]
     yield ["docs"]
     yield ["unit"]
+    yield ["page"]
     for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
         yield ["molecule", f"SCENARIO={scenario}"]
     for core in cores():

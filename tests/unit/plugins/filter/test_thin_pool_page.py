@@ -32,7 +32,7 @@ fleet = load(Path(__file__).resolve().parents[3] / "page" / "fleet.py")
 VOID = {"meta", "link", "br", "rect", "use", "path", "circle"}
 HOSTILE = [
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "' onmouseover='alert(1)",
     "]]></style></title><!-- -->",
     "</bdi></article></details><h1>",

@@ -61,8 +61,9 @@ def test_a_pool_is_judged_by_its_state_and_its_events(run_module, host, commands
         "metadata_warning": 75,
         "metadata_critical": 90,
     }
-    assert (pool["autoextend"]["threshold"], pool["autoextend"]["data_needed"], pool["autoextend"]["free"]) == (80, 487, 78)
-    assert pool["autoextend"]["data_possible"] is False
+    extension = pool["autoextend"]
+    assert (extension["threshold"], extension["data_needed"], extension["free"]) == (80, 487, 78)
+    assert extension["data_possible"] is False
     # The same figures by LVM's report and by dmeventd's line.
     assert pool["sentence"].startswith("the data of docker/thinpool cannot be extended: that takes 487 extents")
     assert "has 78 free" in pool["sentence"]

@@ -224,7 +224,8 @@ def _whole_percent(value: str) -> str:
 def _memory_size(value: str) -> str:
     """Return Docker's words for a size as it takes it: units of 1024 in, of 1000 out (docker/go-units)."""
     match = re.match(r"(?ai)(\d+(?:\.\d+)?) ?([kmgtp]?)", value)
-    assert match  # _daemon_json has seen to it
+    if not match:  # which _daemon_json refuses before
+        return value
     return decimal(int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower())))
 
 

@@ -45,7 +45,7 @@ INSTALLED = (
 )
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
 STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs")
-# Installing these takes minutes under emulation, and seconds while the image is built: for scenarios about other things.
+# Installing these takes minutes under emulation, and seconds while the image is built.
 PREPARED = (*STORAGE, "apparmor")
 # What makes a disk of somebody else's look like one.
 OTHERS = ("btrfs-progs", "dosfstools", "genisoimage", "cryptsetup-bin", "mdadm", "fdisk")

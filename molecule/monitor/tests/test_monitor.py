@@ -304,7 +304,7 @@ def test_usage_is_told_where_it_is_asked_for(host):
     assert samples[f"thin_pool_exclusive_bytes{of('grows/pool', kind='unowned')}"] == used
     assert samples[f"thin_pool_exclusive_bytes{of('many/well', kind='unowned')}"] == 0
     status = seen.root(host, "dmsetup status --target thin-pool")
-    assert [line.split()[6] for line in status.splitlines()] == ["-"] * len(status.splitlines())
+    assert [line.split()[7] for line in status.splitlines()] == ["-"] * len(status.splitlines())
     assert seen.root(host, "ls -A /var/lib/devicemapper.containers") == ""
     run_role(METRICS, NEVER)
 

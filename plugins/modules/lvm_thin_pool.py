@@ -17,6 +17,8 @@ description:
   - The layout is the manual's in every case. LVM adds a spare of the metadata's size for repairs, and room is kept for
     it.
   - The profile is attached so that it counts. The running kernel table gets the low water mark of its threshold.
+  - A pool with a profile is not made or changed where the program that LVM checks its metadata with
+    (C(global/thin_check_executable) of lvm.conf(5)) is not there, since it might not come up at the next boot.
   - LVM thin volumes are never made in the pool, since Docker and containerd use its device numbers themselves.
 options:
   vg:

@@ -176,6 +176,7 @@ class Run:
             if pool.name in self._memory.pools
             and pool.status is not None
             and pool.status.mode in ("rw", "out_of_data_space")
+            and not pool.group.missing_devices  # its metadata may be on one of them (seen)
             and not latest < kept.get(pool.name, {}).get("asked", 0) <= self._now
         ]
 

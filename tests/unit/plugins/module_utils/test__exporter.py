@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -347,6 +347,21 @@ def test_usage_that_cannot_be_read_leaves_the_rest_and_what_was_known(host, monk
     name = f"thin_pool_usage_timestamp_seconds{POOL}"
     assert samples[name] == before[name] > 0
     assert samples['thin_pool_container_exclusive_bytes{vg="docker",pool="thinpool",container="web"}'] == 1000
+
+
+@pytest.mark.parametrize("what", ["read-only", "device-missing"])
+def test_a_pool_whose_metadata_may_not_be_readable_is_not_asked(host, monkeypatch, what):
+    (pool,) = host.sight.pools
+    if what == "read-only":
+        pool = replace(pool, status=replace(pool.status, mode="ro"))
+    else:
+        pool = replace(pool, group=replace(pool.group, missing_devices=1))
+    host.sight = replace(host.sight, pools=[pool])
+    monkeypatch.setattr(_usage_reading, "places", lambda: pytest.fail("it was asked"))
+    host.settings["usage_interval"] = 900
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="usage"}'] == 1
+    assert health(samples) == "critical"
 
 
 def test_nothing_is_left_beside_the_files(host):

@@ -139,7 +139,7 @@ def test_a_pool_that_runs_full_is_healed_with_no_hand_on_it(host, tmp_path):
 
     # Nothing of it is left on the guest, and what happens now is not lost.
     seen.wait_until(
-        30, lambda: not seen.root(host, "pgrep -f '[j]ournalctl.*--follow' || true"), "journalctl has ended"
+        30, lambda: not seen.root(host, "pgrep -fa '[j]ournalctl.*--follow' || true"), "journalctl has ended"
     )
     fail(host)
     with rulebook.running():

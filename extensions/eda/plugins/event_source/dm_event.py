@@ -112,6 +112,7 @@ EXAMPLES = r"""
 """
 
 import asyncio
+import collections
 import contextlib
 import fcntl
 import importlib
@@ -203,8 +204,21 @@ class Host:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         if not self.reach:
             path = f"{os.environ.get('PATH', os.defpath)}:{path}"
-        words = ("env", "LC_ALL=C", f"PATH={path}", *self.become, *words)
-        return [*self.reach, shlex.join(words)] if self.reach else list(words)
+        # Of a terminal, which has no colours then, only for what is sent on one.
+        terminal = ("TERM=dumb",) if self.hangs_up(words) else ()
+        words = ("env", "LC_ALL=C", *terminal, f"PATH={path}", *self.become, *words)
+        if not self.reach:
+            return list(words)
+        *ssh, destination = self.reach
+        return [*ssh, *(["-tt"] if terminal else []), destination, shlex.join(words)]
+
+    def hangs_up(self, words: tuple[str, ...]) -> bool:
+        """Whether these words need a terminal, so that they end there when the connection does.
+
+        sudo with use_pty (Debian's default) does not notice that nobody reads, and journalctl would stay until the next
+        line comes (seen). On a terminal errors come among the output.
+        """
+        return bool(self.reach) and "--follow" in words
 
 
 @dataclass(frozen=True)
@@ -419,8 +433,8 @@ class Cursors:
 async def running(command: list[str]) -> t.AsyncIterator[Running]:
     """Run a command and lend it; when that is left, it ends.
 
-    The pipe is our own, so that it can be closed: sudo cannot be sent a signal by its user, and journalctl on another
-    host by none of us, but both end when nobody reads any more.
+    The pipe is our own, so that it can be closed: sudo cannot be sent a signal by its user, but on this machine it and
+    journalctl end when nobody reads any more. On another host see Host.hangs_up().
     """
     ours, theirs = os.pipe()
     reader = asyncio.StreamReader(limit=LONGEST_LINE)
@@ -532,6 +546,7 @@ class Journal:
         patience: t.Callable[[], float | None],
     ) -> None:
         command = self._host.command(*words)
+        complaints: collections.deque[str] = collections.deque(maxlen=5)
         async with running(command) as program:
             while True:
                 try:
@@ -544,9 +559,13 @@ class Journal:
                     continue
                 if not row:
                     break
+                if self._host.hangs_up(words) and not row.startswith(b"{"):
+                    complaints.append(row.decode("utf-8", "replace").strip())
+                    continue
                 await take(row)
             status, reason = await program.ended()
         if status:
+            reason = "; ".join([*filter(None, complaints), *([] if complaints else [reason])])
             raise Unreadable(f"{shlex.join(command)[:80]} ... ended with status {status}: {reason}")
 
 

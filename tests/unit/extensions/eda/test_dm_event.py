@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -429,6 +430,16 @@ def test_a_cancelled_source_leaves_no_process(host, tmp_path, args):
             await until(host.running)
 
     asyncio.run(run())
+
+
+def test_journalctl_of_another_host_has_a_terminal_so_that_it_ends_with_the_connection():
+    there = dm_event.Host("node1", ("ssh", "-o", "BatchMode=yes", "me@node1"), ("sudo", "--non-interactive"))
+    *ssh, words = there.command("journalctl", "--follow")
+    assert ssh == ["ssh", "-o", "BatchMode=yes", "-tt", "me@node1"]
+    assert re.fullmatch("env LC_ALL=C TERM=dumb PATH=.* sudo --non-interactive journalctl --follow", words)
+    # Errors must come by themselves where something is only asked.
+    assert "-tt" not in there.command("journalctl", "--lines=1")
+    assert "-tt" not in dm_event.Host("here").command("journalctl", "--follow")
 
 
 def test_a_cancelled_source_that_waits_for_rules_leaves_no_process(host):

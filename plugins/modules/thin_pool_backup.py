@@ -25,8 +25,7 @@ description:
   - >-
     The archive is readable by root alone, since it holds the environment of containers. It replaces the one before it
     when it is complete and on the disk, and not before.
-  - Nothing is restored or repaired here. What the archive is for is in lvmthin(7), "Metadata check and repair", and
-    in thin_restore(8) and vgcfgrestore(8).
+  - Nothing is restored or repaired here. How that is done, and when not to, is in the guide C(docs/guides/backup.md).
 options:
   vg:
     description: Name of the volume group.

@@ -343,8 +343,8 @@ def test_counters_are_kept_over_a_reboot(host):
     assert samples[failures] == lines.count("Failed command for short-pool.")
     warned = [f"thin_pool_events_total{of('many/warned', kind='data_usage_high', severity=word)}" for word in WARNED]
     assert sum(samples[name] for name in warned) == warnings(host, "many-warned")
-    # The disks are back. Whether dmeventd watches it is a race that LVM runs at boot, and sometimes loses (seen): a pool
-    # with a drop-in of ours does not depend on it.
+    # The disks are back. Whether dmeventd watches it is a race that LVM runs at boot, and sometimes loses (seen); a
+    # pool with a drop-in of ours does not depend on it.
     watched = volumes(host)["gone/pool"]["seg_monitor"] == "monitored"
     assert health(samples, "gone/pool") == ["ok" if watched else "critical"]
 

@@ -114,7 +114,9 @@ EXAMPLES = r"""
 import asyncio
 import collections
 import contextlib
+import ctypes
 import fcntl
+import functools
 import importlib
 import ipaddress
 import json
@@ -123,6 +125,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -429,6 +432,20 @@ class Cursors:
 # --- Processes --------------------------------------------------------------------------------------------------------
 
 
+def _end_with_us() -> t.Callable[[], object] | None:
+    """Return what has the kernel end a new process when this one is gone; None where there is no such thing.
+
+    Java takes SIGTERM before Python does and ends ansible-rulebook at once (seen), so that nothing is cancelled, and
+    ssh would stay. prctl(2), PR_SET_PDEATHSIG; sudo on this machine is spared, as it runs with other rights.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    return functools.partial(prctl, 1, signal.SIGTERM) if prctl else None
+
+
+# Made beforehand: between fork and exec there must be little to do.
+_END_WITH_US = _end_with_us()
+
+
 @contextlib.asynccontextmanager
 async def running(command: list[str]) -> t.AsyncIterator[Running]:
     """Run a command and lend it; when that is left, it ends.
@@ -447,7 +464,7 @@ async def running(command: list[str]) -> t.AsyncIterator[Running]:
         try:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=theirs, stderr=errors
+                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=theirs, stderr=errors, preexec_fn=_END_WITH_US
                 )
             except OSError as error:
                 raise Unreadable(f"{command[0]} could not be started: {error.strerror}") from error

@@ -432,6 +432,20 @@ def test_a_cancelled_source_leaves_no_process(host, tmp_path, args):
     asyncio.run(run())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel can be asked to end a process with its parent")
+@pytest.mark.parametrize("args", [{}, {"hosts": ["node1"]}], ids=str)
+def test_a_killed_source_leaves_no_process(host, args):
+    host.say("the first line", _COMM="sshd")
+    script = f"import asyncio, runpy; main = runpy.run_path({dm_event.__file__!r})['main']"
+    running = subprocess.Popen([sys.executable, "-c", f"{script}; asyncio.run(main(asyncio.Queue(1), {args}))"])
+    try:
+        asyncio.run(until(lambda: follows(host) and host.running()))
+    finally:
+        running.kill()
+        running.wait()
+    asyncio.run(until(lambda: not host.running(), 5))
+
+
 def test_journalctl_of_another_host_has_a_terminal_so_that_it_ends_with_the_connection():
     there = dm_event.Host("node1", ("ssh", "-o", "BatchMode=yes", "me@node1"), ("sudo", "--non-interactive"))
     *ssh, words = there.command("journalctl", "--follow")

@@ -62,6 +62,9 @@ told "$(part 23)" bcache 'is not blank: it holds bcache'
 magic "$(part 24)" 0 'bluestore block device\n'
 told "$(part 24)" bluestore 'is not blank: it holds ceph_bluestore'
 
+pvcreate -q "$(part 26)"; magic "$(part 26)" 0 'bluestore block device\n'
+told "$(part 26)" 'physical volume that is something else too' 'is a physical volume in no group, and holds ceph_bluestore at 0x0 too'
+
 blockdev --setro "$(part 25)";                  told "$(part 25)" 'read-only' 'is read-only'
 told "$(part 31)" 'too small' 'is too small'
 

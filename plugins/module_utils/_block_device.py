@@ -25,6 +25,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 # lvm.conf devices/pv_min_size is 2 MiB by default; below it LVM does not even look at a device.
 MINIMUM_SIZE = 2 * MIB
+# libblkid's word for the label of a physical volume.
+LABEL = "LVM2_member"
 # Drivers whose devices keep nothing, or are not disks (kernel Documentation/admin-guide/devices.txt).
 _UNFIT = re.compile(r"(zram|ram|fd|sr|nbd|mtdblock)\d")
 
@@ -62,7 +64,7 @@ class BlockDevice:
         if not self.signatures:
             return reasons
         found = ", ".join(str(signature) for signature in self.signatures)
-        if any(signature.type == "LVM2_member" for signature in self.signatures):
+        if any(signature.type == LABEL for signature in self.signatures):
             # LVM itself does not list it: another system's group, one whose metadata is missing, or hidden by a filter.
             reasons.append(
                 f"{self.label} carries the label of a physical volume that LVM does not list here ({found}): it may "

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import LABEL, BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import PhysicalVolume, Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
@@ -49,6 +49,13 @@ def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signa
         reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
     if not volume.vg:
         reasons += [f"{device.label} {obstacle}" for obstacle in device.obstacles]
+        others = [str(signature) for signature in device.signatures if signature.type != LABEL]
+        # A label that was there already says nothing of what stands beside it; one that pvcreate makes was wiped for.
+        if others and len(others) < len(device.signatures):
+            reasons.append(
+                f"{device.label} is a physical volume in no group, and holds {', '.join(others)} too, so it may be in "
+                f"use by something else. If nothing on it is needed, run 'wipefs --all {device.path}' first"
+            )
     return reasons
 
 

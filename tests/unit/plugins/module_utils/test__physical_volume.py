@@ -16,6 +16,7 @@ GIB = 1024**3
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)
 VDC = BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB)
 EXT4 = replace(VDB, signatures=(Signature("ext4", 0x438),))
+LABELLED = replace(VDB, signatures=(Signature("LVM2_member", 0x218),))
 CREATE = ("create physical volume /dev/vdb", "pvcreate --yes /dev/vdb")
 
 
@@ -225,6 +226,18 @@ def test_only_what_is_no_physical_volume_yet_is_looked_into(report, monkeypatch)
         ),
         pytest.param("bare_physical_volume", as_it_is, VDB, "", False, [], id="physical-volume"),
         pytest.param("bare_physical_volume", as_it_is, VDB, "docker", False, [], id="physical-volume-for-a-group"),
+        pytest.param("bare_physical_volume", as_it_is, LABELLED, "docker", False, [], id="physical-volume-alone"),
+        pytest.param(
+            "bare_physical_volume",
+            as_it_is,
+            replace(VDB, signatures=(*LABELLED.signatures, *EXT4.signatures)),
+            "docker",
+            True,
+            ["/dev/vdb is a physical volume in no group, and holds ext4 at 0x438 too"],
+            id="physical-volume-and-more",
+        ),
+        # As it was found before its signature was wiped and the label made.
+        pytest.param("bare_physical_volume", as_it_is, EXT4, "docker", False, [], id="physical-volume-of-this-run"),
         pytest.param(
             "group", as_it_is, VDB, "", False, ["/dev/vdb belongs to volume group docker: choose another"], id="member"
         ),

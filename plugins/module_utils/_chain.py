@@ -99,8 +99,11 @@ def foretell(host: Host, wish: Wish) -> Chain:
         )
     if docker_wanted and not replaced:
         # What is moved aside takes the pool's records with it.
-        data = replace(host.data, has_records=False) if conflicts and wish.existing_data == "backup" else host.data
+        moved = bool(conflicts) and wish.existing_data == "backup"
+        data = replace(host.data, has_records=False, base_size=0) if moved else host.data
         refusals += _docker_data.unusable(data, host.pool_status)
+        daemon = attempt(lambda: _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), {})
+        attempt(lambda: _daemon_json.check_base(daemon, data.base_size), None)
     if refusals or pool.report is None:
         raise Unwanted(dict.fromkeys(refusals))
 

@@ -6,38 +6,28 @@
 
 """The whole way from a host with a blank disk to Docker on a thin pool, foretold.
 
-Every link decides as its own module does, on the state that the links before it are foretold to leave.
+Every link decides as its own module does, on the state that the links before it are foretold to leave. Those of the
+pool stand in _pool_chain; here is what Docker takes before and behind them.
 """
 
 from __future__ import annotations
 
 import functools
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _boot,
     _daemon_json,
-    _dm_name,
     _docker,
     _docker_data,
-    _lvm,
     _package,
-    _physical_volume,
-    _profile,
-    _thin_pool,
-    _view,
-    _volume_group,
+    _pool_chain,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
-from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted, actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
-from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
-from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chain import Chain
 
 _AWAY = (
     "Save what is needed of it ('docker save'), then set existing_data: backup, which moves {root} aside, or remove it"
@@ -45,33 +35,14 @@ _AWAY = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class Wish(_pool_chain.Wish):
     """What the role's variables ask for."""
 
-    vg: str
-    pool: str
-    data_size: Size
-    metadata_size: Size
-    chunk_size: int  # bytes
-    zero: bool
-    autoextend_threshold: int  # percent
-    autoextend_percent: int
-    autoextend_room: str  # warn, fail, ignore
-    wipe_signatures: bool
     docker_packages: tuple[str, ...]
     storage_opts: tuple[str, ...]
     daemon_options: t.Mapping[str, t.Any]
     existing_data: str = "refuse"  # or backup
     engine: str = "docker"  # or none: the pool alone
-
-    @property
-    def dm_name(self) -> str:
-        return _dm_name.join(self.vg, self.pool)
-
-    @property
-    def profile(self) -> str:
-        """The profile is named like the pool's device, as the manual does."""
-        return self.dm_name
 
     @property
     def all_storage_opts(self) -> tuple[str, ...]:
@@ -81,105 +52,26 @@ class Wish:
         """Whether there is a Docker to look after, or will be."""
         return self.engine == "docker" and (docker.installed or bool(self.docker_packages))
 
-    def pool_wish(self) -> _thin_pool.Wish:
-        return _thin_pool.Wish(
-            vg=self.vg,
-            name=self.pool,
-            size=self.data_size,
-            metadata_size=self.metadata_size,
-            chunk_size=self.chunk_size,
-            zero=self.zero,
-            profile=self.profile,
-            threshold=self.autoextend_threshold,
-            percent=self.autoextend_percent,
-        )
-
 
 @dataclass(frozen=True)
-class Host:
+class Host(_pool_chain.Host):
     """What was read of the host."""
 
-    report: Report
-    devices: tuple[BlockDevice, ...]
-    signatures: t.Mapping[str, str]  # of plain volumes that would be converted
-    profile: Profile
-    daemon_text: str | None
-    boot_text: str | None
-    docker: Docker
-    data: DockerData
-    pool_status: PoolStatus | None
-    missing_packages: tuple[str, ...]
-    missing_docker_packages: tuple[str, ...]
-    candidates: tuple[Candidate, ...]  # of every missing package
-    missing_thin_check: str = ""
-
-
-@dataclass
-class Chain:
-    """The steps of every link, in the order in which they are taken, and what will be there then."""
-
-    links: dict[str, list[Step]] = field(default_factory=dict)
-    diff: list[dict[str, t.Any]] = field(default_factory=list)
-    extension: _thin_pool.AutoExtension | None = None
-    warning: str = ""
-    report: Report = Report()
-    records: list[str] = field(default_factory=list)  # paths of Docker's records that go with the pool
-
-    @property
-    def actions(self) -> list[str]:
-        return [sentence for steps in self.links.values() for sentence in actions(steps)]
-
-    def add(
-        self, link: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None
-    ) -> None:
-        self.links[link] = list(steps)
-        if steps and header:
-            self.diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
-
-
-def _attempt(refusals: list[str], decide: t.Callable[[], t.Any], otherwise: t.Any) -> t.Any:
-    """Return what is decided; where it is refused, note the reasons and go on with something else."""
-    try:
-        return decide()
-    except Unwanted as refusal:
-        refusals.extend(refusal.reasons)
-    except Refused as refusal:
-        refusals.append(str(refusal))
-    return otherwise
+    daemon_text: str | None = None
+    boot_text: str | None = None
+    docker: Docker = Docker()
+    data: DockerData = DockerData()
+    missing_docker_packages: tuple[str, ...] = ()
 
 
 def foretell(host: Host, wish: Wish) -> Chain:
     """Return the whole chain; everything that speaks against it is refused at once."""
     refusals: list[str] = []
-    attempt = functools.partial(_attempt, refusals)
+    attempt = functools.partial(_pool_chain.attempt, refusals)
 
     docker_wanted = wish.wants_docker(host.docker)
     attempt(lambda: _check_docker(host, wish), None)
-    attempt(lambda: wish.pool_wish().check(), None)
-    if host.missing_thin_check and not set(host.missing_packages) & _package.THIN_CHECK:
-        refusals.append(_lvm.no_thin_check(wish.pool_wish().full_name, host.missing_thin_check))
-
-    volumes, report = attempt(
-        lambda: _physical_volume.decide(
-            host.report,
-            [device for device in host.devices if _is_new(host.report, device)],
-            wipe_signatures=wish.wipe_signatures,
-        ),
-        ([], None),
-    )
-    group_steps, grouped = attempt(
-        # Where devices were refused it decides on the report as it is, for the reasons that only it knows.
-        lambda: _volume_group.decide(report or host.report, name=wish.vg, devices=host.devices),
-        ([], None),
-    )
-    profile_steps, profile = attempt(
-        lambda: _profile.decide(host.profile, threshold=wish.autoextend_threshold, percent=wish.autoextend_percent),
-        ([], host.profile),
-    )
-    pool_steps, after = attempt(
-        lambda: _thin_pool.decide(grouped, wish.pool_wish(), signatures=host.signatures) if grouped else ([], None),
-        ([], None),
-    )
+    pool = _pool_chain.foretell(host, wish, refusals)
     daemon_steps, daemon_text = attempt(
         lambda: (
             _daemon_json.decide(
@@ -196,16 +88,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
         ([], None),
     )
     boot_steps, boot_text = _boot_link(host, wish, "present")
-    chain = Chain()
-    if after:
-        chain.report = after
-        chain.extension, shortage = _room(after, wish)
-        if shortage and wish.autoextend_room == "fail":
-            refusals.append(shortage)
-        elif wish.autoextend_room == "warn":
-            chain.warning = shortage
-    was_pool = host.report.volume(wish.vg, wish.pool)
-    replaced = was_pool is None or not was_pool.is_pool
+    replaced = _pool_chain.is_new(host, wish)
     conflicts = attempt(lambda: _conflicts(host, wish, replaced) if docker_wanted else [], [])
     if conflicts and wish.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
@@ -216,41 +99,23 @@ def foretell(host: Host, wish: Wish) -> Chain:
         )
     if docker_wanted and not replaced:
         # What is moved aside takes the pool's records with it.
-        data = replace(host.data, has_records=False) if conflicts and wish.existing_data == "backup" else host.data
+        moved = bool(conflicts) and wish.existing_data == "backup"
+        data = replace(host.data, has_records=False, base_size=0) if moved else host.data
         refusals += _docker_data.unusable(data, host.pool_status)
-    if refusals or not after:
+        daemon = attempt(lambda: _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), {})
+        attempt(lambda: _daemon_json.check_base(daemon, data.base_size), None)
+    if refusals or pool.report is None:
         raise Unwanted(dict.fromkeys(refusals))
 
     restart = bool(daemon_steps) or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, wish)
-    paths = [device.path for device in host.devices]
-    chain.add("packages", _install(host.missing_packages))
+    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning)
+    chain.add("packages", _pool_chain.install(host.missing_packages))
     chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
     chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
-    chain.add(
-        "physical_volumes",
-        volumes,
-        "physical volumes",
-        {"physical_volumes": _view.physical_volumes(host.report, paths)},
-        {"physical_volumes": _view.physical_volumes(t.cast(Report, report), paths)},
-    )
-    chain.add(
-        "volume_group",
-        group_steps,
-        f"volume group {wish.vg}",
-        {"volume_group": _view.volume_group(host.report, wish.vg)},
-        {"volume_group": _view.volume_group(t.cast(Report, grouped), wish.vg)},
-    )
-    chain.add("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or "")
-    chain.add(
-        "thin_pool",
-        pool_steps,
-        f"thin pool {wish.vg}/{wish.pool}",
-        {"thin_pool": _view.pool(was_pool)},
-        {"thin_pool": _view.pool(after.volume(wish.vg, wish.pool))},
-    )
+    pool.add_to(chain)
     chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
-    chain.add("docker_packages", _install(host.missing_docker_packages))
+    chain.add("docker_packages", _pool_chain.install(host.missing_docker_packages))
     stopped = not host.docker.active or restart or not host.docker.enabled
     chain.add("docker_start", [Step("start Docker and enable it")] if docker_wanted and stopped else [])
     return chain
@@ -262,7 +127,7 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
     """
     refusals: list[str] = []
-    attempt = functools.partial(_attempt, refusals)
+    attempt = functools.partial(_pool_chain.attempt, refusals)
 
     configured = attempt(lambda: _is_configured(host.daemon_text, wish), False)
     runs_on_it = host.docker.active and (
@@ -271,28 +136,7 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     if runs_on_it and not stop_containers:
         refusals += _check_containers(host.docker, wish)
 
-    pool = host.report.volume(wish.vg, wish.pool)
-    group = host.report.group(wish.vg)
-    # Docker's own devices keep the pool open, and go when Docker is stopped.
-    closed = host.report.with_volume(replace(pool, open=False)) if pool and runs_on_it else host.report
-    pool_steps, without_pool = attempt(lambda: _thin_pool.decide(closed, wish.pool_wish(), state="absent"), ([], None))
-    if without_pool is None:
-        raise Unwanted(refusals)  # what stands on it would only repeat that it stays
-    # A pool of ours in somebody else's group leaves that group, and its disks, as they are.
-    keeps_group = bool(group and not group.is_ours and pool_steps)
-    group_steps, without_group = attempt(
-        lambda: ([], without_pool) if keeps_group else _volume_group.decide(without_pool, name=wish.vg, state="absent"),
-        ([], None),
-    )
-    volume_steps, after = attempt(
-        lambda: (
-            ([], without_group)
-            if keeps_group or without_group is None
-            else _physical_volume.decide(without_group, host.devices, state="absent")
-        ),
-        ([], None),
-    )
-    profile_steps, profile = attempt(lambda: _remove_profile(host.profile, wish, without_pool), ([], host.profile))
+    pool = _pool_chain.take_apart(host, wish, refusals, engine_stops=runs_on_it)
     records = _docker_data.of_pool(host.data, host.pool_status) if configured else []
     daemon_steps, daemon_text = attempt(
         lambda: (
@@ -309,38 +153,16 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
         ),
         ([], None),
     )
-    if refusals or after is None:
+    if refusals or pool.report is None:
         raise Unwanted(dict.fromkeys(refusals))
 
     boot_steps, _text = _boot_link(host, wish, "absent")
-    stop = runs_on_it and bool(pool_steps or records or daemon_steps)
+    stop = runs_on_it and bool(pool.takes("thin_pool") or records or daemon_steps)
     running = host.docker.running or ()
-    paths = [device.path for device in host.devices]
-    chain = Chain(report=after, records=records)
+    chain = Chain(report=pool.report, records=records)
     chain.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
     chain.add("docker_stop", [Step("stop Docker")] if stop else [])
-    chain.add(
-        "thin_pool",
-        pool_steps,
-        f"thin pool {wish.vg}/{wish.pool}",
-        {"thin_pool": _view.pool(pool)},
-        {"thin_pool": None},
-    )
-    chain.add(
-        "volume_group",
-        group_steps,
-        f"volume group {wish.vg}",
-        {"volume_group": _view.volume_group(host.report, wish.vg)},
-        {"volume_group": None},
-    )
-    chain.add(
-        "physical_volumes",
-        volume_steps,
-        "physical volumes",
-        {"physical_volumes": _view.physical_volumes(host.report, paths)},
-        {"physical_volumes": _view.physical_volumes(after, paths)},
-    )
-    chain.add("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or "")
+    pool.add_to(chain)
     chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
     # Before daemon.json, which is what tells that they are of this pool.
     chain.add("docker_data", [Step(f"remove {path}") for path in records])
@@ -386,20 +208,6 @@ def _check_containers(docker: Docker, wish: Wish) -> list[str]:
     return []
 
 
-def _remove_profile(profile: Profile, wish: Wish, report: Report) -> tuple[list[Step], Profile]:
-    """Return the step that removes the pool's profile; one with other settings too is an administrator's, and stays."""
-    if profile.others:
-        return [], profile
-    used_by = [volume.full_name for volume in report.volumes if volume.is_pool and volume.profile == wish.profile]
-    return _profile.decide(
-        profile,
-        threshold=wish.autoextend_threshold,
-        percent=wish.autoextend_percent,
-        state="absent",
-        used_by=used_by,
-    )
-
-
 def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
     """Return where Docker will keep its data, with the options that are wished."""
     return _docker_data.find_root(daemon_text, flags, wish.daemon_options)
@@ -420,16 +228,6 @@ def needed_packages(
         elif not filesystem and not find("mkfs.xfs") and not find("mkfs.ext4"):
             packages.append(_package.MKFS["ext4"])
     return packages
-
-
-def _is_new(report: Report, device: BlockDevice) -> bool:
-    """Whether the device becomes a physical volume first; a member of a group is the next link's business."""
-    volume = report.device(device.path)
-    return volume is None or not volume.vg
-
-
-def _install(packages: t.Sequence[str]) -> list[Step]:
-    return [Step(f"install packages {', '.join(packages)}")] if packages else []
 
 
 def _check_docker(host: Host, wish: Wish) -> None:
@@ -466,29 +264,4 @@ def _conflicts(host: Host, wish: Wish, replaced: bool) -> list[str]:
         host.data,
         None if replaced else host.pool_status,
         switching=not _is_configured(host.daemon_text, wish) or _runs_on_other_storage(host.docker, wish),
-    )
-
-
-def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:
-    """Return what the next automatic extension takes, and what to say where the group does not have it."""
-    group, pool = after.group(wish.vg), after.volume(wish.vg, wish.pool)
-    if group is None or pool is None or wish.autoextend_threshold >= 100:
-        return None, ""
-    extension = _thin_pool.auto_extension(group, pool, after.spare(wish.vg), wish.autoextend_percent)
-    if extension.data_possible and extension.metadata_possible:
-        return extension, ""
-    lacking = [
-        f"{needed} extents ({human(needed * group.extent_size)}) of {what}"
-        for what, needed, possible in (
-            ("data", extension.data_needed, extension.data_possible),
-            ("metadata", extension.metadata_needed, extension.metadata_possible),
-        )
-        if not possible
-    ]
-    largest = extension.free * 100 // (pool.size // group.extent_size)
-    return extension, (
-        f"thin pool {wish.vg}/{wish.pool} cannot be extended automatically: the next {wish.autoextend_percent} "
-        f"percent take {' and '.join(lacking)}, and volume group {wish.vg} has {extension.free} free "
-        f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
-        + (f", or set autoextend_percent to {largest} or less" if largest else "")
     )

@@ -15,62 +15,100 @@ import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, human
 
 DEFAULT_PATH = "/etc/docker/daemon.json"
 DRIVER = "storage-driver"
 OPTIONS = "storage-opts"
 
 
-def _boolean(value: str) -> bool:
-    # strconv.ParseBool, which the driver uses.
-    return value in ("1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
+_ON = ("1", "t", "T", "true", "TRUE", "True")
+_OFF = ("0", "f", "F", "false", "FALSE", "False")
 
 
-def _bytes(value: str) -> bool:
-    # github.com/docker/go-units RAMInBytes.
-    return bool(re.fullmatch(r"(?ai)\d+(\.\d+)? ?([kmgtp]?i?b?)", value))
+def boolean(value: str) -> bool | None:
+    """Return what strconv.ParseBool, which the driver uses, makes of a value; None where it is none."""
+    return True if value in _ON else False if value in _OFF else None
 
 
-def _share(value: str) -> bool:
-    return bool(re.fullmatch(r"0*(100|[0-9]{1,2})", value))
+def size(value: str) -> int | None:
+    """Return what RAMInBytes of github.com/docker/go-units makes of a size (units of 1024); None where it is none."""
+    match = re.fullmatch(r"(?ai)(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", value)
+    return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower())) if match else None
+
+
+def _is_boolean(value: str) -> bool:
+    return boolean(value) is not None
+
+
+def _is_size(value: str) -> bool:
+    return bool(size(value))
+
+
+def _is_chunk(value: str) -> bool:
+    # Where Docker makes the pool's table itself (loop files), the kernel takes no other: Documentation/admin-guide/
+    # device-mapper/thin-provisioning.rst, "data_block_size".
+    found = size(value) or 0
+    return 0 < found <= GIB and found % (64 * KIB) == 0
+
+
+def _is_device(value: str) -> bool:
+    return value.startswith("/")
+
+
+def _share(largest: int) -> t.Callable[[str], bool]:
+    return lambda value: bool(re.fullmatch("[0-9]{1,9}%?", value)) and int(value.rstrip("%")) <= largest
 
 
 # The options of the driver in Docker 20.10 to 24, which ends at any other (moby, daemon/graphdriver/devmapper/
-# deviceset.go NewDeviceSet()), and what each may be.
+# deviceset.go NewDeviceSet()), and what each may be. docs/guides/docker_options.md has the same with its meaning.
+_SHARE_OF_GROUP = (_share(99), "a percentage from 0 to 99")
+_SHARE = (_share(100), "a percentage from 0 to 100")
 DM_OPTIONS: dict[str, tuple[t.Callable[[str], bool], str]] = {
-    "dm.basesize": (_bytes, "a size such as 10G"),
-    "dm.loopdatasize": (_bytes, "a size such as 100G"),
-    "dm.loopmetadatasize": (_bytes, "a size such as 2G"),
+    "dm.basesize": (_is_size, "a size such as 10G"),
+    "dm.loopdatasize": (_is_size, "a size such as 100G"),
+    "dm.loopmetadatasize": (_is_size, "a size such as 2G"),
     "dm.fs": (lambda value: value in ("ext4", "xfs"), "ext4 or xfs"),
     "dm.mkfsarg": (bool, "an argument of mkfs"),
     "dm.mountopt": (bool, "mount options"),
-    "dm.datadev": (lambda value: value.startswith("/"), "the path of a device"),
-    "dm.metadatadev": (lambda value: value.startswith("/"), "the path of a device"),
-    "dm.thinpooldev": (bool, "the pool's path under /dev/mapper"),
-    "dm.blkdiscard": (_boolean, "true or false"),
-    "dm.blocksize": (_bytes, "a size such as 64K"),
-    "dm.override_udev_sync_check": (_boolean, "true or false"),
-    "dm.use_deferred_removal": (_boolean, "true or false"),
-    "dm.use_deferred_deletion": (_boolean, "true or false"),
+    "dm.datadev": (_is_device, "the path of a device"),
+    "dm.metadatadev": (_is_device, "the path of a device"),
+    # Docker takes the prefix off and asks the kernel for what is left, which knows no slash in a name.
+    "dm.thinpooldev": (
+        lambda value: bool(re.fullmatch("(/dev/mapper/)?[^/]+", value)),
+        "the pool's path under /dev/mapper",
+    ),
+    "dm.blkdiscard": (_is_boolean, "true or false"),
+    "dm.blocksize": (_is_chunk, "a multiple of 64K up to 1G"),
+    "dm.override_udev_sync_check": (_is_boolean, "true or false"),
+    "dm.use_deferred_removal": (_is_boolean, "true or false"),
+    "dm.use_deferred_deletion": (_is_boolean, "true or false"),
     "dm.min_free_space": (lambda v: bool(re.fullmatch(r"[0-9]{1,2}%", v)), "a percentage below 100, such as 10%"),
-    "dm.xfs_nospace_max_retries": (lambda v: bool(re.fullmatch("[0-9]+", v)), "a whole number"),
-    "dm.directlvm_device": (lambda value: value.startswith("/"), "the path of a device"),
-    "dm.directlvm_device_force": (_boolean, "true or false"),
-    "dm.thinp_percent": (_share, "a percentage from 0 to 100, without the sign"),
-    "dm.thinp_metapercent": (_share, "a percentage from 0 to 100, without the sign"),
-    "dm.thinp_autoextend_threshold": (_share, "a percentage from 0 to 100, without the sign"),
-    "dm.thinp_autoextend_percent": (_share, "a percentage from 0 to 100, without the sign"),
+    # Written to a file of sysfs that is an int (fs/xfs/xfs_sysfs.c max_retries_store()), once a container is mounted.
+    "dm.xfs_nospace_max_retries": (
+        lambda v: bool(re.fullmatch("[0-9]{1,10}", v)) and int(v) < 1 << 31,
+        "a whole number from 0 to 2147483647",
+    ),
+    "dm.directlvm_device": (_is_device, "the path of a device"),
+    "dm.directlvm_device_force": (_is_boolean, "true or false"),
+    "dm.thinp_percent": _SHARE_OF_GROUP,
+    "dm.thinp_metapercent": _SHARE_OF_GROUP,
+    "dm.thinp_autoextend_threshold": _SHARE,
+    "dm.thinp_autoextend_percent": _SHARE,
     "dm.libdm_log_level": (lambda value: value in tuple("234567"), "2 to 7"),
 }
-# What says how Docker makes a pool of its own; none of it can stand beside a pool that it is given (dm.thinpooldev).
-_OWN_POOL = (
+# What says where the pool comes from, of which Docker takes one, and what only has a meaning there.
+_DIRECT_LVM = (
     "dm.directlvm_device",
     "dm.thinp_percent",
     "dm.thinp_metapercent",
     "dm.thinp_autoextend_threshold",
     "dm.thinp_autoextend_percent",
-    "dm.datadev",
-    "dm.metadatadev",
+)
+_ORIGINS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("dm.thinpooldev",), ()),
+    (_DIRECT_LVM, ("dm.directlvm_device_force",)),
+    (("dm.datadev", "dm.metadatadev"), ("dm.loopdatasize", "dm.loopmetadatasize")),
 )
 # How the options of each storage driver begin; a driver ends at one that it does not know.
 _PREFIXES = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", "zfs": "zfs."}
@@ -166,8 +204,11 @@ def render(document: t.Mapping[str, t.Any]) -> str:
     return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
 
 
-def check_options(options: t.Iterable[str], driver: str = "") -> None:
-    """Refuse options that Docker's driver would end at, all of them at once; devicemapper's are known one by one."""
+def check_options(options: t.Sequence[str], driver: str = "", *, whole: bool = False) -> None:
+    """Refuse options that Docker's driver would end at, all of them at once; devicemapper's are known one by one.
+
+    ``whole`` tells that these are all that Docker will get, so that what must stand together is known too.
+    """
     problems = []
     prefix = _PREFIXES.get(driver, "")
     for option in options:
@@ -178,19 +219,78 @@ def check_options(options: t.Iterable[str], driver: str = "") -> None:
             problems.append(f"storage option {key!r} is none of driver {driver}, whose options begin with {prefix}")
         elif key.startswith("dm."):
             if key not in DM_OPTIONS:
-                near = [
-                    known for known in DM_OPTIONS if known.replace("_", "") == key.replace("_", "").replace("-", "")
-                ]
+                near = [known for known in DM_OPTIONS if known.replace("_", "") == re.sub("[-_]", "", key.lower())]
                 hint = f"; did you mean {near[0]}?" if near else f": it knows {', '.join(DM_OPTIONS)}"
                 problems.append(f"storage option {key!r} is not known to Docker's devicemapper driver{hint}")
             elif not DM_OPTIONS[key][0](value):
                 problems.append(f"storage option {key} must be {DM_OPTIONS[key][1]}, not {value!r}")
-    keys = {option.partition("=")[0] for option in options}
-    if "dm.thinpooldev" in keys:
-        for other in sorted(keys & set(_OWN_POOL)):
-            problems.append(f"storage option {other} cannot stand beside dm.thinpooldev: Docker would not start")
+    if whole:
+        problems += _contradictions({OPTIONS: list(options)})
     if problems:
         raise Unwanted(problems)
+
+
+def _contradictions(document: t.Mapping[str, t.Any]) -> list[str]:
+    """Return which options cannot stand together, each of them right by itself (moby, device_setup.go
+    validateLVMConfig() and deviceset.go initDevmapper(), enableDeferredRemovalDeletion())."""
+
+    def share(key: str) -> int:
+        value = storage_option(document, key) or ""
+        return int(value.rstrip("%")) if DM_OPTIONS[key][0](value) else 0
+
+    found = []
+    keys = {option.partition("=")[0] for option in document[OPTIONS]}
+    shares = [key for key in _DIRECT_LVM if key in keys and DM_OPTIONS[key] in (_SHARE, _SHARE_OF_GROUP) and share(key)]
+    if "dm.thinpooldev" in keys:
+        for key in ("dm.directlvm_device", *shares):
+            if key in keys:
+                found.append(f"storage option {key} cannot stand beside dm.thinpooldev: Docker would not start")
+    elif shares and "dm.directlvm_device" not in keys:
+        found.append(
+            f"storage option {shares[0]} needs dm.directlvm_device, the disk of the pool that Docker is to make: "
+            "without it Docker would not start"
+        )
+    for key in ("dm.datadev", "dm.metadatadev"):
+        if key in keys and keys & {"dm.thinpooldev", "dm.directlvm_device"}:
+            found.append(
+                f"storage option {key} cannot stand beside dm.thinpooldev or dm.directlvm_device: Docker would not use "
+                "it, and name it as the pool's device all the same"
+            )
+    data, metadata = share("dm.thinp_percent"), share("dm.thinp_metapercent")
+    if bool(data) != bool(metadata):
+        found.append(
+            "storage options dm.thinp_percent and dm.thinp_metapercent need each other: with one of them alone Docker "
+            "would not start"
+        )
+    if data + metadata > 100:
+        found.append(
+            f"storage options dm.thinp_percent and dm.thinp_metapercent come to {data + metadata} percent of the "
+            "volume group: Docker would not start with more than 100"
+        )
+    removal, deletion = (
+        boolean(storage_option(document, f"dm.use_deferred_{what}") or "") for what in ("removal", "deletion")
+    )
+    # Both are on where nothing is said, on a kernel and library that can.
+    if removal is False and deletion is not False:
+        found.append(
+            "storage option dm.use_deferred_removal=false needs dm.use_deferred_deletion=false beside it: with "
+            "deferred deletion, which is on by default, Docker would not start"
+        )
+    return found
+
+
+def check_base(document: t.Mapping[str, t.Any], base_size: int) -> None:
+    """Refuse a dm.basesize below that of the base device that Docker has on record, in bytes: it only grows.
+
+    moby, deviceset.go checkGrowBaseDeviceFS().
+    """
+    wished = size(storage_option(document, "dm.basesize") or "")
+    if wished is not None and wished < base_size:
+        raise Refused(
+            f"storage option dm.basesize is {human(wished)}, and the base device that all images are made from has "
+            f"{human(base_size)}: it can only grow, and Docker would not start. Set dm.basesize to that or more, or "
+            "leave it out"
+        )
 
 
 def decide(
@@ -224,7 +324,7 @@ def decide(
         check_options(storage_opts, str(driver))
         if driver == "devicemapper":
             try:
-                check_options(wanted.get(OPTIONS, []))
+                check_options(wanted.get(OPTIONS, []), whole=True)
             except Unwanted as refusal:
                 raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
         _check_flags(wanted, flags, path)
@@ -260,16 +360,15 @@ def _merged(
 def _merged_options(current: t.Sequence[str], wished: t.Sequence[str], driver: str) -> list[str]:
     """Return the driver's options: a wished key replaces its old values where they stand, other keys stay.
 
-    Options of another driver go, and so does what a given pool takes the place of, or a given pool itself.
+    Options of another driver go, and so do those of another origin of the pool than the wished ones are of.
     """
     prefix = _PREFIXES.get(driver, "")
     by_key: dict[str, list[str]] = {}
     for option in wished:
         key = option.partition("=")[0]
         by_key[key] = [*by_key.get(key, []), option] if key in REPEATABLE else [option]
-    displaced: tuple[str, ...] = _OWN_POOL if "dm.thinpooldev" in by_key else ()
-    if any(key in by_key for key in _OWN_POOL):
-        displaced += ("dm.thinpooldev",)
+    origin = next((found for found in _ORIGINS if any(key in by_key for key in found[0])), None)
+    displaced = {key for other in _ORIGINS if origin and other is not origin for keys in other for key in keys}
     kept = [option for option in current if option.startswith(prefix) and option.partition("=")[0] not in displaced]
     merged: list[str] = []
     placed: set[str] = set()

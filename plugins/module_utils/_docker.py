@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import mmap
 import os
 import re
 import shlex
@@ -26,6 +27,14 @@ SERVICE = "docker.service"
 SOCKET = "/run/docker.sock"
 # The driver was removed in 25.0 (docker/cli, docs/deprecated.md; moby pull request 43637).
 FIRST_WITHOUT_DRIVER = 25
+# The first that keeps its images and their layers where _docker_data looks for them (moby, image/fs.go).
+FIRST_KNOWN = (1, 10)
+# How the names of the driver's functions begin, which Go keeps in every program for its stack traces.
+_DRIVER_FUNCTIONS = b"graphdriver/devmapper."
+_NEWER = (
+    "Use Docker 20.10 to 24, or give the pool to containerd's devmapper snapshotter, which newer Docker uses through "
+    "its containerd image store"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Docker:
     path: str = ""  # of dockerd; empty: not installed
     version: str = ""
     static: bool = False
+    lacks_driver: bool = False  # it was built without
     unit: str = ""  # systemd's LoadState of docker.service: loaded, not-found, masked, ...
     active: bool = False
     enabled: bool = False
@@ -72,6 +82,7 @@ def read() -> Docker:
         path=path,
         version=parse_version(_process.run("dockerd", "--version")) if path else "",
         static=bool(path) and _is_static(path),
+        lacks_driver=bool(path) and _lacks_driver(path),
         unit=unit.get("LoadState", ""),
         active=active,
         enabled=unit.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "indirect", "generated"),
@@ -93,11 +104,13 @@ def check_version(version: str, source: str) -> None:
         raise Refused(
             f"{source}: its version could not be found out, and so not whether it has the devicemapper driver"
         )
-    if int(version.split(".")[0]) >= FIRST_WITHOUT_DRIVER:
+    numbers = tuple(int(number) for number in version.split(".")[:2])
+    if numbers[0] >= FIRST_WITHOUT_DRIVER:
+        raise Refused(f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). {_NEWER}")
+    if numbers < FIRST_KNOWN:
         raise Refused(
-            f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). Use Docker 20.10 to "
-            "24, or give the pool to containerd's devmapper snapshotter, which newer Docker uses through its "
-            "containerd image store"
+            f"{source} is version {version}, and this collection knows Docker from 1.10 on. In Debian and Ubuntu the "
+            "package docker is another program altogether, and Docker is docker.io"
         )
 
 
@@ -110,6 +123,11 @@ def check(docker: Docker) -> None:
         raise Refused(
             f"{docker.path} is a static build, and those have no devicemapper driver since 17.10: install Docker "
             "from the distribution's or Docker's packages"
+        )
+    if docker.lacks_driver:
+        raise Refused(
+            f"{docker.path} (Docker {docker.version}) was built without the devicemapper driver: none of its functions "
+            f"is in the program. Install Docker from the distribution's or Docker's packages. {_NEWER}"
         )
     if docker.unit == "masked":
         raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
@@ -170,6 +188,19 @@ def _is_static(path: str) -> bool:
         file.seek(offset)
         table = file.read(size * count)
     return not any(int.from_bytes(table[at : at + 4], order) == 3 for at in range(0, len(table), size))
+
+
+def _lacks_driver(path: str) -> bool:
+    """Whether a program that Go made has none of the driver's functions; what is no program is not for us to say.
+
+    A version alone does not tell: those who build Docker may leave the driver out (exclude_graphdriver_devicemapper),
+    and static builds always do. Their names are found near the beginning, in milliseconds.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
+            return program.find(_DRIVER_FUNCTIONS) < 0
 
 
 class _UnixConnection(http.client.HTTPConnection):

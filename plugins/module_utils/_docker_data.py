@@ -32,6 +32,7 @@ class DockerData:
     has_directory: bool = False  # of the driver's own
     has_records: bool = False  # of devices in a thin pool
     has_base: bool = False  # the first of them, which all images are made from
+    base_size: int = 0  # bytes; 0 where it is not made yet
     transaction_id: int | None = None  # the last that the records know
     has_loop_files: bool = False
     set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
@@ -91,8 +92,20 @@ def read(root: str) -> DockerData:
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
         set_up_device=str(load(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
         has_base=os.path.exists(f"{metadata}/base"),
+        base_size=base_size(root),
         is_movable=not (os.path.ismount(root) or os.path.islink(root)),
     )
+
+
+def base_size(root: str) -> int:
+    """Return the size in bytes of the device that all images are made from, 0 where Docker has yet to make one.
+
+    The record is exact, and there when Docker does not run; ``docker info`` rounds.
+    """
+    base = load(f"{root}/{DRIVER}/metadata/base")
+    found = base.get("size")
+    # One that was not finished is made anew.
+    return found if isinstance(found, int) and base.get("initialized") and not base.get("deleted") else 0
 
 
 def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -> list[str]:

@@ -214,7 +214,7 @@ def _of_options(status: t.Mapping[str, str], options: t.Sequence[str]) -> t.Iter
 
 
 def _truth(value: str) -> str:
-    return "true" if value in ("1", "t", "T", "true", "TRUE", "True") else "false"
+    return "true" if _daemon_json.boolean(value) else "false"
 
 
 def _whole_percent(value: str) -> str:
@@ -223,10 +223,8 @@ def _whole_percent(value: str) -> str:
 
 def _memory_size(value: str) -> str:
     """Return Docker's words for a size as it takes it: units of 1024 in, of 1000 out (docker/go-units)."""
-    match = re.match(r"(?ai)(\d+(?:\.\d+)?) ?([kmgtp]?)", value)
-    if not match:  # which _daemon_json refuses before
-        return value
-    return decimal(int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower())))
+    found = _daemon_json.size(value)
+    return value if found is None else decimal(found)  # none: which _daemon_json refuses before
 
 
 # An option of the driver, the line of ``docker info`` that tells its value, and how it stands there.

@@ -13,8 +13,9 @@ author: devicemapper.containers contributors (@devicemapper)
 description:
   - Sets keys of dockerd's C(daemon.json) and leaves every other key, and the order of all, as it is. Mode and owner of
     the file are kept, and it is replaced whole or not at all.
-  - Refuses a file that is not valid JSON, options that Docker's C(devicemapper) driver does not know or that are out of
-    range, and keys that flags in docker's systemd unit set too. Docker would not start with any of these.
+  - Refuses a file that is not valid JSON, options that Docker's C(devicemapper) driver does not know, that are out of
+    range or that cannot stand together, a C(dm.basesize) below that of the base device on record, and keys that flags
+    in docker's systemd unit set too. Docker would not start with any of these.
   - Does not restart Docker. The file counts from its next start on.
 options:
   path:
@@ -31,6 +32,8 @@ options:
     description:
       - Entries of the key C(storage-opts), such as V(dm.thinpooldev=/dev/mapper/docker-thinpool). An entry replaces the
         ones of the same name; others stay. C(dm.mkfsarg) and C(dm.mountopt) may stand more than once.
+      - An entry that says where the pool comes from (C(dm.thinpooldev), C(dm.directlvm_device) and what belongs to it,
+        C(dm.datadev)) takes the place of those that say it otherwise.
     type: list
     elements: str
     default: []
@@ -52,6 +55,9 @@ options:
 extends_documentation_fragment:
   - devicemapper.containers.attributes
 seealso:
+  - name: Options of Docker's devicemapper driver
+    description: All of them, with default, range and meaning.
+    link: https://github.com/devicemapper/ansible-collection-containers/blob/main/docs/guides/docker_options.md
   - name: dockerd
     description: Docker's reference of the file and of the driver's options, for Docker 24.
     link: https://github.com/docker/cli/blob/v24.0.9/docs/reference/commandline/dockerd.md
@@ -99,6 +105,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker,
+    _docker_data,
     _file,
     _module,
     _plan,
@@ -133,6 +140,9 @@ def work(module: AnsibleModule) -> dict:
     flags = _docker.flags(_docker.read_unit()) if path == _daemon_json.DEFAULT_PATH else ()
     steps, after = _daemon_json.decide(text, path, flags=flags, **wanted)
     daemon = _daemon_json.parse(after, path)
+    is_dockers = path == _daemon_json.DEFAULT_PATH and daemon.get(_daemon_json.DRIVER) == _docker_data.DRIVER
+    if is_dockers and wanted["state"] == "present":
+        _daemon_json.check_base(daemon, _docker_data.base_size(_docker_data.find_root(after, flags)))
     backups = _module.carry_out(module, steps)
     found = _module.result(steps, text or "", after or "", path, daemon=daemon)
     if backups:

@@ -687,6 +687,21 @@ def test_a_pool_in_use_whose_records_are_gone_is_refused(converged, existing_dat
     assert reason.startswith("the pool has 486 chunks in use (transaction 16), and /var/lib/docker has no records")
 
 
+@pytest.mark.parametrize("text", [DAEMON, DAEMON.replace('"]', '", "dm.basesize=5G"]')])
+def test_a_base_device_is_not_made_smaller(converged, text):
+    host = replace(converged, daemon_text=text, data=replace(converged.data, base_size=10 * GIB))
+    with pytest.raises(Unwanted, match="dm.basesize is 5.00 GiB, and the base device .* has 10.00 GiB"):
+        _chain.foretell(host, replace(SEEN, storage_opts=("dm.basesize=5G",)))
+
+
+def test_a_base_device_is_made_anew_with_all_else(converged):
+    # The loop files do not fit the pool, and are moved aside with the base device that is on record beside them.
+    data = DockerData(has_records=True, base_size=10 * GIB, has_loop_files=True)
+    host = replace(converged, daemon_text="{}", data=data, pool_status=PoolStatus("rw", 0, 2571, 25600, 0, 19448))
+    wish = replace(SEEN, storage_opts=("dm.basesize=5G",), existing_data="backup")
+    assert _chain.foretell(host, wish).actions[:2] == [STOP, "move /var/lib/docker aside"]
+
+
 def test_a_pool_in_use_is_nobodys_business_without_docker(converged):
     host = replace(converged, docker=Docker(), data=DockerData())
     assert _chain.foretell(host, replace(SEEN, docker_packages=())).actions == []

@@ -197,13 +197,38 @@ def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
         pytest.param("dm.min_free_space=100%", "dm.min_free_space must be a percentage below 100", id="all-of-it"),
         pytest.param("dm.use_deferred_removal=yes", "must be true or false, not 'yes'", id="boolean"),
         pytest.param("dm.libdm_log_level=8", "must be 2 to 7, not '8'", id="log-level"),
-        pytest.param("dm.xfs_nospace_max_retries=-1", "must be a whole number, not '-1'", id="whole-number"),
+        pytest.param("dm.xfs_nospace_max_retries=-1", "must be a whole number from 0 to 2147", id="whole-number"),
+        pytest.param("dm.xfs_nospace_max_retries=2147483648", "must be a whole number from 0 to", id="not-an-int"),
         pytest.param("dm.min_free_space=x", "must be a percentage below 100", id="share"),
         pytest.param("dm.mountopt=", "dm.mountopt must be mount options, not ''", id="empty"),
         pytest.param("dm.thinpooldev=", "must be the pool's path", id="empty-pool"),
         pytest.param("dm.directlvm_device_force=x", "dm.directlvm_device_force must be true or false", id="force"),
+        pytest.param("dm.Fs=xfs", "did you mean dm.fs?", id="case"),
+        pytest.param("dm.basesize=0", "dm.basesize must be a size such as 10G, not '0'", id="no-size"),
+        pytest.param("dm.blocksize=100K", "dm.blocksize must be a multiple of 64K up to 1G, not '100K'", id="chunk"),
+        pytest.param("dm.blocksize=2G", "dm.blocksize must be a multiple of 64K up to 1G", id="large-chunk"),
+        pytest.param(
+            "dm.thinpooldev=/dev/docker/thinpool",
+            "dm.thinpooldev must be the pool's path under /dev/mapper, not '/dev/docker/thinpool'",
+            id="another-path-of-the-pool",
+        ),
+        pytest.param("dm.thinp_percent=100", "dm.thinp_percent must be a percentage from 0 to 99", id="no-metadata"),
+        pytest.param("dm.thinp_autoextend_percent=101", "must be a percentage from 0 to 100", id="extension"),
         pytest.param(
             "dm.directlvm_device=/dev/vdb", "dm.directlvm_device cannot stand beside dm.thinpooldev", id="two-ways"
+        ),
+        pytest.param(
+            "dm.thinp_autoextend_percent=20",
+            "dm.thinp_autoextend_percent cannot stand beside dm.thinpooldev: Docker would not start",
+            id="an-option-of-another-way",
+        ),
+        pytest.param(
+            "dm.datadev=/dev/vdb", "dm.datadev cannot stand beside .*Docker would not use it", id="of-the-oldest-way"
+        ),
+        pytest.param(
+            "dm.use_deferred_removal=false",
+            "dm.use_deferred_removal=false needs dm.use_deferred_deletion=false beside it",
+            id="deletion-without-removal",
         ),
     ],
 )
@@ -229,12 +254,107 @@ def test_an_option_that_docker_would_end_at_is_refused(option, message):
         "dm.override_udev_sync_check=TRUE",
         "dm.xfs_nospace_max_retries=0",
         "dm.libdm_log_level=2",
-        "dm.thinp_percent=100",
+        "dm.thinp_percent=99",
+        "dm.thinp_percent=95%",
+        "dm.thinp_autoextend_threshold=100",
+        "dm.thinpooldev=docker-thinpool",
+        "dm.blocksize=128K",
         "overlay2.size=1G",
     ],
 )
 def test_an_option_that_docker_takes_is_taken(option):
     _daemon_json.check_options([option])
+
+
+DISK = "dm.directlvm_device=/dev/vdb"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(
+            ["dm.thinp_autoextend_percent=20"],
+            "dm.thinp_autoextend_percent needs dm.directlvm_device, the disk of the pool",
+            id="no-disk",
+        ),
+        pytest.param([DISK, "dm.thinp_percent=95"], "need each other: with one of them alone", id="data-alone"),
+        pytest.param(
+            [DISK, "dm.thinp_percent=0", "dm.thinp_metapercent=1"], "need each other", id="metadata-and-no-data"
+        ),
+        pytest.param(
+            [DISK, "dm.thinp_percent=99", "dm.thinp_metapercent=2%"],
+            "come to 101 percent of the volume group",
+            id="more-than-there-is",
+        ),
+        pytest.param([DISK, "dm.metadatadev=/dev/vdc"], "dm.metadatadev cannot stand beside", id="two-ways"),
+        pytest.param(
+            ["dm.use_deferred_removal=0", "dm.use_deferred_deletion=true"], "needs dm.use_deferred_d", id="deletion"
+        ),
+    ],
+)
+def test_options_that_docker_would_end_at_together_are_refused(options, message):
+    with pytest.raises(Unwanted) as refusal:
+        _daemon_json.decide(None, PATH, storage_driver="devicemapper", storage_opts=options)
+    (reason,) = refusal.value.reasons
+    assert re.search(message, reason)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [DISK],
+        [DISK, "dm.thinp_percent=0"],
+        [DISK, "dm.thinp_percent=99", "dm.thinp_metapercent=1", "dm.thinp_autoextend_threshold=0"],
+        [DISK, "dm.thinp_percent=95", "dm.thinp_metapercent=9", "dm.thinp_metapercent=1"],
+        ["dm.thinp_percent=0", "dm.directlvm_device_force=true"],
+        [POOL, "dm.thinp_percent=0", "dm.directlvm_device_force=true", "dm.loopdatasize=1G"],
+        ["dm.use_deferred_removal=false", "dm.use_deferred_deletion=false"],
+        ["dm.use_deferred_removal=true", "dm.use_deferred_deletion=false"],
+        ["dm.use_deferred_deletion=false"],
+        ["dm.datadev=/dev/vdb", "dm.metadatadev=/dev/vdc"],
+    ],
+)
+def test_options_that_docker_takes_together_are_taken(options):
+    _daemon_json.check_options(options, "devicemapper", whole=True)
+
+
+def test_options_of_a_part_are_not_held_to_what_is_in_the_file():
+    text = json.dumps({"storage-driver": "devicemapper", "storage-opts": [DISK, "dm.thinp_metapercent=1"]})
+    after = _daemon_json.decide(text, PATH, storage_opts=["dm.thinp_percent=95"])[1]
+    assert json.loads(after)["storage-opts"] == [DISK, "dm.thinp_metapercent=1", "dm.thinp_percent=95"]
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("10G", 10 * GIB),
+        ("10 GiB", 10 * GIB),
+        ("1.5g", 3 * GIB // 2),
+        ("65536", 65536),
+        ("1TB", 1024 * GIB),
+        ("G", None),
+        ("-1G", None),
+    ],
+)
+def test_a_size_is_what_docker_makes_of_it(value, expected):
+    assert _daemon_json.size(value) == expected
+
+
+@pytest.mark.parametrize("options", [["dm.basesize=10G"], ["dm.basesize=20GB"], ["dm.fs=xfs"], []])
+def test_a_base_device_may_grow_or_stay(options):
+    _daemon_json.check_base({"storage-opts": options}, 10 * GIB)
+
+
+def test_a_base_device_does_not_shrink():
+    with pytest.raises(Refused) as refusal:
+        _daemon_json.check_base({"storage-opts": ["dm.basesize=20G", "dm.basesize=10G"]}, 20 * GIB)
+    assert str(refusal.value) == (
+        "storage option dm.basesize is 10.00 GiB, and the base device that all images are made from has 20.00 GiB: it "
+        "can only grow, and Docker would not start. Set dm.basesize to that or more, or leave it out"
+    )
 
 
 def test_a_device_is_named_by_its_path():

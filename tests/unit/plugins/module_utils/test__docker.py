@@ -44,7 +44,7 @@ def test_the_captured_version_is_found(captured):
     assert _docker.parse_version(captured("dockerd_version.txt")) == "20.10.24"
 
 
-@pytest.mark.parametrize("version", ["20.10.24", "24.0.9", "1.13.1"])
+@pytest.mark.parametrize("version", ["20.10.24", "24.0.9", "1.13.1", "1.10"])
 def test_a_docker_with_the_driver_is_taken(version):
     _docker.check(replace(DOCKER, version=version))
 
@@ -65,6 +65,14 @@ def test_a_docker_with_the_driver_is_taken(version):
         ),
         pytest.param(
             replace(DOCKER, static=True), "/usr/sbin/dockerd is a static build.*install Docker from", id="static"
+        ),
+        pytest.param(
+            replace(DOCKER, version="24.0.9", lacks_driver=True),
+            r"^/usr/sbin/dockerd \(Docker 24.0.9\) was built without the devicemapper driver.*Install Docker from",
+            id="built-without",
+        ),
+        pytest.param(
+            replace(DOCKER, version="1.6"), "is version 1.6, and .* knows Docker from 1.10 .* docker.io", id="too-old"
         ),
         pytest.param(replace(DOCKER, unit="masked"), "masked, .*run 'systemctl unmask docker'", id="masked"),
     ],
@@ -161,6 +169,30 @@ def test_what_cannot_be_told_is_not_called_static(tmp_path, content):
     assert not _docker._is_static(str(path))
 
 
+DRIVER = b"github.com/docker/docker/daemon/graphdriver/devmapper.(*DeviceSet).initDevmapper\0"
+
+
+@pytest.mark.parametrize(
+    ("functions", "lacks"),
+    [
+        pytest.param(b"", True, id="none"),
+        pytest.param(b"github.com/docker/docker/daemon/graphdriver/overlay2.Init\0", True, id="another-driver"),
+        pytest.param(DRIVER, False, id="the-driver"),
+    ],
+)
+def test_a_program_is_asked_for_the_drivers_functions(tmp_path, elf, functions, lacks):
+    path = tmp_path / "dockerd"
+    path.write_bytes(elf(PT_LOAD, PT_INTERP) + bytes(5000) + functions)
+    assert _docker._lacks_driver(str(path)) is lacks
+
+
+@pytest.mark.parametrize("content", [b"#!/bin/sh\nexec dockerd-real\n", b""])
+def test_what_is_no_program_is_not_said_to_lack_the_driver(tmp_path, content):
+    path = tmp_path / "dockerd"
+    path.write_bytes(content)
+    assert not _docker._lacks_driver(str(path))
+
+
 @pytest.fixture
 def daemon(tmp_path):
     """Return a function that lets a socket answer one request, and returns the socket's path and what was asked."""
@@ -212,7 +244,7 @@ def test_a_daemon_that_is_not_there_says_nothing(tmp_path):
 def host(monkeypatch, captured, commands, tmp_path, elf):
     """Make this machine look like the captured one: systemd runs, and a dynamic dockerd is installed."""
     program = tmp_path / "dockerd"
-    program.write_bytes(elf(PT_LOAD, PT_INTERP))
+    program.write_bytes(elf(PT_LOAD, PT_INTERP) + DRIVER)
     monkeypatch.setattr(_docker._process, "find", lambda name: str(program))
     monkeypatch.setattr(os.path, "isdir", lambda path: True)
     monkeypatch.setattr(_docker, "info", lambda: _docker.parse_info(captured("docker_info.json")))

@@ -246,3 +246,23 @@ def test_records_of_the_pool_are_found(docker_root, there, status, expected):
     root = docker_root(**there)
     found = _docker_data.of_pool(_docker_data.read(str(root)), status)
     assert [path[len(str(root)) + 1 :] for path in found] == expected
+
+
+def test_the_size_of_the_captured_base_device_is_read(records):
+    assert _docker_data.read(str(records)).base_size == 10 * 1024**3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"device_id":1,"size":10737418240,"initialized":false,"deleted":false}',
+        '{"device_id":1,"size":10737418240,"initialized":true,"deleted":true}',
+        '{"device_id":1,"initialized":true}',
+        '{"device_id":1,"size":"10G","initialized":true}',
+        "",
+    ],
+)
+def test_a_base_device_that_will_be_made_anew_has_no_size(docker_root, record):
+    root = docker_root(transaction=1)
+    (root / "devicemapper" / "metadata" / "base").write_text(record, encoding="utf-8")
+    assert _docker_data.base_size(str(root)) == 0

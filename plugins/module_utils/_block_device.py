@@ -117,15 +117,15 @@ def examine(name: str) -> BlockDevice:
     maj_min = f"{os.major(number)}:{os.minor(number)}"
     sys = os.path.realpath(f"/sys/dev/block/{maj_min}")
     disk = os.path.dirname(sys) if os.path.exists(f"{sys}/partition") else sys
-    size = int(_attribute(sys, "size") or 0) * 512
+    size = int(attribute(sys, "size") or 0) * 512
     return BlockDevice(
         name=name,
         path=path,
         size=size,
         alignment=max(
             MIB,
-            int(_attribute(disk, "queue/minimum_io_size") or 0),
-            int(_attribute(disk, "queue/optimal_io_size") or 0),
+            int(attribute(disk, "queue/minimum_io_size") or 0),
+            int(attribute(disk, "queue/optimal_io_size") or 0),
         ),
         signatures=probe(path),
         obstacles=tuple(_obstacles(path, maj_min, sys, disk, size)),
@@ -158,17 +158,17 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
         return
     if _UNFIT.match(os.path.basename(sys)):
         yield "is not a disk that keeps what is written to it"
-    if (_attribute(sys, "dm/uuid") or "").startswith("LVM-"):
+    if (attribute(sys, "dm/uuid") or "").startswith("LVM-"):
         yield "is a logical volume; a physical volume on it would be hidden from LVM (lvm.conf, devices/scan_lvs)"
     if size < MINIMUM_SIZE:
         yield f"is too small ({human(size)}): LVM needs at least {human(MINIMUM_SIZE)}"
-    if _attribute(sys, "ro") != "0":
+    if attribute(sys, "ro") != "0":
         yield "is read-only"
-    if _attribute(disk, "removable") == "1":
+    if attribute(disk, "removable") == "1":
         yield "is removable"
-    if (_attribute(disk, "queue/zoned") or "none") != "none":
+    if (attribute(disk, "queue/zoned") or "none") != "none":
         yield "is a zoned disk, which LVM cannot use for a thin pool"
-    if "E:DM_MULTIPATH_DEVICE_PATH=1" in (_attribute("/run/udev/data", f"b{maj_min}") or "").splitlines():
+    if "E:DM_MULTIPATH_DEVICE_PATH=1" in (attribute("/run/udev/data", f"b{maj_min}") or "").splitlines():
         yield "is one path of a multipath device: name the multipath device under /dev/mapper"
     partitions = sorted(entry for entry in os.listdir(sys) if os.path.exists(f"{sys}/{entry}/partition"))
     if partitions:
@@ -177,7 +177,7 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
     yield from uses
     if disk != sys:
         # A disk that is used as a whole, whatever partitions its first sector tells of.
-        parent = _attribute(disk, "dev") or ""
+        parent = attribute(disk, "dev") or ""
         whole = f"/dev/{os.path.basename(disk)}"
         yield from (f"is a partition of {whole}, which {use}" for use in _uses(whole, parent, disk))
     try:
@@ -192,9 +192,9 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
 
 def _uses(path: str, maj_min: str, sys: str) -> t.Iterator[str]:
     """Yield what a device is used for right now."""
-    for holder in sorted(_listdir(f"{sys}/holders")):
-        name = _attribute(f"/sys/block/{holder}", "dm/name")
-        kind = _attribute(f"/sys/block/{holder}", "dm/uuid") or ""
+    for holder in sorted(listdir(f"{sys}/holders")):
+        name = attribute(f"/sys/block/{holder}", "dm/name")
+        kind = attribute(f"/sys/block/{holder}", "dm/uuid") or ""
         composed = (
             f"/dev/mapper/{name}" if kind.startswith("mpath-") else f"/dev/{holder}" if holder[:2] == "md" else ""
         )
@@ -207,8 +207,8 @@ def _uses(path: str, maj_min: str, sys: str) -> t.Iterator[str]:
         yield f"is mounted at {point}"
     if path in _swaps():
         yield f"is swap in use: see 'swapoff {path}'"
-    for loop in sorted(_listdir("/sys/block")):
-        if os.path.realpath(_attribute(f"/sys/block/{loop}", "loop/backing_file") or "/") == path:
+    for loop in sorted(listdir("/sys/block")):
+        if os.path.realpath(attribute(f"/sys/block/{loop}", "loop/backing_file") or "/") == path:
             yield f"is the backing device of /dev/{loop}: see 'losetup --detach /dev/{loop}'"
 
 
@@ -248,7 +248,8 @@ def _whole_disk(path: str) -> str:
     return f"/dev/{os.path.basename(os.path.dirname(sys) if os.path.exists(f'{sys}/partition') else sys)}"
 
 
-def _attribute(directory: str, name: str) -> str | None:
+def attribute(directory: str, name: str) -> str | None:
+    """Return what a file of sysfs says; None where there is none."""
     try:
         with open(f"{directory}/{name}", encoding="utf-8") as file:
             return file.read().strip()
@@ -256,7 +257,8 @@ def _attribute(directory: str, name: str) -> str | None:
         return None
 
 
-def _listdir(directory: str) -> list[str]:
+def listdir(directory: str) -> list[str]:
+    """Return the names in a directory; none where it is none."""
     return os.listdir(directory) if os.path.isdir(directory) else []
 
 
@@ -264,7 +266,7 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
     """Return where a device is mounted, in any mount namespace (proc(5), mountinfo; mount_namespaces(7))."""
     points: dict[str, str] = {}
     seen: set[str] = set()
-    for process in ("self", "1", *filter(str.isdigit, _listdir("/proc"))):
+    for process in ("self", "1", *filter(str.isdigit, listdir("/proc"))):
         try:
             namespace = os.readlink(f"/proc/{process}/ns/mnt")
             if namespace in seen:

@@ -26,6 +26,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_made_pool import PoolByDocker
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_on_loop import LoopStorage
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_storage import GivenPool
+from ansible_collections.devicemapper.containers.plugins.module_utils._loop_files import LoopFiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chain import Chain
 
@@ -43,10 +47,9 @@ class Wish(_pool_chain.Wish):
     daemon_options: t.Mapping[str, t.Any]
     existing_data: str = "refuse"  # or backup
     engine: str = "docker"  # or none: the pool alone
-
-    @property
-    def all_storage_opts(self) -> tuple[str, ...]:
-        return (f"dm.thinpooldev=/dev/mapper/{self.dm_name}", *self.storage_opts)
+    managed_by: str = "collection"  # docker, loop: who makes the pool
+    loop_data_size: int = 0  # bytes
+    loop_metadata_size: int = 0
 
     def wants_docker(self, docker: Docker) -> bool:
         """Whether there is a Docker to look after, or will be."""
@@ -62,6 +65,20 @@ class Host(_pool_chain.Host):
     docker: Docker = Docker()
     data: DockerData = DockerData()
     missing_docker_packages: tuple[str, ...] = ()
+    loop_files: LoopFiles | None = None  # looked at where they are wished
+
+
+_STORAGE: dict[str, type[GivenPool]] = {"collection": GivenPool, "docker": PoolByDocker, "loop": LoopStorage}
+
+
+def storage_of(host: Host, wish: Wish) -> GivenPool:
+    """Return where Docker's pool is to come from."""
+    return _STORAGE[wish.managed_by](host, wish)
+
+
+def storage_opts(host: Host, wish: Wish) -> tuple[str, ...]:
+    """Return all entries for Docker's storage-opts."""
+    return (*storage_of(host, wish).options, *wish.storage_opts)
 
 
 def foretell(host: Host, wish: Wish) -> Chain:
@@ -69,16 +86,18 @@ def foretell(host: Host, wish: Wish) -> Chain:
     refusals: list[str] = []
     attempt = functools.partial(_pool_chain.attempt, refusals)
 
+    storage = storage_of(host, wish)
     docker_wanted = wish.wants_docker(host.docker)
     attempt(lambda: _check_docker(host, wish), None)
-    pool = _pool_chain.foretell(host, wish, refusals)
+    refusals += attempt(storage.problems, [])
+    pool = storage.foretell(refusals)
     daemon_steps, daemon_text = attempt(
         lambda: (
             _daemon_json.decide(
                 host.daemon_text,
                 _daemon_json.DEFAULT_PATH,
                 storage_driver="devicemapper",
-                storage_opts=wish.all_storage_opts,
+                storage_opts=storage_opts(host, wish),
                 options=wish.daemon_options,
                 flags=host.docker.flags,
             )
@@ -87,9 +106,14 @@ def foretell(host: Host, wish: Wish) -> Chain:
         ),
         ([], None),
     )
+    before, daemon = (
+        attempt(functools.partial(_daemon_json.parse, text, _daemon_json.DEFAULT_PATH), {})
+        for text in (host.daemon_text, daemon_text)
+    )
     boot_steps, boot_text = _boot_link(host, wish, "present")
-    replaced = _pool_chain.is_new(host, wish)
-    conflicts = attempt(lambda: _conflicts(host, wish, replaced) if docker_wanted else [], [])
+    replaced = storage.is_new
+    switching = not storage.is_named(before) or _runs_on_other_storage(host.docker, storage)
+    conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
     if conflicts and wish.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
     elif conflicts and not host.data.is_movable:
@@ -101,23 +125,31 @@ def foretell(host: Host, wish: Wish) -> Chain:
         # What is moved aside takes the pool's records with it.
         moved = bool(conflicts) and wish.existing_data == "backup"
         data = replace(host.data, has_records=False, base_size=0) if moved else host.data
-        refusals += _docker_data.unusable(data, host.pool_status)
-        daemon = attempt(lambda: _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH), {})
+        refusals += storage.unusable(data)
         attempt(lambda: _daemon_json.check_base(daemon, data.base_size), None)
     if refusals or pool.report is None:
         raise Unwanted(dict.fromkeys(refusals))
 
-    restart = bool(daemon_steps) or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, wish)
+    reconfigured = bool(daemon_steps) and storage.needs_restart(before, daemon)
+    restart = reconfigured or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, storage)
+    starts = docker_wanted and (not host.docker.active or restart or not host.docker.enabled)
+    start = f"start Docker and enable it{storage.start_words(pool.report)}"
     chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning)
+
+    def add_pool(moment: str) -> None:
+        if moment == storage.moment:
+            pool.add_to(chain)
+            chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
+
     chain.add("packages", _pool_chain.install(host.missing_packages))
+    add_pool("before")
     chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
     chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
-    pool.add_to(chain)
-    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
+    add_pool("stopped")
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     chain.add("docker_packages", _pool_chain.install(host.missing_docker_packages))
-    stopped = not host.docker.active or restart or not host.docker.enabled
-    chain.add("docker_start", [Step("start Docker and enable it")] if docker_wanted and stopped else [])
+    chain.add("docker_start", [Step(start)] if starts else [])
+    add_pool("started")
     return chain
 
 
@@ -129,15 +161,16 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     refusals: list[str] = []
     attempt = functools.partial(_pool_chain.attempt, refusals)
 
-    configured = attempt(lambda: _is_configured(host.daemon_text, wish), False)
-    runs_on_it = host.docker.active and (
-        configured if host.docker.info is None else not _runs_on_other_storage(host.docker, wish)
+    storage = storage_of(host, wish)
+    configured = attempt(
+        lambda: storage.is_ours(_daemon_json.parse(host.daemon_text, _daemon_json.DEFAULT_PATH)), False
     )
+    runs_on_it = host.docker.active and (configured if host.docker.info is None else storage.is_used(host.docker.info))
     if runs_on_it and not stop_containers:
-        refusals += _check_containers(host.docker, wish)
+        refusals += _check_containers(host.docker, storage.name)
 
-    pool = _pool_chain.take_apart(host, wish, refusals, engine_stops=runs_on_it)
-    records = _docker_data.of_pool(host.data, host.pool_status) if configured else []
+    pool = storage.take_apart(refusals, engine_stops=runs_on_it)
+    records = storage.records() if configured else []
     daemon_steps, daemon_text = attempt(
         lambda: (
             _daemon_json.decide(
@@ -145,7 +178,7 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
                 _daemon_json.DEFAULT_PATH,
                 state="absent",
                 storage_driver="devicemapper",
-                storage_opts=wish.all_storage_opts,
+                storage_opts=storage_opts(host, wish),
                 options=wish.daemon_options,
             )
             if configured
@@ -176,7 +209,7 @@ def _boot_path(wish: Wish) -> str:
 
 def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
     """Return the steps about the engine's drop-in; none where systemd does not run, or no engine is looked after."""
-    if wish.engine != "docker" or not host.docker.unit:
+    if wish.engine != "docker" or not host.docker.unit or not storage_of(host, wish).has_drop_in:
         return [], host.boot_text
     return _boot.decide(
         host.boot_text,
@@ -188,23 +221,16 @@ def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | No
     )
 
 
-def _is_configured(daemon_text: str | None, wish: Wish) -> bool:
-    """Whether daemon.json puts Docker on the pool."""
-    document = _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH)
-    device = _daemon_json.storage_option(document, "dm.thinpooldev") or ""
-    return (document.get(_daemon_json.DRIVER), device.rpartition("/")[2]) == ("devicemapper", wish.dm_name)
-
-
-def _check_containers(docker: Docker, wish: Wish) -> list[str]:
+def _check_containers(docker: Docker, name: str) -> list[str]:
     """Return what speaks against stopping Docker: containers that run, or that nobody can ask for."""
     remedy = "Stop them, or set stop_containers: true"
     if docker.running is None:
         return [
-            f"Docker runs but does not answer on {_docker.SOCKET}, so whether containers run on {wish.vg}/{wish.pool} "
-            f"is not known. {remedy}"
+            f"Docker runs but does not answer on {_docker.SOCKET}, so whether containers run on {name} is not known. "
+            f"{remedy}"
         ]
     if docker.running:
-        return [f"containers run on {wish.vg}/{wish.pool}: {', '.join(docker.running)}. {remedy}"]
+        return [f"containers run on {name}: {', '.join(docker.running)}. {remedy}"]
     return []
 
 
@@ -217,7 +243,7 @@ def needed_packages(
     family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
 ) -> list[str]:
     """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
-    packages = list(_package.STORAGE[family])
+    packages = list((_package.LOOP if wish.managed_by == "loop" else _package.STORAGE)[family])
     if docker_wanted:
         document = _daemon_json.parse(daemon_text, _daemon_json.DEFAULT_PATH)
         option = _daemon_json.storage_option({_daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.fs")
@@ -232,8 +258,14 @@ def needed_packages(
 
 def _check_docker(host: Host, wish: Wish) -> None:
     _docker.check(host.docker)
-    if "dm.thinpooldev" in {option.partition("=")[0] for option in wish.storage_opts}:
-        raise Refused("storage_opts: dm.thinpooldev is set by this role, from vg and pool: leave it out")
+    given = {option.partition("=")[0] for option in wish.storage_opts}
+    twice = [
+        f"{key} is set by this role, from {of}"
+        for key, of in _STORAGE[wish.managed_by].own_options.items()
+        if key in given
+    ]
+    if twice:
+        raise Unwanted(f"storage_opts: {sentence}: leave it out" for sentence in twice)
     engine = _package.engine(host.missing_docker_packages)
     for candidate in host.candidates:
         # One that the package lists do not know is asked for again once they are fresh, still before any disk is
@@ -251,17 +283,6 @@ def _check_docker(host: Host, wish: Wish) -> None:
         )
 
 
-def _runs_on_other_storage(docker: Docker, wish: Wish) -> bool:
+def _runs_on_other_storage(docker: Docker, storage: GivenPool) -> bool:
     """Whether the running daemon was started with other settings than its file has now."""
-    return docker.info is not None and (docker.info.driver, docker.info.pool_name) != ("devicemapper", wish.dm_name)
-
-
-def _conflicts(host: Host, wish: Wish, replaced: bool) -> list[str]:
-    """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and so is left alone."""
-    if not replaced and host.pool_status is None:
-        return []
-    return _docker_data.conflicts(
-        host.data,
-        None if replaced else host.pool_status,
-        switching=not _is_configured(host.daemon_text, wish) or _runs_on_other_storage(host.docker, wish),
-    )
+    return docker.info is not None and not storage.is_used(docker.info)

@@ -37,6 +37,12 @@ def size(value: str) -> int | None:
     return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower())) if match else None
 
 
+def words(size: int) -> str:
+    """Return a size in Docker's words, which it reads as exactly that many bytes."""
+    steps = next((step for step in (4, 3, 2, 1) if size and size % 1024**step == 0), 0)
+    return f"{size // 1024**steps}{' KMGT'[steps].strip()}"
+
+
 def _is_boolean(value: str) -> bool:
     return boolean(value) is not None
 

@@ -98,16 +98,20 @@ def parse_version(text: str) -> str:
     return match[1] if match else ""
 
 
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version, which order versions."""
+    return tuple(int(number) for number in version.split(".")[:2])
+
+
 def check_version(version: str, source: str) -> None:
     """Refuse a Docker without the devicemapper driver."""
     if not version:
         raise Refused(
             f"{source}: its version could not be found out, and so not whether it has the devicemapper driver"
         )
-    numbers = tuple(int(number) for number in version.split(".")[:2])
-    if numbers[0] >= FIRST_WITHOUT_DRIVER:
+    if numbers(version)[0] >= FIRST_WITHOUT_DRIVER:
         raise Refused(f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). {_NEWER}")
-    if numbers < FIRST_KNOWN:
+    if numbers(version) < FIRST_KNOWN:
         raise Refused(
             f"{source} is version {version}, and this collection knows Docker from 1.10 on. In Debian and Ubuntu the "
             "package docker is another program altogether, and Docker is docker.io"

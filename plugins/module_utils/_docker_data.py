@@ -36,6 +36,7 @@ class DockerData:
     transaction_id: int | None = None  # the last that the records know
     has_loop_files: bool = False
     set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
+    set_up: t.Mapping[str, t.Any] = field(default_factory=dict)  # with which options, in its own words
     is_movable: bool = True  # no mount point and no symbolic link, so that a rename moves all of it
 
     @property
@@ -82,6 +83,7 @@ def read(root: str) -> DockerData:
         containers.setdefault(driver, []).append(container)
     metadata = f"{root}/devicemapper/metadata"
     transaction = load(f"{metadata}/transaction-metadata").get("open_transaction_id")
+    set_up = load(f"{root}/devicemapper/setup-config.json")
     return DockerData(
         root=root,
         images=images,
@@ -90,7 +92,8 @@ def read(root: str) -> DockerData:
         has_records=bool(listdir(metadata)),
         transaction_id=transaction if isinstance(transaction, int) else None,
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
-        set_up_device=str(load(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
+        set_up_device=str(set_up.get("Device") or ""),
+        set_up=set_up,
         has_base=os.path.exists(f"{metadata}/base"),
         base_size=base_size(root),
         is_movable=not (os.path.ismount(root) or os.path.islink(root)),
@@ -108,11 +111,14 @@ def base_size(root: str) -> int:
     return found if isinstance(found, int) and base.get("initialized") and not base.get("deleted") else 0
 
 
-def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -> list[str]:
+def conflicts(
+    data: DockerData, status: PoolStatus | None, *, switching: bool, on_loop_files: bool = False
+) -> list[str]:
     """Return why Docker would not start on the pool with this data, or would no longer show some of it. Moving the data
     root aside mends each of these.
 
-    ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet.
+    ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet, and
+    ``on_loop_files`` that it is to make its pool of those.
     The errors that Docker would end with are those of moby, daemon/graphdriver/devmapper/deviceset.go.
     """
     found = []
@@ -121,6 +127,13 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
             f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
             "devicemapper"
         )
+    if on_loop_files:
+        if data.has_records and not data.has_loop_files:
+            found.append(
+                f"{data.root}/devicemapper holds the records of a pool, whose images loop files do not have: Docker "
+                "would end with 'Base Device UUID and Filesystem verification failed'"
+            )
+        return found
     if data.has_loop_files:
         found.append(f"{data.root}/devicemapper holds the loop files of loop-lvm mode, whose images no other pool has")
     elif data.has_records and status is None:
@@ -165,6 +178,11 @@ def of_pool(data: DockerData, status: PoolStatus | None) -> list[str]:
     """
     if data.has_loop_files or (status and not status.has_failed and data.has_records and not _same(data, status)):
         return []
+    return of_driver(data)
+
+
+def of_driver(data: DockerData) -> list[str]:
+    """Return the paths of all that Docker keeps of the driver's images and containers, loop files among it."""
     return [
         *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
         *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),

@@ -19,6 +19,8 @@ STORAGE = {
     "debian": ("lvm2", "thin-provisioning-tools", "dmeventd"),
     "redhat": ("lvm2", "device-mapper-persistent-data", "device-mapper-event"),
 }
+# Where Docker makes its pool of two files, LVM is not asked.
+LOOP = {"debian": ("dmsetup",), "redhat": ("device-mapper",)}
 # What brings thin_check.
 THIN_CHECK = {"thin-provisioning-tools", "device-mapper-persistent-data"}
 # Docker does not depend on what makes its base filesystem, and ends where it is missing (seen).

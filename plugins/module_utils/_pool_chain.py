@@ -185,7 +185,7 @@ def foretell(host: Host, wish: Wish, refusals: list[str]) -> Part:
     )
     if not after:
         return Part()
-    extension, shortage = _room(after, wish)
+    extension, shortage = room(after, wish)
     if shortage and wish.autoextend_room == "fail":
         refusals.append(shortage)
     paths = [device.path for device in host.devices]
@@ -300,7 +300,7 @@ def install(packages: t.Sequence[str]) -> list[Step]:
     return [Step(f"install packages {', '.join(packages)}")] if packages else []
 
 
-def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:
+def room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:
     """Return what the next automatic extension takes, and what to say where the group does not have it."""
     group, pool = after.group(wish.vg), after.volume(wish.vg, wish.pool)
     if group is None or pool is None or wish.autoextend_threshold >= 100:

@@ -19,6 +19,7 @@ description:
   - Everything that must be refused is refused here, with all reasons at once, before the first write.
   - On a host that needs nothing it answers with no steps, after having compared the running Docker too.
   - With O(state=absent) it foretells the way back in the same manner.
+  - With O(managed_by) it foretells the two ways in which Docker makes a pool itself as well.
 options:
   state:
     description:
@@ -38,6 +39,28 @@ options:
     type: str
     choices: [docker, none]
     default: docker
+  managed_by:
+    description:
+      - Who makes the pool.
+      - V(collection) makes it with the modules of this collection, and names it to Docker.
+      - >-
+        V(docker) lets Docker make it on one device when it first starts (C(dm.directlvm_device)), and puts right then
+        what Docker leaves out. O(vg), O(pool), O(chunk_size) and O(zero) keep their defaults, and sizes are whole
+        percentages of the volume group. Docker does not change any of it later, so a difference is refused.
+      - >-
+        V(loop) lets Docker make it of two files in its data root (loop-lvm), which is not for production. Devices and
+        all options of a pool on them are left out of account.
+    type: str
+    choices: [collection, docker, loop]
+    default: collection
+  loop_data_size:
+    description: As O(devicemapper.containers.docker_loop_files#module:data_size). Counts with O(managed_by=loop).
+    type: str
+    default: 100g
+  loop_metadata_size:
+    description: As O(devicemapper.containers.docker_loop_files#module:metadata_size). Counts with O(managed_by=loop).
+    type: str
+    default: 2g
   stop_containers:
     description:
       - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
@@ -46,7 +69,8 @@ options:
     default: false
   devices:
     description:
-      - Paths of the block devices of the volume group. Required with O(state=present).
+      - Paths of the block devices of the volume group. Required with O(state=present), but not with
+        O(managed_by=loop).
       - With O(state=absent), devices that are in the volume group need not be named.
     type: list
     elements: path
@@ -125,6 +149,7 @@ seealso:
   - module: devicemapper.containers.lvm_profile
   - module: devicemapper.containers.lvm_thin_pool
   - module: devicemapper.containers.docker_daemon
+  - module: devicemapper.containers.docker_loop_files
 """
 
 EXAMPLES = r"""
@@ -136,6 +161,12 @@ EXAMPLES = r"""
 - name: Show the steps
   ansible.builtin.debug:
     var: plan.actions
+
+- name: Foretell what it takes to let Docker make the pool
+  devicemapper.containers.thin_pool_plan:
+    devices: [/dev/disk/by-id/virtio-data1]
+    managed_by: docker
+    docker_packages: [docker.io]
 
 - name: Foretell what taking it apart takes
   devicemapper.containers.thin_pool_plan:
@@ -200,7 +231,11 @@ links:
       type: list
       elements: str
     docker_start:
-      description: Docker started.
+      description: Docker started. With O(managed_by=docker) the links of the pool come after it where it makes one.
+      type: list
+      elements: str
+    loop_files:
+      description: Steps of M(devicemapper.containers.docker_loop_files). Only with O(managed_by=loop).
       type: list
       elements: str
 devices:
@@ -281,11 +316,20 @@ autoextend:
     metadata_possible:
       description: Whether the metadata can be extended.
       type: bool
+loop_files:
+  description:
+    - Docker's loop files as they are, see RV(devicemapper.containers.docker_loop_files#module:loop_files); V(null)
+      without O(managed_by=loop).
+  returned: success
+  type: dict
 docker:
   description: Docker as it is now.
   returned: success
   type: dict
   contains:
+    makes_pool:
+      description: Whether it will make the pool when it is started.
+      type: bool
     data_root:
       description: Where it keeps its data.
       type: str
@@ -330,6 +374,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _docker,
     _docker_data,
     _file,
+    _loop_files,
     _lvm,
     _module,
     _package,
@@ -349,6 +394,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "managed_by": {"type": "str", "choices": ["collection", "docker", "loop"], "default": "collection"},
+            "loop_data_size": {"type": "str", "default": _loop_files.DEFAULT_DATA_SIZE},
+            "loop_metadata_size": {"type": "str", "default": _loop_files.DEFAULT_METADATA_SIZE},
             "engine": {"type": "str", "choices": ["docker", "none"], "default": "docker"},
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
@@ -367,7 +415,6 @@ def main() -> None:
             "daemon_options": {"type": "dict", "default": {}},
             "existing_data": {"type": "str", "choices": ["refuse", "backup"], "default": "refuse"},
         },
-        required_if=[("state", "present", ["devices"])],
         supports_check_mode=True,
     )
     _module.run(module, lambda: work(module), only_reads=True)
@@ -378,12 +425,19 @@ def wish_of(module: AnsibleModule) -> _chain.Wish:
     params = {key: value for key, value in module.params.items() if key not in ("state", "stop_containers", "devices")}
     for name in ("data_size", "metadata_size"):
         params[name] = _size.option(name, _size.Size.parse, params[name])
+    for name in ("loop_data_size", "loop_metadata_size"):
+        params[name] = _size.option(name, _loop_files.parse_size, params[name])
     params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
     params["docker_packages"] = tuple(params["docker_packages"])
     params["storage_opts"] = tuple(params["storage_opts"])
     wish = _chain.Wish(**params)
     _volume_group.check_name("volume group", wish.vg)
     wish.pool_wish().check()
+    if wish.managed_by != "collection" and wish.engine != "docker":
+        raise _plan.Refused(
+            f"managed_by: {wish.managed_by} is a way of Docker's, and with engine: {wish.engine} Docker is left alone: "
+            "set managed_by: collection"
+        )
     return wish
 
 
@@ -391,7 +445,8 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
-    has_lvm = bool(_process.find("lvm"))
+    on_loop = wish.managed_by == "loop"
+    has_lvm = bool(_process.find("lvm")) and not on_loop
     report = _lvm.read() if has_lvm else _lvm.Report()
     looks_at_docker = wish.engine == "docker"
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
@@ -415,6 +470,7 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(_package.candidates(family, [*missing, *missing_docker])) if family else (),
         missing_thin_check=_lvm.missing_thin_check(configured),
+        loop_files=_loop_files.read(data.root) if data and on_loop else None,
     )
 
 
@@ -434,9 +490,14 @@ def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
     return bool(pool and pool.is_pool and pool.active)
 
 
+def names_of(module: AnsibleModule, wish: _chain.Wish) -> list:
+    """Return the devices that are given; a pool on files has none."""
+    return [] if wish.managed_by == "loop" else module.params["devices"] or []
+
+
 def foretell(module: AnsibleModule, wish: _chain.Wish) -> tuple:
-    names = module.params["devices"]
-    if not names:
+    names = names_of(module, wish)
+    if not names and wish.managed_by != "loop":
         raise _plan.Refused("devices is empty: name at least one block device for the pool")
     family = _package.read_family()
     host = read(names, wish, family)
@@ -449,7 +510,7 @@ def foretell(module: AnsibleModule, wish: _chain.Wish) -> tuple:
 
 
 def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
-    host = read(module.params["devices"] or [], wish, family="")
+    host = read(names_of(module, wish), wish, family="")
     members = [volume.device for volume in host.report.devices_of(wish.vg)]
     others = [device for device in host.devices if device.path not in members]
     host = replace(host, devices=(*_physical_volume.examine(host.report, members), *others))
@@ -482,9 +543,11 @@ def work(module: AnsibleModule) -> dict:
         },
         "thin_pool": _view.pool(chain.report.volume(wish.vg, wish.pool)),
         "profile": wish.profile,
-        "storage_opts": list(wish.all_storage_opts),
+        "storage_opts": list(_chain.storage_opts(host, wish)),
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
+        "loop_files": _loop_files.view(host.loop_files) if host.loop_files else None,
         "docker": {
+            "makes_pool": manager is not None and _chain.storage_of(host, wish).moment == "started",
             "data_root": host.data.root,
             "records": chain.records,
             "running": None if host.docker.running is None else list(host.docker.running),

@@ -124,6 +124,18 @@ WRONG_METADATA_SIZES = [
     ("1m", "metadata_size of docker/thinpool must be 2m to 15.8g, not 1.00 MiB"),
     ("16g", "metadata_size of docker/thinpool must be 2m to 15.8g, not 16.00 GiB"),
 ]
+WRONG_LOOP_DATA_SIZES = [
+    *NO_SIZES,
+    ("80%VG", "'80%VG' is not a size"),
+    ("0", "the data file cannot have 0 B, less than one chunk: is the unit missing"),
+]
+WRONG_LOOP_METADATA_SIZES = [
+    *NO_SIZES,
+    ("1%VG", "'1%VG' is not a size"),
+    ("0", "the metadata file must have 2m to 15.8g, not 0 B"),
+    ("1m", "the metadata file must have 2m to 15.8g, not 1.00 MiB"),
+    ("16g", "the metadata file must have 2m to 15.8g, not 16.00 GiB"),
+]
 WRONG_CHUNK_SIZES = [
     *NO_SIZES,
     ("1%VG", "'1%VG' is not a size"),
@@ -434,6 +446,16 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("state", "present", "absent"),
         ],
     ),
+    "docker_loop_files": (
+        {"data_root": "<dir>/docker"},
+        [
+            *wrong(
+                "data_root", [(value, "data_root must be the whole path of a directory") for value in ("", "docker")]
+            ),
+            *wrong("data_size", WRONG_LOOP_DATA_SIZES),
+            *wrong("metadata_size", WRONG_LOOP_METADATA_SIZES),
+        ],
+    ),
     "lvm_thin_pool_info": (
         {},
         [
@@ -560,6 +582,10 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         [
             *no_choice("state", "present", "absent"),
             *no_choice("engine", "docker", "none"),
+            *no_choice("managed_by", "collection", "docker", "loop"),
+            *wrong("managed_by", [("docker", "and with engine: none Docker is left alone")], engine="none"),
+            *wrong("loop_data_size", WRONG_LOOP_DATA_SIZES, managed_by="loop"),
+            *wrong("loop_metadata_size", WRONG_LOOP_METADATA_SIZES, managed_by="loop"),
             *no_bool("stop_containers"),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
             *wrong("vg", WRONG_NAMES),

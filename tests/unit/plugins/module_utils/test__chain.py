@@ -496,7 +496,7 @@ def test_a_package_with_a_version_is_judged_by_it(commands):
 def test_names_with_hyphens_are_doubled_everywhere():
     wish = replace(DEFAULTS, vg="my-vg", pool="thin-pool")
     assert (wish.dm_name, wish.profile) == ("my--vg-thin--pool", "my--vg-thin--pool")
-    assert wish.all_storage_opts == ("dm.thinpooldev=/dev/mapper/my--vg-thin--pool",)
+    assert _chain.storage_opts(BLANK, wish) == ("dm.thinpooldev=/dev/mapper/my--vg-thin--pool",)
     assert wish.pool_wish().profile == "my--vg-thin--pool"
 
 

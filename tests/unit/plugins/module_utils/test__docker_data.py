@@ -48,7 +48,13 @@ def ids(index):
         ),
         pytest.param({"loop_files": True}, {"has_directory": True, "has_loop_files": True}, id="loop-files"),
         pytest.param(
-            {"set_up_device": "/dev/vdb"}, {"has_directory": True, "set_up_device": "/dev/vdb"}, id="set-up-by-docker"
+            {"set_up_device": "/dev/vdb"},
+            {
+                "has_directory": True,
+                "set_up_device": "/dev/vdb",
+                "set_up": {"Device": "/dev/vdb", "ThinpPercent": 95},
+            },
+            id="set-up-by-docker",
         ),
         pytest.param(
             {"transaction": 7, "loop_files": True},

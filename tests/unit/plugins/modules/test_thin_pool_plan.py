@@ -66,6 +66,7 @@ def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52, autoextend_room="ignore")
     assert (result["changed"], result["actions"], set(map(tuple, result["links"].values()))) == (False, [], {()})
     assert result["docker"] == {
+        "makes_pool": False,
         "data_root": str(tmp_path / "docker"),
         "records": [],
         "running": None,

@@ -40,7 +40,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._profile i
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size, human
 
 _AWAY = (
-    "Save what is needed of it ('docker save'), then set existing_data: backup, which moves {root} aside, or remove it"
+    "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
+    "which moves {root} aside, or remove it"
 )
 
 
@@ -61,7 +62,7 @@ class Wish:
     docker_packages: tuple[str, ...]
     storage_opts: tuple[str, ...]
     daemon_options: t.Mapping[str, t.Any]
-    existing_data: str = "refuse"  # or backup
+    existing_data: str = "refuse"  # or backup, keep
     engine: str = "docker"  # or none: the pool alone
 
     @property
@@ -124,6 +125,7 @@ class Chain:
     warning: str = ""
     report: Report = Report()
     records: list[str] = field(default_factory=list)  # paths of Docker's records that go with the pool
+    aside: list[str] = field(default_factory=list)  # paths of Docker's data that are moved aside
 
     @property
     def actions(self) -> list[str]:
@@ -206,26 +208,27 @@ def foretell(host: Host, wish: Wish) -> Chain:
             chain.warning = shortage
     was_pool = host.report.volume(wish.vg, wish.pool)
     replaced = was_pool is None or not was_pool.is_pool
-    conflicts = attempt(lambda: _conflicts(host, wish, replaced) if docker_wanted else [], [])
+    conflicts, aside = attempt(lambda: _conflicts(host, wish, replaced) if docker_wanted else ([], []), ([], []))
     if conflicts and wish.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
-    elif conflicts and not host.data.is_movable:
+    elif host.data.root in aside and not host.data.is_movable:
         refusals.append(
             f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
             "content away"
         )
     if docker_wanted and not replaced:
         # What is moved aside takes the pool's records with it.
-        data = replace(host.data, has_records=False) if conflicts and wish.existing_data == "backup" else host.data
+        data = replace(host.data, has_records=False) if aside else host.data
         refusals += _docker_data.unusable(data, host.pool_status)
     if refusals or not after:
         raise Unwanted(dict.fromkeys(refusals))
 
-    restart = bool(daemon_steps) or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, wish)
+    restart = bool(daemon_steps) or replaced or bool(aside) or _runs_on_other_storage(host.docker, wish)
     paths = [device.path for device in host.devices]
     chain.add("packages", _install(host.missing_packages))
     chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
-    chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
+    chain.aside = aside
+    chain.add("docker_data", [Step(f"move {path} aside") for path in aside])
     chain.add(
         "physical_volumes",
         volumes,
@@ -458,15 +461,22 @@ def _runs_on_other_storage(docker: Docker, wish: Wish) -> bool:
     return docker.info is not None and (docker.info.driver, docker.info.pool_name) != ("devicemapper", wish.dm_name)
 
 
-def _conflicts(host: Host, wish: Wish, replaced: bool) -> list[str]:
-    """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and so is left alone."""
+def _conflicts(host: Host, wish: Wish, replaced: bool) -> tuple[list[str], list[str]]:
+    """Return what in Docker's data does not fit the pool, and the paths that are moved aside for that.
+
+    An inactive pool cannot be asked, and so is left alone.
+    """
     if not replaced and host.pool_status is None:
-        return []
-    return _docker_data.conflicts(
+        return [], []
+    status = None if replaced else host.pool_status
+    conflicts = _docker_data.conflicts(
         host.data,
-        None if replaced else host.pool_status,
+        status,
         switching=not _is_configured(host.daemon_text, wish) or _runs_on_other_storage(host.docker, wish),
     )
+    if wish.existing_data == "keep":
+        return conflicts, _docker_data.records(host.data) if _docker_data.of_another_pool(host.data, status) else []
+    return conflicts, [host.data.root] if conflicts and wish.existing_data == "backup" else []
 
 
 def _room(after: Report, wish: Wish) -> tuple[_thin_pool.AutoExtension | None, str]:

@@ -100,14 +100,23 @@ def conflicts(data: DockerData, status: PoolStatus | None, *, switching: bool) -
     root aside mends each of these.
 
     ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet.
+    """
+    found = of_another_pool(data, status)
+    if switching and data.other_drivers:
+        found.insert(
+            0,
+            f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
+            "devicemapper",
+        )
+    return found
+
+
+def of_another_pool(data: DockerData, status: PoolStatus | None) -> list[str]:
+    """Return why Docker would not start on the pool with the records that it has of one. Moving these aside mends it.
+
     The errors that Docker would end with are those of moby, daemon/graphdriver/devmapper/deviceset.go.
     """
     found = []
-    if switching and data.other_drivers:
-        found.append(
-            f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
-            "devicemapper"
-        )
     if data.has_loop_files:
         found.append(f"{data.root}/devicemapper holds the loop files of loop-lvm mode, whose images no other pool has")
     elif data.has_records and status is None:
@@ -152,11 +161,31 @@ def of_pool(data: DockerData, status: PoolStatus | None) -> list[str]:
     """
     if data.has_loop_files or (status and not status.has_failed and data.has_records and not _same(data, status)):
         return []
+    return records(data)
+
+
+def records(data: DockerData) -> list[str]:
+    """Return the paths of what Docker keeps of images and containers in whatever pool.
+
+    What tells that there was a pool is the last: as long as it is there, a run that was interrupted goes on with it.
+    """
     return [
-        *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
-        *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),
         *(f"{data.root}/containers/{container}" for container in data.containers.get(DRIVER, ())),
+        *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),
+        *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
     ]
+
+
+def places(root: str, paths: t.Iterable[str], time: str) -> dict[str, str]:
+    """Return where paths are moved to, on their own filesystem: the data root beside itself, parts of it within it.
+
+    Docker takes only directories for a driver's that have its name (moby, daemon/graphdriver/driver.go,
+    scanPriorDrivers()).
+    """
+    return {
+        path: f"{root}.{time}" if path == root else f"{root}/{DRIVER}.{time}/{os.path.relpath(path, root)}"
+        for path in paths
+    }
 
 
 def _same(data: DockerData, status: PoolStatus) -> bool:

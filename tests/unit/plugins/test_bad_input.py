@@ -604,7 +604,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                     ({"labels": ["\ud83d"]}, "would not be UTF-8 text"),
                 ],
             ),
-            *no_choice("existing_data", "refuse", "backup"),
+            *no_choice("existing_data", "refuse", "backup", "keep"),
         ],
     ),
     "thin_pool_usage_info": (

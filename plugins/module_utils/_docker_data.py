@@ -35,6 +35,7 @@ class DockerData:
     transaction_id: int | None = None  # the last that the records know
     has_loop_files: bool = False
     set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
+    aside: tuple[str, ...] = ()  # names of folders in it with records of other pools, moved there
     is_movable: bool = True  # no mount point and no symbolic link, so that a rename moves all of it
 
     @property
@@ -91,6 +92,7 @@ def read(root: str) -> DockerData:
         has_loop_files=os.path.exists(f"{root}/devicemapper/devicemapper/data"),
         set_up_device=str(load(f"{root}/devicemapper/setup-config.json").get("Device") or ""),
         has_base=os.path.exists(f"{metadata}/base"),
+        aside=tuple(sorted(name for name in listdir(root) if re.fullmatch(rf"{DRIVER}\.\d{{8}}T\d{{6}}Z", name))),
         is_movable=not (os.path.ismount(root) or os.path.islink(root)),
     )
 

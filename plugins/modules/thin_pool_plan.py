@@ -496,9 +496,7 @@ def work(module: AnsibleModule) -> dict:
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
         "docker": {
             "data_root": host.data.root,
-            "aside": _docker_data.places(
-                host.data.root, chain.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            ),
+            "aside": _docker_data.places(host.data.root, chain.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
             "records": chain.records,
             "running": None if host.docker.running is None else list(host.docker.running),
             "installed": host.docker.installed,

@@ -34,7 +34,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chain import Chain
 
 _AWAY = (
-    "Save what is needed of it ('docker save'), then set existing_data: backup, which moves {root} aside, or remove it"
+    "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
+    "which moves {root} aside, or remove it"
 )
 
 
@@ -45,7 +46,7 @@ class Wish(_pool_chain.Wish):
     docker_packages: tuple[str, ...]
     storage_opts: tuple[str, ...]
     daemon_options: t.Mapping[str, t.Any]
-    existing_data: str = "refuse"  # or backup
+    existing_data: str = "refuse"  # or backup, keep
     engine: str = "docker"  # or none: the pool alone
     managed_by: str = "collection"  # docker, loop: who makes the pool
     loop_data_size: int = 0  # bytes
@@ -114,27 +115,27 @@ def foretell(host: Host, wish: Wish) -> Chain:
     replaced = storage.is_new
     switching = not storage.is_named(before) or _runs_on_other_storage(host.docker, storage)
     conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
+    aside = _aside(storage, host, wish, conflicts) if docker_wanted else []
     if conflicts and wish.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
-    elif conflicts and not host.data.is_movable:
+    elif host.data.root in aside and not host.data.is_movable:
         refusals.append(
             f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
             "content away"
         )
     if docker_wanted and not replaced:
         # What is moved aside takes the pool's records with it.
-        moved = bool(conflicts) and wish.existing_data == "backup"
-        data = replace(host.data, has_records=False, base_size=0) if moved else host.data
+        data = replace(host.data, has_records=False, base_size=0) if aside else host.data
         refusals += storage.unusable(data)
         attempt(lambda: _daemon_json.check_base(daemon, data.base_size), None)
     if refusals or pool.report is None:
         raise Unwanted(dict.fromkeys(refusals))
 
     reconfigured = bool(daemon_steps) and storage.needs_restart(before, daemon)
-    restart = reconfigured or replaced or bool(conflicts) or _runs_on_other_storage(host.docker, storage)
+    restart = reconfigured or replaced or bool(aside) or _runs_on_other_storage(host.docker, storage)
     starts = docker_wanted and (not host.docker.active or restart or not host.docker.enabled)
     start = f"start Docker and enable it{storage.start_words(pool.report)}"
-    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning)
+    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning, aside=aside)
 
     def add_pool(moment: str) -> None:
         if moment == storage.moment:
@@ -144,7 +145,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
     chain.add("packages", _pool_chain.install(host.missing_packages))
     add_pool("before")
     chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
-    chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
+    chain.add("docker_data", [Step(f"move {path} aside") for path in aside])
     add_pool("stopped")
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     chain.add("docker_packages", _pool_chain.install(host.missing_docker_packages))
@@ -286,3 +287,10 @@ def _check_docker(host: Host, wish: Wish) -> None:
 def _runs_on_other_storage(docker: Docker, storage: GivenPool) -> bool:
     """Whether the running daemon was started with other settings than its file has now."""
     return docker.info is not None and not storage.is_used(docker.info)
+
+
+def _aside(storage: GivenPool, host: Host, wish: Wish, conflicts: list[str]) -> list[str]:
+    """Return the paths of Docker's data that are moved aside."""
+    if wish.existing_data == "keep":
+        return _docker_data.of_driver(host.data) if storage.of_another_pool() else []
+    return [host.data.root] if conflicts and wish.existing_data == "backup" else []

@@ -53,6 +53,27 @@ class Info:
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image that has a name or is used by no other."""
+
+    id: str  # sha256:, a digest over its configuration, which has the digests of its layers
+    references: tuple[str, ...] = ()  # NAME:TAG
+    digests: tuple[str, ...] = ()  # NAME@sha256:, as its registry knows it
+    size: int = 0  # bytes of its layers, those that it shares with others too
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container, with all that ``docker inspect`` says of it."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    inspected: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Docker:
     """Docker as it is installed and running."""
 
@@ -228,6 +249,23 @@ def running_containers(path: str = SOCKET) -> tuple[str, ...] | None:
     return _ask(path, "/containers/json", parse_containers)
 
 
+def images(path: str = SOCKET) -> tuple[Image, ...] | None:
+    """Return the images (GET /images/json), None where the daemon does not answer."""
+    return _ask(path, "/images/json", parse_images)
+
+
+def containers(path: str = SOCKET) -> tuple[Container, ...] | None:
+    """Return all containers (GET /containers/json, GET /containers/ID/json), None where the daemon does not answer.
+
+    One that went meanwhile is left out.
+    """
+    ids = _ask(path, "/containers/json?all=1", lambda text: [container["Id"] for container in json.loads(text)])
+    if ids is None:
+        return None
+    found = (_ask(path, f"/containers/{container}/json", parse_container) for container in ids)
+    return tuple(container for container in found if container)
+
+
 def _ask(path: str, question: str, parse: t.Callable[[str], _Answer]) -> _Answer | None:
     """Return the daemon's answer, None where it gives none that is understood.
 
@@ -263,4 +301,30 @@ def parse_containers(text: str) -> tuple[str, ...]:
             next((name[1:] for name in container.get("Names") or [] if name.count("/") == 1), container["Id"][:12])
             for container in json.loads(text)
         )
+    )
+
+
+def parse_images(text: str) -> tuple[Image, ...]:
+    """Return the images, by their ids; an image without a name has none, or two words in brackets."""
+    return tuple(
+        Image(
+            id=image["Id"],
+            references=tuple(sorted(name for name in image.get("RepoTags") or () if "<none>" not in name)),
+            digests=tuple(sorted(name for name in image.get("RepoDigests") or () if "<none>" not in name)),
+            size=image.get("Size", 0),
+        )
+        for image in sorted(json.loads(text), key=lambda image: image["Id"])
+    )
+
+
+def parse_container(text: str) -> Container:
+    """Return a container from what ``docker inspect`` says of it; one that is paused runs too."""
+    answer = json.loads(text)
+    state = answer.get("State") or {}
+    return Container(
+        id=answer["Id"],
+        name=answer.get("Name", "").lstrip("/") or answer["Id"][:12],
+        image=(answer.get("Config") or {}).get("Image") or answer.get("Image", ""),
+        running=bool(state.get("Running") or state.get("Restarting")),
+        inspected=answer,
     )

@@ -37,6 +37,7 @@ class DockerData:
     has_loop_files: bool = False
     set_up_device: str = ""  # what Docker itself made a pool on (dm.directlvm_device)
     set_up: t.Mapping[str, t.Any] = field(default_factory=dict)  # with which options, in its own words
+    aside: tuple[str, ...] = ()  # names of folders in it with records of other pools, moved there
     is_movable: bool = True  # no mount point and no symbolic link, so that a rename moves all of it
 
     @property
@@ -96,6 +97,7 @@ def read(root: str) -> DockerData:
         set_up=set_up,
         has_base=os.path.exists(f"{metadata}/base"),
         base_size=base_size(root),
+        aside=tuple(sorted(name for name in listdir(root) if re.fullmatch(rf"{DRIVER}\.\d{{8}}T\d{{6}}Z", name))),
         is_movable=not (os.path.ismount(root) or os.path.islink(root)),
     )
 
@@ -119,21 +121,30 @@ def conflicts(
 
     ``status`` is that of the pool if there is one; ``switching`` tells that Docker does not run on it yet, and
     ``on_loop_files`` that it is to make its pool of those.
+    """
+    found = of_another_pool(data, status, on_loop_files=on_loop_files)
+    if switching and data.other_drivers:
+        found.insert(
+            0,
+            f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
+            "devicemapper",
+        )
+    return found
+
+
+def of_another_pool(data: DockerData, status: PoolStatus | None, *, on_loop_files: bool = False) -> list[str]:
+    """Return why Docker would not start on the pool with the records that it has of one. Moving these aside mends it.
+
     The errors that Docker would end with are those of moby, daemon/graphdriver/devmapper/deviceset.go.
     """
-    found = []
-    if switching and data.other_drivers:
-        found.append(
-            f"{data.root} holds {', '.join(data.other_drivers)}, which Docker no longer shows once it runs on "
-            "devicemapper"
-        )
     if on_loop_files:
-        if data.has_records and not data.has_loop_files:
-            found.append(
-                f"{data.root}/devicemapper holds the records of a pool, whose images loop files do not have: Docker "
-                "would end with 'Base Device UUID and Filesystem verification failed'"
-            )
-        return found
+        if not data.has_records or data.has_loop_files:
+            return []
+        return [
+            f"{data.root}/devicemapper holds the records of a pool, whose images loop files do not have: Docker would "
+            "end with 'Base Device UUID and Filesystem verification failed'"
+        ]
+    found = []
     if data.has_loop_files:
         found.append(f"{data.root}/devicemapper holds the loop files of loop-lvm mode, whose images no other pool has")
     elif data.has_records and status is None:
@@ -182,12 +193,27 @@ def of_pool(data: DockerData, status: PoolStatus | None) -> list[str]:
 
 
 def of_driver(data: DockerData) -> list[str]:
-    """Return the paths of all that Docker keeps of the driver's images and containers, loop files among it."""
+    """Return the paths of all that Docker keeps of the driver's images and containers, loop files among it.
+
+    What tells that there was a pool is the last: as long as it is there, a run that was interrupted goes on with it.
+    """
     return [
-        *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
-        *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),
         *(f"{data.root}/containers/{container}" for container in data.containers.get(DRIVER, ())),
+        *([f"{data.root}/image/{DRIVER}"] if DRIVER in data.images else []),
+        *([f"{data.root}/{DRIVER}"] if data.has_directory else []),
     ]
+
+
+def places(root: str, paths: t.Iterable[str], time: str) -> dict[str, str]:
+    """Return where paths are moved to, on their own filesystem: the data root beside itself, parts of it within it.
+
+    Docker takes only directories for a driver's that have its name (moby, daemon/graphdriver/driver.go,
+    scanPriorDrivers()).
+    """
+    return {
+        path: f"{root}.{time}" if path == root else f"{root}/{DRIVER}.{time}/{os.path.relpath(path, root)}"
+        for path in paths
+    }
 
 
 def _same(data: DockerData, status: PoolStatus) -> bool:

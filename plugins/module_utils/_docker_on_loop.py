@@ -123,6 +123,9 @@ class LoopStorage(GivenPool):
     def conflicts(self, *, switching: bool) -> list[str]:
         return _docker_data.conflicts(self.host.data, None, switching=switching, on_loop_files=True)
 
+    def of_another_pool(self) -> list[str]:
+        return _docker_data.of_another_pool(self.host.data, None, on_loop_files=True)
+
     def unusable(self, data: DockerData) -> list[str]:
         status = self._files.pool.status if self._files.pool else None
         return _docker_data.unusable(data, status) if status and status.has_failed else []

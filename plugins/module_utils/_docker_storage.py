@@ -21,6 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DRIVER, DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
@@ -91,8 +92,17 @@ class GivenPool:
         """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and is left alone."""
         if not self.is_new and self.host.pool_status is None:
             return []
-        status = None if self.is_new else self.host.pool_status
-        return _docker_data.conflicts(self.host.data, status, switching=switching)
+        return _docker_data.conflicts(self.host.data, self._status, switching=switching)
+
+    def of_another_pool(self) -> list[str]:
+        """Return what of that is mended by moving aside the records alone that Docker has of a pool."""
+        if not self.is_new and self.host.pool_status is None:
+            return []
+        return _docker_data.of_another_pool(self.host.data, self._status)
+
+    @property
+    def _status(self) -> PoolStatus | None:
+        return None if self.is_new else self.host.pool_status
 
     def unusable(self, data: DockerData) -> list[str]:
         """Return why Docker cannot use a pool that is there, whatever becomes of its data."""

@@ -69,6 +69,17 @@ def read(path: str) -> str | None:
     return text
 
 
+def check_folder(option: str, folder: str) -> None:
+    """Refuse what cannot be a directory of ours."""
+    if not os.path.isabs(folder) or "\0" in folder:
+        raise Refused(f"{option} must be the absolute path of a directory, not {folder!r}")
+    there = folder
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise Refused(f"{option}: {there} is not a directory: name another one, or move it away")
+
+
 def carry_out(module: AnsibleModule, change: Write) -> str | None:
     """Replace or remove a file; return the path of the backup, if one was asked for and made.
 
@@ -108,7 +119,10 @@ def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
             _process.run(*(word.replace("{name}", f".{stem}.ansible-new") for word in change.validate))
         os.chmod(new, change.mode)
         backup = _backup(module, change, path)
+        is_new = not os.path.exists(path)
         module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there
+        if is_new:
+            os.chmod(path, change.mode)  # which it gives the mode that the umask leaves
     finally:
         if os.path.exists(new):
             os.unlink(new)

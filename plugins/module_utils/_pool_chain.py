@@ -96,6 +96,7 @@ class Chain:
     warning: str = ""
     report: Report = Report()
     records: list[str] = field(default_factory=list)  # paths of the engine's records that go with the pool
+    aside: list[str] = field(default_factory=list)  # paths of the engine's data that are moved aside
 
     @property
     def actions(self) -> list[str]:

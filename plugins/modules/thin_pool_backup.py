@@ -161,6 +161,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker_data,
     _docker_layers,
+    _file,
     _lvm,
     _metadata_snapshot,
     _module,
@@ -190,7 +191,7 @@ def work(module: AnsibleModule) -> dict:
     vg, name, folder = (module.params[option] for option in ("vg", "name", "dest"))
     _volume_group.check_name("volume group", vg)
     _volume_group.check_name("thin pool", name)
-    check_folder(folder)
+    _file.check_folder("dest", folder)
     report = _lvm.read()
     group, pool = report.group(vg), report.volume(vg, name)
     if group is None or pool is None or not pool.is_pool:
@@ -224,17 +225,6 @@ def work(module: AnsibleModule) -> dict:
         "diff": {"before_header": wish.path, "after_header": wish.path, "before": before, "after": {**before, **after}},
         **found,
     }
-
-
-def check_folder(folder: str) -> None:
-    """Refuse what cannot be a directory of ours."""
-    if not os.path.isabs(folder) or "\0" in folder:
-        raise _plan.Refused(f"dest must be the absolute path of a directory, not {folder!r}")
-    there = folder
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise _plan.Refused(f"dest: {there} is not a directory: name another one, or move it away")
 
 
 def path_if_there(path: str) -> str:

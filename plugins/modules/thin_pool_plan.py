@@ -138,8 +138,11 @@ options:
       - What to do with data of Docker's that does not fit the pool (images of another storage driver, loop files,
         records of another pool).
       - V(refuse) refuses, and says what there is. V(backup) foretells that the data root is moved aside.
+      - >-
+        V(keep) leaves the data root where it is, with what other storage drivers have in it, and foretells that only
+        what Docker keeps of another pool is moved aside.
     type: str
-    choices: [refuse, backup]
+    choices: [refuse, backup, keep]
     default: refuse
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
@@ -199,7 +202,9 @@ links:
       type: list
       elements: str
     docker_data:
-      description: Docker's data root moved aside; with O(state=absent), its records of the pool removed.
+      description: >-
+        Docker's data root, or its records of another pool, moved aside; with O(state=absent), its records of the pool
+        removed.
       type: list
       elements: str
     physical_volumes:
@@ -334,6 +339,10 @@ docker:
       description: Where it keeps its data.
       type: str
       sample: /var/lib/docker
+    aside:
+      description: Paths of its data that are to be moved aside, and where to.
+      type: dict
+      sample: {/var/lib/docker: /var/lib/docker.20261126T120000Z}
     records:
       description: Paths of what it keeps of the pool's images and containers, as far as they are to be removed.
       type: list
@@ -362,6 +371,7 @@ docker:
       type: bool
 """
 
+import time
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
@@ -413,7 +423,7 @@ def main() -> None:
             "docker_packages": {"type": "list", "elements": "str", "default": []},
             "storage_opts": {"type": "list", "elements": "str", "default": []},
             "daemon_options": {"type": "dict", "default": {}},
-            "existing_data": {"type": "str", "choices": ["refuse", "backup"], "default": "refuse"},
+            "existing_data": {"type": "str", "choices": ["refuse", "backup", "keep"], "default": "refuse"},
         },
         supports_check_mode=True,
     )
@@ -549,6 +559,7 @@ def work(module: AnsibleModule) -> dict:
         "docker": {
             "makes_pool": manager is not None and _chain.storage_of(host, wish).moment == "started",
             "data_root": host.data.root,
+            "aside": _docker_data.places(host.data.root, chain.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
             "records": chain.records,
             "running": None if host.docker.running is None else list(host.docker.running),
             "installed": host.docker.installed,

@@ -397,6 +397,36 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             ),
         ],
     ),
+    "docker_migration": (
+        {"storage_driver": "overlay2"},
+        [
+            *needed("storage_driver"),
+            *no_choice("storage_driver", "devicemapper", "overlay2"),
+            *wrong("vg", WRONG_NAMES),
+            *wrong("pool", WRONG_NAMES),
+            *wrong(
+                "pool_size",
+                [
+                    *NO_INTEGERS,
+                    *((value, f"pool_size must be a number of bytes above 0, not {value}") for value in (0, -1)),
+                ],
+            ),
+            *wrong(
+                "directory",
+                [
+                    ("", "directory must be the absolute path of a directory, not ''"),
+                    ("images", "directory must be the absolute path of a directory, not 'images'"),
+                    ("/", "directory must be the absolute path of a directory of its own, not '/'"),
+                    ("/x\0", r"directory must be the absolute path of a directory, not '/x\\x00'"),
+                    ("<dir>/file", "directory: /.*/file is not a directory"),
+                    ("<dir>/file/x", "directory: /.*/file is not a directory"),
+                    ("<dir>/dangling", "directory: /.*/dangling is not a directory"),
+                ],
+            ),
+            *no_bool("stop_containers"),
+            *no_bool("remove_old"),
+        ],
+    ),
     "lvm_profile": (
         {"name": "docker-thinpool"},
         [
@@ -630,7 +660,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                     ({"labels": ["\ud83d"]}, "would not be UTF-8 text"),
                 ],
             ),
-            *no_choice("existing_data", "refuse", "backup"),
+            *no_choice("existing_data", "refuse", "backup", "keep"),
         ],
     ),
     "thin_pool_usage_info": (

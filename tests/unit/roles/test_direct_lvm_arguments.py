@@ -74,7 +74,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("direct_lvm_storage_opts", {"dm.fs": "xfs"}, NO_LIST),
     ("direct_lvm_daemon_options", "debug", NO_DICTIONARY),
     ("direct_lvm_daemon_options", ["debug"], NO_DICTIONARY),
-    ("direct_lvm_existing_data", "remove", "must be one of: refuse, backup"),
+    ("direct_lvm_existing_data", "remove", "must be one of: refuse, backup, keep"),
     ("direct_lvm_state", "latest", "must be one of: present, absent"),
     ("direct_lvm_stop_containers", "maybe", NO_BOOLEAN),
 ]

@@ -526,8 +526,8 @@ def test_without_docker_only_lvms_packages_are_needed():
 MOVE = "move /var/lib/docker aside"
 LEFT = DockerData(images={"overlay2": 2})  # by a Docker that ran before
 HELP = (
-    ". Save what is needed of it ('docker save'), then set existing_data: backup, which moves /var/lib/docker aside, "
-    "or remove it"
+    ". The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: "
+    "backup, which moves /var/lib/docker aside, or remove it"
 )
 OVERLAY2_LEFT = (
     "/var/lib/docker holds 2 images and 0 containers of driver overlay2, which Docker no longer shows once it runs on "
@@ -590,7 +590,53 @@ def test_a_mount_point_with_nothing_to_move_is_fine(converged):
     assert _chain.foretell(host, replace(SEEN, existing_data="backup")).actions == []
 
 
-@pytest.mark.parametrize("existing_data", ["refuse", "backup"])
+KEEP = replace(DEFAULTS, existing_data="keep")
+
+
+# What there is in the data root, and what of it makes room.
+@pytest.mark.parametrize(
+    ("data", "moved"),
+    [
+        pytest.param(LEFT, [], id="another-driver-stays"),
+        pytest.param(replace(LEFT, is_movable=False), [], id="on-a-mount-point"),
+        pytest.param(DockerData(has_directory=True), [], id="started-once"),
+        pytest.param(
+            replace(
+                LEFT,
+                images={"overlay2": 2, "devicemapper": 1},
+                containers={"overlay2": ["a"], "devicemapper": ["b", "c"]},
+                has_directory=True,
+                has_loop_files=True,
+                has_records=True,
+            ),
+            ["containers/b", "containers/c", "image/devicemapper", "devicemapper"],
+            id="loop-lvm",
+        ),
+        pytest.param(
+            DockerData(has_directory=True, has_records=True, is_movable=False), ["devicemapper"], id="another-pool"
+        ),
+        pytest.param(DockerData(has_directory=True, set_up_device="/dev/vdb"), ["devicemapper"], id="set-up-by-docker"),
+    ],
+)
+def test_data_is_kept_but_for_the_records_of_another_pool(running, on_overlay2, data, moved):
+    docker = replace(running, info=on_overlay2)
+    host = replace(BLANK, data=data, docker=docker, missing_docker_packages=(), candidates=())
+    chain = _chain.foretell(host, KEEP)
+    moves = [f"move /var/lib/docker/{path} aside" for path in moved]
+    assert chain.actions == [INSTALL, STOP, *moves, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
+    assert chain.aside == [f"/var/lib/docker/{path}" for path in moved]
+
+
+def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_overlay2):
+    data = replace(converged.data, images={"overlay2": 2, "devicemapper": 1})
+    host = replace(
+        converged, data=data, docker=replace(converged.docker, info=on_overlay2), daemon_text='{"debug": true}'
+    )
+    chain = _chain.foretell(host, replace(SEEN, existing_data="keep"))
+    assert chain.actions == [STOP, WRITE_DAEMON.replace("write", "change"), START]
+
+
+@pytest.mark.parametrize("existing_data", ["refuse", "backup", "keep"])
 @pytest.mark.parametrize(
     "images",
     [

@@ -61,9 +61,9 @@ REMOVE_GROUP = "remove volume group docker"
 REMOVE_LABEL = "remove physical volume /dev/vdb"
 REMOVE_PROFILE = f"remove profile {PROFILE_PATH}"
 REMOVE_RECORDS = [
-    "remove /var/lib/docker/devicemapper",
-    "remove /var/lib/docker/image/devicemapper",
     "remove /var/lib/docker/containers/c0ffee",
+    "remove /var/lib/docker/image/devicemapper",
+    "remove /var/lib/docker/devicemapper",
 ]
 REMOVE_KEYS = "remove /etc/docker/daemon.json: storage-driver, storage-opts, log-driver"
 REMOVE_BOOT = (

@@ -195,19 +195,21 @@ def test_what_is_no_program_is_not_said_to_lack_the_driver(tmp_path, content):
 
 @pytest.fixture
 def daemon(tmp_path):
-    """Return a function that lets a socket answer one request, and returns the socket's path and what was asked."""
+    """Return a function that lets a socket answer requests, and returns the socket's path and what was asked."""
 
-    def answer(text):
+    def answer(*texts):
         path, asked = str(tmp_path / "docker.sock"), []
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         server.bind(path)
         server.listen(1)
 
         def serve():
-            connection, _address = server.accept()
-            with connection, server:
-                asked.append(connection.recv(4096).decode().splitlines()[0])
-                connection.sendall(text.encode())
+            with server:
+                for text in texts:
+                    connection, _address = server.accept()
+                    with connection:
+                        asked.append(connection.recv(4096).decode().splitlines()[0])
+                        connection.sendall(text.encode())
 
         threading.Thread(target=serve, daemon=True).start()
         return path, asked
@@ -238,6 +240,57 @@ def test_a_daemon_that_does_not_answer_well_says_nothing(daemon, text):
 
 def test_a_daemon_that_is_not_there_says_nothing(tmp_path):
     assert _docker.info(str(tmp_path / "absent.sock")) is None
+
+
+def whole(body):
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
+
+
+def test_images_are_asked_for(captured, daemon):
+    path, asked = daemon(whole(captured("docker_images.json")))
+    app, base, nameless = _docker.images(path)
+    assert asked == ["GET /images/json HTTP/1.1"]
+    assert app.id == "sha256:53fe4a48527a634fa5ed65e0932e5673ced53c1929037fe41d400a23422fc665"
+    assert (app.references, app.digests, app.size) == (("app:1", "registry.example/team/app:latest"), (), 1982263)
+    assert (base.references, nameless.references, nameless.digests) == (("base:latest",), (), ())
+
+
+def test_containers_are_asked_for_one_by_one(captured, daemon):
+    web, idle = (captured(f"docker_container_{name}.json") for name in ("web", "idle"))
+    path, asked = daemon(whole(captured("docker_containers.json")), whole(web), whole(idle))
+    found = _docker.containers(path)
+    assert [(one.name, one.image, one.running) for one in found] == [("web", "app:1", True), ("idle", "base", False)]
+    assert found[0].inspected == json.loads(web)
+    assert asked == ["GET /containers/json?all=1 HTTP/1.1"] + [
+        f"GET /containers/{one.id}/json HTTP/1.1" for one in found
+    ]
+
+
+def test_a_container_that_went_meanwhile_is_left_out(captured, daemon):
+    gone = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
+    path, _asked = daemon(
+        whole(captured("docker_containers.json")), gone, whole(captured("docker_container_idle.json"))
+    )
+    assert [one.name for one in _docker.containers(path)] == ["idle"]
+
+
+def test_a_daemon_that_does_not_answer_has_neither_images_nor_containers(tmp_path):
+    path = str(tmp_path / "absent.sock")
+    assert (_docker.images(path), _docker.containers(path)) == (None, None)
+
+
+# What the API says of a container: GET /containers/ID/json, state and names.
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [
+        pytest.param({"Running": True, "Paused": True}, True, id="paused"),
+        pytest.param({"Running": False, "Restarting": True}, True, id="restarting"),
+        pytest.param({"Running": False, "Dead": True}, False, id="dead"),
+        pytest.param(None, False, id="unknown"),
+    ],
+)
+def test_a_container_runs_as_long_as_it_may_write(state, running):
+    assert _docker.parse_container(json.dumps({"Id": "c0ffee" * 10, "State": state})).running is running
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def test_a_pool_in_use_without_its_records_is_told(data, status, expected):
                 "transaction": 16,
             },
             IN_USE,
-            ["devicemapper", "image/devicemapper", f"containers/{ids(1)}"],
+            [f"containers/{ids(1)}", "image/devicemapper", "devicemapper"],
             id="of-the-pool",
         ),
         pytest.param({"transaction": 3}, IN_USE, [], id="of-another-pool"),

@@ -18,7 +18,10 @@ class Module:
     """What writing needs of an AnsibleModule."""
 
     def atomic_move(self, new, path):
+        there = os.path.exists(path)
         os.replace(new, path)
+        if not there:
+            os.chmod(path, 0o644)  # as Ansible's does with a new file, by the umask
 
 
 def test_a_file_is_read(tmp_path):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands
     assert result["docker"] == {
         "makes_pool": False,
         "data_root": str(tmp_path / "docker"),
+        "aside": {},
         "records": [],
         "running": None,
         "installed": True,
@@ -159,7 +161,22 @@ def test_old_data_is_foretold_to_be_moved_and_left_alone(run_module, blank, dock
     result = run_module(thin_pool_plan, **options)
     assert result["links"]["docker_data"] == [f"move {root} aside"]
     assert (result["docker"]["data_root"], result["changed"]) == (str(root), False)
+    ((moved, place),) = result["docker"]["aside"].items()
+    assert moved == str(root)
+    assert re.fullmatch(rf"{re.escape(moved)}\.\d{{8}}T\d{{6}}Z", place)
     assert (commands.writing, sorted(root.rglob("*"))) == ([], there)
+
+
+def test_records_of_another_pool_are_foretold_to_be_moved_within_the_data_root(run_module, blank, docker_root):
+    root = docker_root({"overlay2": 2, "devicemapper": 1}, ["overlay2", "devicemapper"], transaction=7)
+    options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"], "existing_data": "keep"}
+    result = run_module(thin_pool_plan, **options)
+    paths = [f"containers/{1:064x}", "image/devicemapper", "devicemapper"]
+    assert result["links"]["docker_data"] == [f"move {root}/{path} aside" for path in paths]
+    moved = result["docker"]["aside"]
+    assert sorted(moved) == sorted(f"{root}/{path}" for path in paths)
+    for path in paths:
+        assert re.fullmatch(rf"{re.escape(str(root))}/devicemapper\.\d{{8}}T\d{{6}}Z/{path}", moved[f"{root}/{path}"])
 
 
 @pytest.mark.parametrize("source", ["option", "file", "flag"])
@@ -194,9 +211,9 @@ def test_a_pool_that_does_not_run_is_not_asked(run_module, commands, captured, d
     assert "activate thin pool docker/thinpool" in result["actions"]
 
 
-def test_existing_data_is_one_of_two_words(run_module, commands):
+def test_existing_data_is_one_of_three_words(run_module, commands):
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], existing_data="remove")
-    assert "value of existing_data must be one of: refuse, backup" in result["msg"]
+    assert "value of existing_data must be one of: refuse, backup, keep" in result["msg"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ INSTALLED = (
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
 STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs")
 # Installing these takes minutes under emulation, and seconds while the image is built.
-PREPARED = (*STORAGE, "apparmor")
+PREPARED = {"storage": (*STORAGE, "apparmor"), "docker": (*STORAGE, "apparmor", "docker.io")}
 # What makes a disk of somebody else's look like one.
 OTHERS = ("btrfs-progs", "dosfstools", "genisoimage", "cryptsetup-bin", "mdadm", "fdisk")
 DOWNLOADED = {
@@ -135,16 +135,16 @@ def ssh_key() -> Path:
     return KEY
 
 
-def image(release: str, prepared: bool = False) -> Path:
+def image(release: str, prepared: str = "") -> Path:
     """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
-    install = PREPARED if prepared else ()
+    install = PREPARED.get(prepared, ())
     parts = (inspect.getsource(image), INSTALLED, install, DOWNLOADED[release], HOOK.read_text(), public.read_text())
     folder = CACHE / "images" / f"{release}-{key_of(*parts)}"
     if not folder.is_dir() and os.geteuid() != 0:
         say("building an image needs root: asking sudo")
         again = ["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, __file__, "image", release]
-        subprocess.run([*again, *(["--prepared"] if prepared else [])], check=False)
+        subprocess.run([*again, *([f"--prepared={prepared}"] if prepared else [])], check=False)
         if not folder.is_dir():
             raise GuestError("the image was not built")
 
@@ -195,7 +195,7 @@ class Machine:
     disks: tuple[Disk, ...] = ()
     memory: int = 1536
     accelerator: str = "tcg"
-    prepared: bool = False
+    prepared: str = ""
 
     def command(self, port: int) -> list[str]:
         """Return the qemu command line; files are named relative to the guest's folder."""
@@ -490,9 +490,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return sub
 
     sub = command("image", build_image, "release")
-    sub.add_argument("--prepared", action="store_true", help="with LVM and its tools installed")
+    prepared = {"default": "", "choices": list(PREPARED), "help": "with these installed: LVM, or Docker too, not started"}
+    sub.add_argument("--prepared", **prepared)
     sub = command("up", up, "name")
-    sub.add_argument("--prepared", action="store_true", help="with LVM and its tools installed")
+    sub.add_argument("--prepared", **prepared)
     sub.add_argument("--release", default="bookworm", choices=sorted(DOWNLOADED))
     sub.add_argument("--disk", action="append", default=[], type=Disk.parse, metavar="SERIAL:SIZE")
     sub.add_argument("--memory", type=int, default=1536, metavar="MIB")

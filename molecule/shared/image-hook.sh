@@ -38,4 +38,10 @@ if [ -n "$GUEST_INSTALL" ]; then
     # Only now: the initrd is that of a host without LVM, as in the other images.
     # shellcheck disable=SC2086  # a list of words
     chroot "$root" env -u APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-download $GUEST_INSTALL
+    case " $GUEST_INSTALL " in
+    *" docker.io "*)
+        # Its first start is for those who have said what storage it shall use.
+        chroot "$root" systemctl disable docker.socket docker.service
+        ;;
+    esac
 fi

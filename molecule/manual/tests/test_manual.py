@@ -34,7 +34,7 @@ def test_pool_is_kept_alive_and_docker_runs_on_it(host):
 
 
 def test_role_said_beforehand_that_the_pool_cannot_grow():
-    foretold = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "foretold.json").read_text())
+    foretold = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "foretold.manual.json").read_text())
     assert (foretold["autoextend"]["data_needed"], foretold["autoextend"]["free"]) == (487, 78)
     assert foretold["autoextend"]["data_possible"] is False
     (warning,) = foretold["warnings"]

@@ -262,10 +262,6 @@ def wish_of(module: AnsibleModule, root: str) -> _migration.Wish:
     )
 
 
-def look(wish: _migration.Wish, root: str) -> _migration.Current:
-    return _migration.read(wish, _docker.read(), _file.read(_daemon_json.DEFAULT_PATH), root)
-
-
 def take(module: AnsibleModule, wish: _migration.Wish, root: str, migration: _migration.Migration) -> None:
     """Take the steps, and see between the last of them that nothing is left to carry."""
     host = PatientHost(module)
@@ -282,7 +278,8 @@ def take(module: AnsibleModule, wish: _migration.Wish, root: str, migration: _mi
             f"Docker did not get to {wish.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
         ) from error
     if migration.finish and migration.carry:
-        left = _migration.decide(look(wish, root), wish).carry
+        again = _migration.read(wish, _docker.read(), _file.read(_daemon_json.DEFAULT_PATH), root)
+        left = _migration.decide(again, wish).carry
         if left:
             raise _plan.Refused(f"after all was loaded there is still to do: {'; '.join(_plan.actions(left))}")
     _plan.carry_out(migration.finish, host)
@@ -290,9 +287,10 @@ def take(module: AnsibleModule, wish: _migration.Wish, root: str, migration: _mi
 
 def work(module: AnsibleModule) -> dict:
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
-    root = _docker_data.find_root(daemon_text, _docker.flags(_docker.read_unit()))
+    docker = _docker.read()
+    root = _docker_data.find_root(daemon_text, docker.flags)
     wish = wish_of(module, root)
-    current = look(wish, root)
+    current = _migration.read(wish, docker, daemon_text, root)
     migration = _migration.decide(current, wish)
     if not module.check_mode:
         take(module, wish, root, migration)

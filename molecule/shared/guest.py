@@ -490,7 +490,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return sub
 
     sub = command("image", build_image, "release")
-    prepared = {"default": "", "choices": list(PREPARED), "help": "with these installed: LVM, or Docker too, not started"}
+    installed = "with LVM installed, or with Docker too, which is not started"
+    prepared = {"default": "", "choices": list(PREPARED), "help": installed}
     sub.add_argument("--prepared", **prepared)
     sub = command("up", up, "name")
     sub.add_argument("--prepared", **prepared)

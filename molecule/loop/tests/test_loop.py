@@ -42,6 +42,10 @@ def main_process(host) -> str:
     return seen.root(host, "systemctl show --property=MainPID --value docker")
 
 
+def lines(host) -> int:
+    return int(seen.root(host, "docker exec writer /bin/busybox wc -l /sums").split()[0])
+
+
 def grow(data: str, metadata: str = "16m") -> dict:
     return seen.run_module("docker_loop_files", data_size=data, metadata_size=metadata)
 
@@ -80,12 +84,10 @@ def test_files_grow_while_a_container_writes(host):
     assert sizes(host) == {"data": (2 * GIB, 2 * GIB), "metadata": (32 * MIB, 32 * MIB)}
     assert not is_suspended(host)
     assert main_process(host) == process
-    before = int(seen.root(host, "docker exec writer wc -l /sums").split()[0])
-    seen.wait_until(
-        60, lambda: int(seen.root(host, "docker exec writer wc -l /sums").split()[0]) > before, "it goes on writing"
-    )
-    seen.root(host, "docker exec writer touch /stop && sleep 2; echo 3 > /proc/sys/vm/drop_caches")
-    checked = seen.root(host, "docker exec writer sha256sum -c /sums")
+    before = lines(host)
+    seen.wait_until(60, lambda: lines(host) > before, "it goes on writing")
+    seen.root(host, "docker exec writer /bin/busybox touch /stop && sleep 2; echo 3 > /proc/sys/vm/drop_caches")
+    checked = seen.root(host, "docker exec writer /bin/busybox sha256sum -c /sums")
     assert checked.count(": OK") == len(checked.splitlines()) > before
     status, output = seen.run_playbook("shared/loop_lvm.yml", larger)
     assert (status, "changed=0" in output) == (0, True), output
@@ -98,8 +100,7 @@ def test_what_an_interrupted_run_left_is_finished(host):
     ends = ["load a table", "let pool"]
 
     seen.root(host, f"truncate --size=2100M {FOLDER}/data")  # killed after the file
-    foretold = seen.run_module("docker_loop_files", data_size="2g")
-    assert [action.split(" of ")[0] for action in foretold["actions"][2:]] == [
+    assert [action.split(" of ")[0] for action in grow("2g")["actions"][2:]] == [
         ends[0],
         f"{ends[1]} {name} go on with it",
     ]
@@ -124,7 +125,7 @@ def test_what_an_interrupted_run_left_is_finished(host):
     assert grow("2g")["actions"] == [f"resume pool {name}, which was left suspended"]
     assert not is_suspended(host)
     assert grow("2g")["actions"] == []
-    assert seen.root(host, "docker exec writer sha256sum -c /sums").count(": OK") > 0
+    assert seen.root(host, "docker exec writer /bin/busybox sha256sum -c /sums").count(": OK") > 0
 
 
 def test_a_full_pool_grows_and_its_writers_go_on(host):
@@ -141,7 +142,7 @@ def test_a_full_pool_grows_and_its_writers_go_on(host):
     grown = grow("4g")
     assert grown["changed"], grown
     assert " rw " in seen.root(host, "dmsetup status --noflush --target thin-pool")
-    done = " && ".join(f"docker exec {filler} cat /kept" for filler in fillers)
+    done = " && ".join(f"docker exec {filler} /bin/busybox cat /kept" for filler in fillers)
     with host.sudo():
         seen.wait_until(120, lambda: host.run(done).rc == 0, "all of them have written to the end")
     seen.root(host, f"docker rm --force {' '.join(fillers)}")
@@ -152,7 +153,7 @@ def test_reboot_brings_docker_back_on_the_grown_files(host):
     assert seen.docker_info(host)["storage"]["Data loop file"] == f"{FOLDER}/data"
     assert sizes(host)["data"] == (4 * GIB, 4 * GIB)
     seen.root(host, "docker start writer")
-    assert seen.root(host, "docker exec writer sha256sum -c /sums").count(": OK") > 0
+    assert seen.root(host, "docker exec writer /bin/busybox sha256sum -c /sums").count(": OK") > 0
 
 
 def test_a_pool_on_a_disk_is_refused_beside_them(host):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,7 +32,5 @@ def test_every_example_of_every_module_is_run_on_a_guest():
     assert sorted(PLAYS[1]["vars"]["in_order"]) == sorted(there)
 
 
-@pytest.mark.parametrize(("module", "scenario"), ELSEWHERE.items())
-def test_a_module_that_is_left_out_there_has_a_scenario(module, scenario):
-    assert (ROOT / "plugins/modules" / f"{module}.py").exists()
-    assert (ROOT / "molecule" / scenario / "molecule.yml").exists()
+def test_only_modules_that_are_there_are_left_out():
+    assert all((ROOT / "plugins/modules" / f"{module}.py").exists() for module in ELSEWHERE)

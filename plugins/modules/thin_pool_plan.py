@@ -19,6 +19,7 @@ description:
   - Everything that must be refused is refused here, with all reasons at once, before the first write.
   - On a host that needs nothing it answers with no steps, after having compared the running Docker too.
   - With O(state=absent) it foretells the way back in the same manner.
+  - With O(engine=containerd) it does all that for the role P(devicemapper.containers.containerd_devmapper#role).
 options:
   state:
     description:
@@ -35,9 +36,46 @@ options:
   engine:
     description:
       - V(docker) foretells all of it. V(none) foretells the pool alone, and does not look at Docker.
+      - V(containerd) foretells how containerd's devmapper snapshotter comes to work with the pool, or, with
+        O(state=absent), how its containers and snapshots, the pool and the section of its configuration are taken away
+        again. containerd stays, running.
     type: str
-    choices: [docker, none]
+    choices: [docker, containerd, none]
     default: docker
+  packages:
+    description:
+      - Packages that bring containerd and, with O(docker=true), Docker. Only with O(engine=containerd). Their versions
+        are checked first.
+    type: list
+    elements: str
+    default: []
+  docker:
+    description:
+      - Whether Docker 25 or later is put on the pool too, by containerd's image store. Only with O(engine=containerd).
+    type: bool
+    default: false
+  root_path:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:root_path). Only with O(engine=containerd).
+    type: path
+  base_image_size:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:base_image_size). Only with O(engine=containerd).
+    type: str
+    default: 10GB
+  discard_blocks:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:discard_blocks). Only with O(engine=containerd).
+    type: bool
+  async_remove:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:async_remove). Only with O(engine=containerd).
+    type: bool
+  fs_type:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:fs_type). Only with O(engine=containerd).
+    type: str
+    choices: [ext4, xfs, ext2]
   stop_containers:
     description:
       - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
@@ -120,6 +158,7 @@ options:
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
 seealso:
+  - module: devicemapper.containers.containerd_devmapper
   - module: devicemapper.containers.lvm_pv
   - module: devicemapper.containers.lvm_vg
   - module: devicemapper.containers.lvm_profile
@@ -136,6 +175,13 @@ EXAMPLES = r"""
 - name: Show the steps
   ansible.builtin.debug:
     var: plan.actions
+
+- name: Foretell what containerd takes on a pool of its own
+  devicemapper.containers.thin_pool_plan:
+    engine: containerd
+    devices: [/dev/disk/by-id/virtio-data2]
+    vg: containerd
+    packages: [containerd]
 
 - name: Foretell what taking it apart takes
   devicemapper.containers.thin_pool_plan:
@@ -203,6 +249,42 @@ links:
       description: Docker started.
       type: list
       elements: str
+    snapshots:
+      description: >-
+        Snapshots, and then the containers on them, removed from containerd. This and those below only with
+        O(engine=containerd).
+      type: list
+      elements: str
+    containerd_stop:
+      description: containerd stopped.
+      type: list
+      elements: str
+    devices:
+      description: Thin devices removed that the stopped containerd left in the kernel.
+      type: list
+      elements: str
+    records:
+      description: The snapshotter's databases removed.
+      type: list
+      elements: str
+    configuration:
+      description: Steps of M(devicemapper.containers.containerd_devmapper).
+      type: list
+      elements: str
+    containerd_start:
+      description: containerd started, or started anew.
+      type: list
+      elements: str
+commands:
+  description: The commands of links that no module takes, by link, each as its words.
+  returned: with O(engine=containerd)
+  type: dict
+  sample: {snapshots: [[ctr, --namespace, default, snapshots, --snapshotter, devmapper, delete, web]]}
+daemon:
+  description: The options for M(devicemapper.containers.docker_daemon), for one call after the other.
+  returned: with O(engine=containerd)
+  type: list
+  elements: dict
 devices:
   description: Canonical paths of the devices, with O(state=absent) those of the volume group too.
   returned: success
@@ -254,7 +336,7 @@ profile:
   sample: docker-thinpool
 storage_opts:
   description: All entries for Docker's C(storage-opts).
-  returned: success
+  returned: with O(engine=docker) and O(engine=none)
   type: list
   elements: str
   sample: [dm.thinpooldev=/dev/mapper/docker-thinpool]
@@ -316,8 +398,46 @@ docker:
     udev_sync:
       description: Whether the running daemon synchronises with udev; V(null) if it does not say.
       type: bool
+containerd:
+  description: containerd as it is now.
+  returned: with O(engine=containerd)
+  type: dict
+  contains:
+    installed:
+      description: Whether there is a containerd.
+      type: bool
+    version:
+      description: Its version.
+      type: str
+      sample: 1.7.24
+    active:
+      description: Whether its service runs.
+      type: bool
+    plugin:
+      description: State of the running snapshotter, V(ok) or its error; V(null) if it does not answer.
+      type: str
+      sample: ok
+    config:
+      description: Path of its main configuration file.
+      type: str
+      sample: /etc/containerd/config.toml
+    root_path:
+      description: Folder of the snapshotter's databases.
+      type: str
+      sample: /var/lib/containerd/io.containerd.snapshotter.v1.devmapper
+    records:
+      description: Paths of the databases, as far as they are to be removed.
+      type: list
+      elements: str
+    running:
+      description: Namespace and name of the containers that run on the pool.
+      type: list
+      elements: str
+      sample: [default/web]
 """
 
+import os
+import time
 from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
@@ -326,6 +446,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _boot,
     _chain,
+    _containerd,
+    _containerd_chain,
+    _containerd_config,
+    _containerd_records,
+    _containerd_store,
     _daemon_json,
     _docker,
     _docker_data,
@@ -335,6 +460,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _package,
     _physical_volume,
     _plan,
+    _pool_chain,
     _pool_status,
     _process,
     _profile,
@@ -349,7 +475,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "engine": {"type": "str", "choices": ["docker", "none"], "default": "docker"},
+            "engine": {"type": "str", "choices": ["docker", "containerd", "none"], "default": "docker"},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "docker": {"type": "bool", "default": False},
+            "root_path": {"type": "path"},
+            "base_image_size": {"type": "str", "default": "10GB"},
+            "discard_blocks": {"type": "bool"},
+            "async_remove": {"type": "bool"},
+            "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -373,48 +506,85 @@ def main() -> None:
     _module.run(module, lambda: work(module), only_reads=True)
 
 
-def wish_of(module: AnsibleModule) -> _chain.Wish:
-    """Return the wish that the options spell."""
-    params = {key: value for key, value in module.params.items() if key not in ("state", "stop_containers", "devices")}
+# Options by the part of the chain that they are for.
+POOL = (
+    "vg",
+    "pool",
+    "data_size",
+    "metadata_size",
+    "chunk_size",
+    "zero",
+    "autoextend_threshold",
+    "autoextend_percent",
+    "autoextend_room",
+    "wipe_signatures",
+)
+DOCKER = ("docker_packages", "storage_opts", "daemon_options", "existing_data", "engine")
+SNAPSHOTTER = ("root_path", "base_image_size", "discard_blocks", "async_remove", "fs_type")
+
+
+def pool_options(module: AnsibleModule) -> dict:
+    """Return the options of the pool, whichever engine it is for."""
+    params = {key: module.params[key] for key in POOL}
     for name in ("data_size", "metadata_size"):
         params[name] = _size.option(name, _size.Size.parse, params[name])
     params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
-    params["docker_packages"] = tuple(params["docker_packages"])
-    params["storage_opts"] = tuple(params["storage_opts"])
-    wish = _chain.Wish(**params)
+    return params
+
+
+def check(wish: _pool_chain.Wish) -> None:
     _volume_group.check_name("volume group", wish.vg)
     wish.pool_wish().check()
+
+
+def wish_of(module: AnsibleModule) -> _chain.Wish:
+    """Return the wish that the options spell."""
+    params = {key: module.params[key] for key in DOCKER}
+    params["docker_packages"] = tuple(params["docker_packages"])
+    params["storage_opts"] = tuple(params["storage_opts"])
+    wish = _chain.Wish(**pool_options(module), **params)
+    check(wish)
     return wish
+
+
+def read_report() -> _lvm.Report:
+    # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
+    # is.
+    return _lvm.read() if _process.find("lvm") else _lvm.Report()
+
+
+def storage(report: _lvm.Report, names: list, wish: _pool_chain.Wish) -> dict:
+    """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for."""
+    devices = tuple(_physical_volume.examine(report, names))
+    signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
+    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if _process.find("lvm") else {}
+    return {
+        "report": report,
+        "devices": devices,
+        "signatures": signatures,
+        "profile": _profile.read(wish.profile, directory=configured.get("profile_dir") or _profile.DEFAULT_DIRECTORY),
+        "pool_status": (_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
+        "missing_thin_check": _lvm.missing_thin_check(configured),
+    }
 
 
 def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
-    # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
-    # is.
-    has_lvm = bool(_process.find("lvm"))
-    report = _lvm.read() if has_lvm else _lvm.Report()
+    report = read_report()
     looks_at_docker = wish.engine == "docker"
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
     docker = _docker.read() if looks_at_docker else _docker.Docker()
     data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
-    devices = tuple(_physical_volume.examine(report, names))
-    signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
-    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if has_lvm else {}
     return _chain.Host(
-        report=report,
-        devices=devices,
-        signatures=signatures,
-        profile=_profile.read(wish.profile, directory=configured.get("profile_dir") or _profile.DEFAULT_DIRECTORY),
+        **storage(report, names, wish),
         daemon_text=daemon_text,
         boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
         docker=docker,
         data=data or _docker_data.DockerData(),
-        pool_status=(_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(_package.candidates(family, [*missing, *missing_docker])) if family else (),
-        missing_thin_check=_lvm.missing_thin_check(configured),
     )
 
 
@@ -429,7 +599,7 @@ def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, do
     return [package for package in storage if package in lacking], [package for package in engine if package in lacking]
 
 
-def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
+def _has_active_pool(report: _lvm.Report, wish: _pool_chain.Wish) -> bool:
     pool = report.volume(wish.vg, wish.pool)
     return bool(pool and pool.is_pool and pool.active)
 
@@ -448,53 +618,167 @@ def foretell(module: AnsibleModule, wish: _chain.Wish) -> tuple:
     return host, chain, "apt" if family == "debian" else "dnf"
 
 
-def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
-    host = read(module.params["devices"] or [], wish, family="")
+def with_members(host: _pool_chain.Host, wish: _pool_chain.Wish) -> dict:
+    """Return the devices of the group, which need not be named, and what was named beside them."""
     members = [volume.device for volume in host.report.devices_of(wish.vg)]
     others = [device for device in host.devices if device.path not in members]
-    host = replace(host, devices=(*_physical_volume.examine(host.report, members), *others))
+    return {"devices": (*_physical_volume.examine(host.report, members), *others)}
+
+
+def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
+    host = read(module.params["devices"] or [], wish, family="")
+    host = replace(host, **with_members(host, wish))
     if host.docker.active:
         host = replace(host, docker=replace(host.docker, running=_docker.running_containers()))
     chain = _chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
     return host, chain, None
 
 
-def work(module: AnsibleModule) -> dict:
-    wish = wish_of(module)
-    host, chain, manager = (take_apart if module.params["state"] == "absent" else foretell)(module, wish)
-    info = host.docker.info
-    udev_sync = info.status.get("Udev Sync Supported") if info else None
+def containerd_wish_of(module: AnsibleModule) -> _containerd_chain.Wish:
+    """Return the wish that the options spell for containerd."""
+    pool = _pool_chain.Wish(**pool_options(module))
+    check(pool)
+    settings = _containerd_config.Settings(pool_name=pool.dm_name, **{key: module.params[key] for key in SNAPSHOTTER})
+    return _containerd_chain.Wish(
+        **pool_options(module),
+        settings=settings,
+        packages=tuple(module.params["packages"]),
+        docker=module.params["docker"],
+        daemon_options=module.params["daemon_options"],
+        existing_data=module.params["existing_data"],
+    )
+
+
+def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _containerd_chain.Host:
+    """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
+    report = read_report()
+    containerd = _containerd.read()
+    configuration = _containerd_config.read(containerd.config)
+    folder = wish.settings.root_path or configuration.root_path
+    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
+    # On the way back, what daemon.json says tells whether Docker is on the pool.
+    looks_at_docker = wish.docker or (not family and _containerd_store.is_configured(daemon_text))
+    docker = _docker.read() if looks_at_docker else _docker.Docker()
+    root = _docker_data.find_root(daemon_text, docker.flags, wish.daemon_options)
+    missing: list = []
+    if family:
+        needed = _containerd_chain.needed_packages(family, wish, wish.wants_containerd(containerd), _process.find)
+        if wish.docker and family == "debian" and _package.needs_apparmor(_process.find):
+            needed.append("apparmor")
+        missing = _package.missing(family, [*needed, *wish.packages])
+    return _containerd_chain.Host(
+        **storage(report, names, wish),
+        missing_packages=tuple(package for package in missing if package not in wish.docker_packages),
+        missing_docker_packages=tuple(package for package in missing if package in wish.docker_packages),
+        candidates=tuple(_package.candidates(family, missing)) if missing else (),
+        docker=docker,
+        daemon_text=daemon_text,
+        data=_docker_data.read(root) if looks_at_docker else _docker_data.DockerData(),
+        containerd=containerd,
+        configuration=configuration,
+        records=_containerd_records.read(folder, wish.dm_name, configuration.root, configuration.state),
+        boot_text=_file.read(_boot.path(_containerd.SERVICE, wish.vg, wish.pool)),
+        configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
+        now=time.time(),
+    )
+
+
+def foretell_containerd(module: AnsibleModule) -> dict:
+    wish = containerd_wish_of(module)
+    names = module.params["devices"] or []
+    if module.params["state"] == "absent":
+        host = read_containerd(names, wish, family="")
+        host = replace(host, **with_members(host, wish))
+        chain = _containerd_chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
+        manager = None
+    else:
+        if not names:
+            raise _plan.Refused("devices is empty: name at least one block device for the pool")
+        family = _package.read_family()
+        host = read_containerd(names, wish, family)
+        chain = _containerd_chain.foretell(host, wish)
+        manager = "apt" if family == "debian" else "dnf"
+    if chain.warning:
+        module.warn(chain.warning)
+    containerd = host.containerd
+    if containerd.active and not containerd.plugin:
+        module.warn("containerd runs but does not answer ctr: whether its snapshotter works could not be verified")
+    found = told(host, wish, chain, manager, _containerd.SERVICE)
+    found["packages"]["docker"] = list(host.missing_docker_packages)
+    return {
+        **found,
+        "docker": told_docker(host.docker, host.data, [str(path) for path in _containerd_store.records(host.data)]),
+        "daemon": _containerd_store.calls(host.daemon_text, wish.daemon_options, state=module.params["state"]),
+        "commands": {
+            link: [list(step.command) for step in steps]
+            for link, steps in chain.links.items()
+            if link in ("containers", "snapshots", "devices")
+        },
+        "containerd": {
+            "installed": containerd.installed,
+            "version": containerd.version,
+            "active": containerd.active,
+            "plugin": containerd.plugin or None,
+            "config": containerd.config,
+            "root_path": host.records.folder,
+            "records": chain.records,
+            "running": ["/".join(name) for name in host.records.tasks],
+        },
+    }
+
+
+def told(
+    host: _pool_chain.Host, wish: _pool_chain.Wish, chain: _pool_chain.Chain, manager: str | None, service: str
+) -> dict:
+    """Return what is told of every engine's chain."""
     return {
         "changed": False,
         "actions": chain.actions,
         "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
         "diff": chain.diff,
         "devices": [device.path for device in host.devices],
-        "boot": {
-            "path": _boot.path(_docker.SERVICE, wish.vg, wish.pool),
-            "content": _boot.text(wish.vg, wish.pool),
-        },
+        "boot": {"path": _boot.path(service, wish.vg, wish.pool), "content": _boot.text(wish.vg, wish.pool)},
         "packages": {
             "manager": manager,
             "storage": list(host.missing_packages),
-            "docker": list(host.missing_docker_packages),
+            "docker": [],
             "unknown": [candidate.package for candidate in host.candidates if not candidate.version],
         },
         "thin_pool": _view.pool(chain.report.volume(wish.vg, wish.pool)),
         "profile": wish.profile,
-        "storage_opts": list(wish.all_storage_opts),
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
-        "docker": {
-            "data_root": host.data.root,
-            "records": chain.records,
-            "running": None if host.docker.running is None else list(host.docker.running),
-            "installed": host.docker.installed,
-            "version": host.docker.version,
-            "active": host.docker.active,
-            "driver": info.driver if info else None,
-            "pool_name": info.pool_name if info else None,
-            "udev_sync": udev_sync == "true" if udev_sync else None,
-        },
+    }
+
+
+def work(module: AnsibleModule) -> dict:
+    return foretell_containerd(module) if module.params["engine"] == "containerd" else foretell_docker(module)
+
+
+def told_docker(docker: _docker.Docker, data: _docker_data.DockerData, records: list) -> dict:
+    info = docker.info
+    udev_sync = info.status.get("Udev Sync Supported") if info else None
+    return {
+        "data_root": data.root,
+        "records": records,
+        "running": None if docker.running is None else list(docker.running),
+        "installed": docker.installed,
+        "version": docker.version,
+        "active": docker.active,
+        "driver": info.driver if info else None,
+        "pool_name": info.pool_name if info else None,
+        "udev_sync": udev_sync == "true" if udev_sync else None,
+    }
+
+
+def foretell_docker(module: AnsibleModule) -> dict:
+    wish = wish_of(module)
+    host, chain, manager = (take_apart if module.params["state"] == "absent" else foretell)(module, wish)
+    found = told(host, wish, chain, manager, _docker.SERVICE)
+    found["packages"]["docker"] = list(host.missing_docker_packages)
+    return {
+        **found,
+        "storage_opts": list(wish.all_storage_opts),
+        "docker": told_docker(host.docker, host.data, chain.records),
     }
 
 

@@ -186,9 +186,10 @@ class Unreadable(Exception):
 
 
 class Queue(t.Protocol):
-    """What ansible-rulebook hands over; put() waits while it is full."""
+    """What ansible-rulebook hands over."""
 
-    async def put(self, event: dict[str, t.Any]) -> None: ...
+    async def put(self, event: dict[str, t.Any]) -> None:
+        """Hand over an event; waits while the queue is full."""
 
 
 # --- Arguments --------------------------------------------------------------------------------------------------------

@@ -457,6 +457,8 @@ def inventory(args: argparse.Namespace) -> None:
             "ansible_ssh_common_args": shlex.join(SSH_OPTIONS),
             "ansible_ssh_pipelining": True,
             "ansible_python_interpreter": "/usr/bin/python3",
+            # Where plays run by mitogen (base.yml), no module sees what another left in memory.
+            "mitogen_task_isolation": "fork",
         }
         children.setdefault(settings["machine"]["release"], {"hosts": {}})["hosts"][name] = {}
     print(json.dumps({"all": {"hosts": hosts, "children": children}}, indent=2))

@@ -26,6 +26,8 @@ def variables() -> dict[str, str]:
         "PATH": f"{environment('molecule') / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(install()),
         "ANSIBLE_CONFIG": str(TOOLS / "ansible.cfg"),
+        # For molecule/shared/base.yml.
+        "MITOGEN_STRATEGY_PLUGINS": str(next(environment("molecule").glob("lib/*/*/ansible_mitogen/plugins/strategy"))),
     }
 
 

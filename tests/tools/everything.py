@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:
 AT_A_TIME = 2
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
+# Begun before the others, so that none of them is left to run alone at the end.
+LONGEST = ("killed", "monitor", "usage", "default")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,7 +40,8 @@ def checks() -> Iterator[list[str]]:
     yield ["docs"]
     yield ["unit"]
     yield ["page"]
-    for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
+    scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    for scenario in sorted(scenarios, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST)):
         yield ["molecule", f"SCENARIO={scenario}"]
     for core in cores():
         yield ["sanity", f"CORE={core}"]

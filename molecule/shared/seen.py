@@ -57,6 +57,12 @@ def run_container(host, command: str) -> str:
     return root(host, f"docker run --rm --network none busybox /bin/busybox {command}")
 
 
+def stop_docker(host) -> None:
+    """Stop the containers, then Docker: on a busy machine it gives up on them, and cannot start those again (seen)."""
+    root(host, "docker ps --quiet | xargs --no-run-if-empty docker stop --time 1")
+    root(host, "systemctl stop docker.socket docker.service")
+
+
 def fill(host, mebibytes: int, container: str) -> None:
     """Let a container write so much, and leave it there."""
     root(host, IMPORT_IMAGE)
@@ -83,8 +89,8 @@ def wait_until(seconds: float, look, what: str):
         time.sleep(2)
 
 
-def run_module(module: str, **options) -> dict:
-    """Run a module of the collection on the scenario's guest, and return its result."""
+def start_module(module: str, **options) -> subprocess.Popen[str]:
+    """Start a module of the collection on the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become"]
     command.append(f"--module-name=devicemapper.containers.{module}")
@@ -92,8 +98,12 @@ def run_module(module: str, **options) -> dict:
         command.append(f"--args={json.dumps(options)}")
     # For one task alone, what base.yml says of strategies does not pay.
     variables = {**os.environ, **PLAIN, "ANSIBLE_STRATEGY": "linear"}
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=variables)
-    return json.loads(done.stdout.partition("=>")[2])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+
+
+def run_module(module: str, **options) -> dict:
+    """Run a module of the collection on the scenario's guest, and return its result."""
+    return json.loads(start_module(module, **options).communicate()[0].partition("=>")[2])
 
 
 def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:

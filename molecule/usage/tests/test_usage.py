@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import seen
 
 WRITTEN = {"small": 50, "large": 200, "middle": 100}
 CHUNK = 512 * 1024
+POOL = {"vg": "docker", "name": "thinpool"}
 # Beside what it writes, each container's filesystem writes to its journal and its own records.
 FILESYSTEM = 8 * seen.MIB
 SLOW = "/usr/local/sbin/thin_ls"
@@ -41,7 +40,7 @@ def is_done(host, name: str) -> bool:
 
 def usage(**options) -> dict:
     """Return what the module tells of the pool."""
-    found = seen.run_module("thin_pool_usage_info", vg="docker", name="thinpool", **options)
+    found = seen.run_module("thin_pool_usage_info", **POOL, **options)
     assert "thin_pools" in found, found
     return found["thin_pools"][0]
 
@@ -121,8 +120,7 @@ def test_device_that_nobody_owns_is_told_so(host):
 
 
 def test_two_at_once_wait_for_each_other(host):
-    options = json.dumps({"vg": "docker", "name": "thinpool"})
-    running = [start(options) for _each in range(2)]
+    running = [seen.start_module("thin_pool_usage_info", **POOL) for _each in range(2)]
     outputs = [one.communicate()[0] for one in running]
     assert [one.returncode for one in running] == [0, 0], outputs
     assert held_root(host) == "-"
@@ -132,7 +130,7 @@ def test_snapshot_of_somebody_else_is_left_alone(host):
     seen.root(host, "dmsetup message docker-thinpool 0 reserve_metadata_snap")
     try:
         root = held_root(host)
-        found = seen.run_module("thin_pool_usage_info", vg="docker", name="thinpool")
+        found = seen.run_module("thin_pool_usage_info", **POOL)
         assert found["msg"].startswith(
             f"somebody else holds a snapshot of the metadata of thin pool docker/thinpool (metadata block {root})"
         )
@@ -140,13 +138,6 @@ def test_snapshot_of_somebody_else_is_left_alone(host):
     finally:
         seen.root(host, "dmsetup message docker-thinpool 0 release_metadata_snap")
     assert_told(usage())
-
-
-def start(options: str) -> subprocess.Popen[str]:
-    folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
-    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", f"--args={options}"]
-    command += ["--module-name=devicemapper.containers.thin_pool_usage_info"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
 
 
 @pytest.fixture
@@ -163,7 +154,7 @@ def slow(host):
 
 def interrupted(host, signal: str) -> None:
     """Send a signal to the module while thin_ls runs."""
-    running = start(json.dumps({"vg": "docker", "name": "thinpool"}))
+    running = seen.start_module("thin_pool_usage_info", **POOL)
     with host.sudo():
         seen.wait_until(120, lambda: host.file(PARENT).exists, "thin_ls was started")
     assert held_root(host) != "-"
@@ -196,7 +187,7 @@ def test_run_that_is_asked_to_end_releases_its_snapshot(host, slow):
 
 def test_power_cut_leaves_a_snapshot_that_is_known_as_ours(host, slow):
     slow(1000)
-    running = start(json.dumps({"vg": "docker", "name": "thinpool"}))
+    running = seen.start_module("thin_pool_usage_info", **POOL)
     with host.sudo():
         seen.wait_until(120, lambda: host.file(PARENT).exists, "thin_ls was started")
     root = held_root(host)
@@ -222,7 +213,7 @@ def is_up(host) -> bool:
 
 
 def test_names_are_found_when_dockerd_is_down(host):
-    seen.root(host, "systemctl stop docker.socket docker.service")
+    seen.stop_docker(host)
     try:
         pool = usage()
         assert list(by_name(pool)) == ["large", "middle", "small"]

@@ -202,7 +202,7 @@ def test_a_program_that_does_not_end_does_not_stop_it(host):
 
 
 def test_docker_that_is_down_is_told_and_the_rest_is_shown(host):
-    seen.root(host, "systemctl stop docker.socket docker.service")
+    seen.stop_docker(host)
     try:
         status, lines, _output = verify()
     finally:
@@ -239,7 +239,8 @@ def test_with_limits_there_is_no_advice_on_logs(host):
     finally:
         seen.root(host, "docker rm --force bounded")
         taken = seen.run_module("docker_daemon", state="absent", options=LIMITS)
-        seen.root(host, "systemctl restart docker.service")
+        seen.stop_docker(host)
+        seen.root(host, "systemctl start docker.service")
         start(host, *CONTAINERS)
     assert taken.get("changed"), taken
     assert json.loads(seen.root(host, "cat /etc/docker/daemon.json")) == json.loads(daemon)

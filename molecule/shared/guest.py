@@ -255,7 +255,7 @@ class Guest:
         if not port:
             port = int(re.search(r"HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)", self.monitor("info usernet"))[1])  # type: ignore[index]
         (self.folder / "guest.json").write_text(json.dumps({"port": port, "machine": dataclasses.asdict(machine)}))
-        self.wait(60 if saved or machine.accelerator == "kvm" else 300)
+        self.wait(60 if machine.accelerator == "kvm" else 300)
 
     def wait(self, seconds: int) -> None:
         """Wait until a command runs over ssh; end a guest that does not get there, and show its console."""

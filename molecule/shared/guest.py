@@ -31,7 +31,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "devi
 GUESTS = Path(os.environ.get("GUEST_DIR") or CACHE / "guests").absolute()
 KEY = CACHE / "ssh_key"
 HOOK = Path(__file__).resolve().with_name("image-hook.sh")
-ARCHIVES = HOOK.with_name("archives.py")
+COMPILED = HOOK.with_name("compiled.py")
 
 # Beyond what debvm puts into every image: systemd, a cloud kernel, networkd, apt.
 INSTALLED = (
@@ -140,7 +140,7 @@ def image(release: str, prepared: str = "") -> Path:
     """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
     install = PREPARED.get(prepared, ())
-    files = [path.read_text() for path in (HOOK, ARCHIVES, public)]
+    files = [path.read_text() for path in (HOOK, COMPILED, public)]
     parts = (inspect.getsource(image), INSTALLED, install, DOWNLOADED[release], *files)
     folder = CACHE / "images" / f"{release}-{key_of(*parts)}"
     if not folder.is_dir() and os.geteuid() != 0:
@@ -161,7 +161,7 @@ def image(release: str, prepared: str = "") -> Path:
         create += [f"--dpkgopt={word}" for word in ("force-unsafe-io", "path-exclude=/usr/share/man/*")]
         create += ["--dpkgopt=path-exclude=/usr/share/doc/*", f"--customize-hook={HOOK}", *debian_mirrors()[:1]]
         settings = {"GUEST_OUTPUT": str(scratch), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
-        settings.update(GUEST_INSTALL=" ".join(install), GUEST_ARCHIVES=str(ARCHIVES))
+        settings.update(GUEST_INSTALL=" ".join(install), GUEST_COMPILED=str(COMPILED))
         run(create, env={**os.environ, **settings})
         file_system = ["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0"]
         run([*file_system, "-d", tree, scratch / "root.img", "6G"])

@@ -2,7 +2,7 @@
 # Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.
 # GUEST_OUTPUT is the folder that gets kernel and initrd; GUEST_KEY the public key that may log in; GUEST_DEBS the
 # packages whose .deb files wait in the guest's apt cache, so that installing them there downloads nothing;
-# GUEST_INSTALL those of them that are installed here already; GUEST_ARCHIVES what every Python of the guest imports.
+# GUEST_INSTALL those of them that are installed here already; GUEST_COMPILED what every Python of the guest imports.
 set -eu
 root=$1
 
@@ -22,12 +22,12 @@ chroot "$root" chown -R ansible:ansible /home/ansible/.ssh
 install -d "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=persistent\n' > "$root/etc/systemd/journald.conf.d/persistent.conf"
 
-# The name of the folder is the one in archives.py, for the Python of this release. Plays import with and without root.
+# The name of the folder is the one in compiled.py, for the Python of this release. Plays import with and without root.
 packages=$root/usr/lib/python3/dist-packages
-install -m 644 "$GUEST_ARCHIVES" "$packages/guest_archives.py"
-echo 'import guest_archives' > "$packages/guest_archives.pth"
+install -m 644 "$GUEST_COMPILED" "$packages/guest_compiled.py"
+echo 'import guest_compiled' > "$packages/guest_compiled.pth"
 tag=$(chroot "$root" python3 -c 'import sys; print(sys.implementation.cache_tag)')
-install -d -m 1777 "$root/var/cache/archives-$tag"
+install -d -m 1777 "$root/var/cache/compiled-$tag"
 
 # pam_env complains about its absence at every login.
 touch "$root/etc/default/locale"

@@ -32,14 +32,14 @@ def compile_once(source, filename, mode, flags=0, dont_inherit=False, optimize=-
     ):
         return real_compile(source, filename, mode, flags, dont_inherit, optimize, **more)
     text = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
-    kept = "%s/%s-%d" % (FOLDER, source_hash(0, text).hex(), len(text))
+    kept = f"{FOLDER}/{source_hash(0, text).hex()}-{len(text)}"
     try:
         with open(kept, "rb") as file:
             return marshal.load(file)
     except (OSError, EOFError, ValueError):
         code = real_compile(source, filename, mode, flags, dont_inherit, optimize)
     try:
-        with open("%s.%d" % (kept, os.getpid()), "wb") as file:
+        with open(f"{kept}.{os.getpid()}", "wb") as file:
             marshal.dump(code, file)
         os.replace(file.name, kept)
     except OSError:

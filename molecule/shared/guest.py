@@ -452,7 +452,7 @@ def inventory(args: argparse.Namespace) -> None:
         hosts[name] = {
             "ansible_host": "127.0.0.1",
             "ansible_port": settings["port"],
-            "ansible_user": "ansible",
+            **({"ansible_user": "root", "ansible_become": False} if args.root else {"ansible_user": "ansible"}),
             "ansible_ssh_private_key_file": str(KEY),
             "ansible_ssh_common_args": shlex.join(SSH_OPTIONS),
             "ansible_ssh_pipelining": True,
@@ -507,7 +507,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     command("cut", cut, "name")
     command("down", down, "names")
     command("list", list_guests)
-    command("inventory", inventory, "names")
+    sub = command("inventory", inventory, "names")
+    sub.add_argument("--root", action="store_true", help="log in as root, and do without become")
     command("ssh", ssh, "name", "words")
     command("console", console, "name")
     command("monitor", monitor, "name", "words")

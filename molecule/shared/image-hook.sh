@@ -17,6 +17,8 @@ echo 'ansible ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/ansible"
 install -d -m 700 "$root/home/ansible/.ssh"
 install -m 600 "$GUEST_KEY" "$root/home/ansible/.ssh/authorized_keys"
 chroot "$root" chown -R ansible:ansible /home/ansible/.ssh
+# Or as root, where all plays use `become` and a second Python on the way there would be for nothing but time.
+install -D -m 600 "$GUEST_KEY" "$root/root/.ssh/authorized_keys"
 
 # The journal of the boot before this one is evidence in tests.
 install -d "$root/etc/systemd/journald.conf.d"

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run every check, two at a time, each into a log of its own that is shown when the check fails.
+"""Run every check, each into a log of its own that is shown when the check fails.
+
+Scenarios run two at a time; beside them, one at a time, what needs no guest.
 
 Usage: everything.py
 """
@@ -23,8 +25,10 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# One processor for each guest: on a machine with two, a third check would only slow down the other two.
-AT_A_TIME = 2
+# One processor for each guest, of which a third is left over while a play is on its way, something is waited for, or a
+# guest boots (seen): the other checks take that, and nothing but that.
+GUESTS_AT_A_TIME = 2
+NICENESS = 10
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
@@ -34,15 +38,19 @@ WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceb
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def checks() -> Iterator[list[str]]:
-    """Yield the arguments of make for each check: what fails within seconds first, then what takes longest."""
-    yield ["lint"]
-    yield ["docs"]
-    yield ["unit"]
-    yield ["page"]
+def with_guests() -> Iterator[list[str]]:
+    """Yield the arguments of make for each scenario, first for what takes longest."""
     scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     for scenario in sorted(scenarios, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST)):
         yield ["molecule", f"SCENARIO={scenario}"]
+
+
+def without_guests() -> Iterator[list[str]]:
+    """Yield the arguments of make for each other check, first for what fails within seconds."""
+    yield ["lint"]
+    yield ["docs"]
+    yield ["page"]
+    yield ["unit"]
     for core in cores():
         yield ["sanity", f"CORE={core}"]
 
@@ -51,9 +59,9 @@ def log_of(words: list[str]) -> Path:
     return LOGS / f"{'-'.join(words)}.log"
 
 
-def check(words: list[str]) -> bool:
+def check(words: list[str], *, niceness: int = 0) -> bool:
     start = time.monotonic()
-    command = ["make", "--no-print-directory", *words]
+    command = ["nice", f"--adjustment={niceness}", "make", "--no-print-directory", *words]
     tell(f"make {' '.join(words)}")
     with log_of(words).open("wb") as log:
         finished = subprocess.run(
@@ -80,14 +88,16 @@ def tell(text: str) -> None:
 
 def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        running = {pool.submit(check, words): words for words in checks()}
+    with ThreadPoolExecutor(GUESTS_AT_A_TIME) as guests, ThreadPoolExecutor(1) as others:
+        running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
+        running.update({guests.submit(check, words): words for words in with_guests()})
         try:
             while wait(running, timeout=HEARTBEAT).not_done:
                 tell(f"running: {', '.join(' '.join(words) for one, words in running.items() if one.running())}")
         except KeyboardInterrupt:
-            # Leaving the pool would otherwise start what is still queued.
-            pool.shutdown(cancel_futures=True)
+            # Leaving the pools would otherwise start what is still queued.
+            for pool in (guests, others):
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
     failed = [words for one, words in running.items() if not one.result()]
     for words in failed:

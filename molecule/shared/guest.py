@@ -46,10 +46,14 @@ INSTALLED = (
 )
 # What the roles under test install: only downloaded, so that they have something to do and need no network for it.
 STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs")
-# Installing these takes minutes under emulation, and seconds while the image is built.
-PREPARED = {"storage": (*STORAGE, "apparmor"), "docker": (*STORAGE, "apparmor", "docker.io")}
 # What makes a disk of somebody else's look like one.
 OTHERS = ("btrfs-progs", "dosfstools", "genisoimage", "cryptsetup-bin", "mdadm", "fdisk")
+# Installing these takes minutes under emulation, and seconds while the image is built.
+PREPARED = {
+    "storage": (*STORAGE, "apparmor"),
+    "docker": (*STORAGE, "apparmor", "docker.io"),
+    "others": (*STORAGE, "apparmor", *OTHERS),
+}
 DOWNLOADED = {
     "bookworm": (*STORAGE, "docker.io", "apparmor", *OTHERS),
     "trixie": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor"),
@@ -495,7 +499,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return sub
 
     sub = command("image", build_image, "release")
-    installed = "with LVM installed, or with Docker too, which is not started"
+    installed = "with LVM installed; with Docker too, which is not started; or with what uses disks otherwise"
     prepared = {"default": "", "choices": list(PREPARED), "help": installed}
     sub.add_argument("--prepared", **prepared)
     sub = command("up", up, "name")

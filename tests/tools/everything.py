@@ -32,7 +32,7 @@ NICENESS = 10
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("killed", "monitor", "usage", "default")
+LONGEST = ("killed", "usage", "monitor", "default")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

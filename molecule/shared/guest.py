@@ -212,8 +212,8 @@ class Machine:
         # With two processors the 6.12 kernel crashes under emulation.
         command += ["-smp", "1", "-m", str(self.memory), "-rtc", "base=utc", "-nodefaults", "-display", "none"]
         command += ["-kernel", str(boot / "kernel"), "-initrd", str(boot / "initrd")]
-        # Code that lies elsewhere in every process is translated anew for each: lvs 0.80 s, 0.53 s with norandmaps. What
-        # an emulated processor cannot leak needs no mitigations: 44 s of processor time for a boot, 34 s without them.
+        # Code that lies elsewhere in every process is translated anew for each: lvs 0.80 s, or 0.53 s. What
+        # an emulated processor cannot leak needs no mitigations: 44 s of processor time for a boot, or 34 s.
         command += ["-append", "root=LABEL=debvm rw console=ttyS0 norandmaps mitigations=off"]
         # Port 0 lets the kernel choose a free one, without a race between guests that start at the same time.
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"]

@@ -37,7 +37,8 @@ def compile_once(source, filename, mode, flags=0, dont_inherit=False, optimize=-
         with open(kept, "rb") as file:
             return marshal.load(file)
     except (OSError, EOFError, ValueError):
-        code = real_compile(source, filename, mode, flags, dont_inherit, optimize)
+        pass  # nobody compiled it yet
+    code = real_compile(source, filename, mode, flags, dont_inherit, optimize)
     try:
         with open(f"{kept}.{os.getpid()}", "wb") as file:
             marshal.dump(code, file)

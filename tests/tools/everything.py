@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
 # One processor for each guest, of which a third is left over while a play is on its way, something is waited for, or a
 # guest boots (seen): the other checks take that, and nothing but that.
 GUESTS_AT_A_TIME = 2
-NICENESS = 10
+NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.

@@ -13,7 +13,6 @@ import subprocess
 import time
 
 MIB = 1024 * 1024
-PATIENCE = 300  # seconds
 # What Ansible prints is read here, so lines must be whole.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
 
@@ -79,17 +78,14 @@ def is_kept(host, container: str) -> bool:
     return root(host, f"docker cp {container}:/kept - | tar -xO") == "kept\n"
 
 
-def wait_until(look, what: str):
-    """Return what ``look`` finds once it is true.
-
-    No test is about how long that takes: a machine that has little time for its guests is no failure.
-    """
-    end = time.monotonic() + PATIENCE
+def wait_until(seconds: float, look, what: str):
+    """Return what ``look`` finds once it is true."""
+    end = time.monotonic() + seconds
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(2)
 
 
@@ -151,8 +147,10 @@ def reboot(host) -> None:
         except RuntimeError:  # testinfra's word for an ssh that found nobody
             return ""
 
-    wait_until(lambda: answer("cat /proc/sys/kernel/random/boot_id") not in ("", boot.strip()), "the guest is back")
-    wait_until(lambda: answer("systemctl is-system-running") in ("running", "degraded"), "its boot has ended")
+    wait_until(
+        300, lambda: answer("cat /proc/sys/kernel/random/boot_id") not in ("", boot.strip()), "the guest is back"
+    )
+    wait_until(300, lambda: answer("systemctl is-system-running") in ("running", "degraded"), "its boot has ended")
 
 
 def pool_extents(host) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def test_pool_that_fills_past_the_threshold_grows_by_itself(host):
     since = seen.now(host)
     seen.fill(host, 6700, "filler")
     # 20 percent of 2047 extents, rounded up.
-    seen.wait_until(lambda: seen.pool_extents(host)[0] == 2457, "data grows from 2047 to 2457 extents")
+    seen.wait_until(120, lambda: seen.pool_extents(host)[0] == 2457, "data grows from 2047 to 2457 extents")
     assert "(2047 extents) to" in seen.journal(host, since)
     assert float(seen.volumes(host)["thinpool"]["data_percent"]) < 80
     seen.assert_pool_is_kept_alive(host)
@@ -63,7 +63,7 @@ def test_threshold_that_is_lowered_counts_for_the_dmeventd_that_runs(host):
     lowered = seen.run_module("lvm_profile", thin_pool_autoextend_threshold=60, **options)
     assert lowered["actions"][1:] == ["restart dmeventd, which keeps profiles in memory"]
     sentence = "Insufficient free space: 492 extents needed, but only 52 available"
-    seen.wait_until(lambda: sentence in seen.journal(host, since), sentence)
+    seen.wait_until(60, lambda: sentence in seen.journal(host, since), sentence)
     assert seen.volumes(host)["thinpool"]["seg_monitor"] == "monitored"
     seen.run_module("lvm_profile", thin_pool_autoextend_threshold=80, **options)
 

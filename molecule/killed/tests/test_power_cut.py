@@ -50,7 +50,7 @@ def test_power_cut(host, operation, program, number, part):
     time.sleep(seconds * part)
     machine.kill()
     subprocess.run([sys.executable, guest.__file__, "start", machine.name], check=True)
-    seen.wait_until(lambda: is_up(host), "its boot has ended")
+    seen.wait_until(300, lambda: is_up(host), "its boot has ended")
     print(operation, program, number, part, seen.root(host, f"{MATRIX} finish {operation!r}"))
 
 

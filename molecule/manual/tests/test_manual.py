@@ -47,5 +47,5 @@ def test_pool_that_fills_past_the_threshold_fails_to_grow_with_those_figures(hos
     since = seen.now(host)
     seen.fill(host, 7900, "filler")
     sentence = "Insufficient free space: 487 extents needed, but only 78 available"
-    seen.wait_until(lambda: sentence in seen.journal(host, since), sentence)
+    seen.wait_until(120, lambda: sentence in seen.journal(host, since), sentence)
     assert seen.pool_extents(host) == (2431, 25)

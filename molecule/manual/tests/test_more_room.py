@@ -72,7 +72,7 @@ def test_pool_grows_to_its_share_of_both_disks(host, process):
 def test_docker_was_not_restarted_and_the_writer_lost_nothing(host, process):
     assert docker_process(host) == process
     seen.wait_until(
-        lambda: host.run("sudo docker exec writer /bin/busybox cat /end").rc == 0, "the writer has written all"
+        300, lambda: host.run("sudo docker exec writer /bin/busybox cat /end").rc == 0, "the writer has written all"
     )
     checked = seen.root(host, "docker exec writer /bin/busybox md5sum -c /sums")
     assert checked.count(": OK\n") == 300

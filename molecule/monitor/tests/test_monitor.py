@@ -101,12 +101,12 @@ def test_lvm2s_own_counts_of_warnings_hold(host):
     # 8 MiB are 128 chunks: above 80, above 90, and all of it.
     for start, end, number in ((0, 104, 1), (104, 118, 2), (118, 128, 3)):
         seen.root(host, f"{write} seek={start * 65536} count={end - start}")
-        seen.wait_until(lambda number=number: warnings(host, "many-warned") >= number, f"warning {number}")
+        seen.wait_until(60, lambda number=number: warnings(host, "many-warned") >= number, f"warning {number}")
         assert warnings(host, "many-warned") == number
     seen.root(host, "blkdiscard /dev/mapper/thin-many-warned && dmsetup status many-warned")
     seen.root(host, "sleep 12")  # dmeventd looks every ten seconds, and must see it empty
     seen.root(host, f"{write} count=118")
-    seen.wait_until(lambda: warnings(host, "many-warned") >= 4, "the warning again")
+    seen.wait_until(60, lambda: warnings(host, "many-warned") >= 4, "the warning again")
     assert warnings(host, "many-warned") == 4
     events = seen.run_module("thin_pool_check_info", pools=["many/warned"])["pools"][0]["events"]
     assert [event["count"] for event in events if event["kind"] == "data_usage_high"] == [4]
@@ -120,8 +120,8 @@ def in_trouble(host) -> dict[str, list[str]]:
     with host.sudo():
         done = host.run("bash -c %s", script)
     assert done.rc == 0, done.stderr
-    seen.wait_until(lambda: "Failed command for short-pool." in seen.journal(host, "-1h"), "vg_full")
-    seen.wait_until(lambda: "logical volume grows/pool_tdata changed" in seen.journal(host, "-1h"), "extended")
+    seen.wait_until(60, lambda: "Failed command for short-pool." in seen.journal(host, "-1h"), "vg_full")
+    seen.wait_until(60, lambda: "logical volume grows/pool_tdata changed" in seen.journal(host, "-1h"), "extended")
     return run_role(METRICS, status=2)
 
 
@@ -194,7 +194,7 @@ def test_metrics_are_what_lvm_and_the_role_say(host, in_trouble):
 def test_timer_writes_by_itself(host):
     name = "thin_pool_monitor_last_success_timestamp_seconds"
     before = metrics(host)[name]
-    seen.wait_until(lambda: metrics(host)[name] > before, "the timer's next run")
+    seen.wait_until(90, lambda: metrics(host)[name] > before, "the timer's next run")
 
 
 def test_dmeventd_that_was_killed_is_critical(host):
@@ -280,7 +280,7 @@ def test_alert_fires_and_is_resolved_once_the_pool_has_grown(host, alerts):
         (folder / "new").rename(folder / "thin_pool.prom")
 
     scraped()
-    seen.wait_until(lambda: alert in firing(), f"{alert} fires")
+    seen.wait_until(60, lambda: alert in firing(), f"{alert} fires")
     assert ("ThinPoolOutOfSpace", "many/full") in firing()
     assert not [name for name, pool in firing() if pool == "grows/pool"]
     variables = {
@@ -292,7 +292,7 @@ def test_alert_fires_and_is_resolved_once_the_pool_has_grown(host, alerts):
     returned, output = seen.run_playbook("devicemapper.containers.grow", f"--extra-vars={json.dumps(variables)}")
     assert returned == 0, output
     scraped()
-    seen.wait_until(lambda: firing() and alert not in firing(), f"{alert} is resolved")
+    seen.wait_until(60, lambda: firing() and alert not in firing(), f"{alert} is resolved")
 
 
 def test_usage_is_told_where_it_is_asked_for(host):
@@ -334,7 +334,7 @@ def test_lvm_that_hangs_is_told_in_time(host):
 def test_counters_are_kept_over_a_reboot(host):
     before = metrics(host)
     seen.reboot(host)
-    after = seen.wait_until(lambda: fresh(host, before), "a run after the reboot")
+    after = seen.wait_until(120, lambda: fresh(host, before), "a run after the reboot")
     failures = f"thin_pool_events_total{of('short/pool', kind='autoextend_failed', severity='error')}"
     assert after[failures] >= before[failures] > 0
     assert after["thin_pool_monitor_journal_gaps_total"] == 0

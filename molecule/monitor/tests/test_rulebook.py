@@ -114,14 +114,14 @@ def test_a_pool_that_runs_full_is_healed_with_no_hand_on_it(host, tmp_path):
     rulebook = Rulebook(tmp_path)
 
     with rulebook.running():
-        seen.wait_until(rulebook.place, "the rulebook follows the journal")
+        seen.wait_until(120, rulebook.place, "the rulebook follows the journal")
         seen.root(
             host,
             "dmsetup message heals-pool 0 'create_thin 0' && "
             "dmsetup create thin-heals --table '0 1048576 thin /dev/mapper/heals-pool 0' && "
             "dd if=/dev/zero of=/dev/mapper/thin-heals bs=1M count=190 oflag=direct status=none",
         )
-        seen.wait_until(rulebook.has_run, "the rulebook has run the playbook grow")
+        seen.wait_until(300, rulebook.has_run, "the rulebook has run the playbook grow")
         assert "failed=0" in rulebook.output(), rulebook.output()
         healed = pool(host)
         assert healed["pv_count"] == "2", rulebook.output()
@@ -133,15 +133,17 @@ def test_a_pool_that_runs_full_is_healed_with_no_hand_on_it(host, tmp_path):
 
         # The burst of failures was one run, and one more failure is none.
         place = fail(host)
-        seen.wait_until(lambda: rulebook.place() == place, "the rulebook has taken the failure")
+        seen.wait_until(120, lambda: rulebook.place() == place, "the rulebook has taken the failure")
         seen.root(host, "sleep 10")
         assert rulebook.runs() == 1, rulebook.output()
 
     # Nothing of it is left on the guest, and what happens now is not lost.
-    seen.wait_until(lambda: not seen.root(host, "pgrep -fa '[j]ournalctl.*--follow' || true"), "journalctl has ended")
+    seen.wait_until(
+        30, lambda: not seen.root(host, "pgrep -fa '[j]ournalctl.*--follow' || true"), "journalctl has ended"
+    )
     fail(host)
     with rulebook.running():
-        seen.wait_until(rulebook.has_run, "the rulebook has run the playbook for what happened while it was away")
+        seen.wait_until(300, rulebook.has_run, "the rulebook has run the playbook for what happened while it was away")
         assert rulebook.runs() == 1, rulebook.output()
         # The disk is in the group already.
         assert "changed=0" in rulebook.output(), rulebook.output()

@@ -30,7 +30,7 @@ def containers(host):
         script = f"dd if=/dev/urandom of=/filled bs=1M count={mebibytes} && sync && touch /done && sleep 1000000"
         seen.root(host, f"docker run -d --name {name} --network none busybox /bin/sh -c '{script}'")
     for name in WRITTEN:
-        seen.wait_until(lambda name=name: is_done(host, name), f"{name} has written")
+        seen.wait_until(180, lambda name=name: is_done(host, name), f"{name} has written")
 
 
 def is_done(host, name: str) -> bool:
@@ -156,7 +156,7 @@ def interrupted(host, signal: str) -> None:
     """Send a signal to the module while thin_ls runs."""
     running = seen.start_module("thin_pool_usage_info", **POOL)
     with host.sudo():
-        seen.wait_until(lambda: host.file(PARENT).exists, "thin_ls was started")
+        seen.wait_until(120, lambda: host.file(PARENT).exists, "thin_ls was started")
     assert held_root(host) != "-"
     seen.root(host, f"kill -{signal} $(cat {PARENT}) && rm {PARENT}")
     running.communicate()
@@ -182,14 +182,14 @@ def test_killed_run_is_waited_for_and_its_snapshot_released(host, slow):
 def test_run_that_is_asked_to_end_releases_its_snapshot(host, slow):
     slow(20)
     interrupted(host, "TERM")
-    seen.wait_until(lambda: held_root(host) == "-", "the snapshot is released")
+    seen.wait_until(20, lambda: held_root(host) == "-", "the snapshot is released")
 
 
 def test_power_cut_leaves_a_snapshot_that_is_known_as_ours(host, slow):
     slow(1000)
     running = seen.start_module("thin_pool_usage_info", **POOL)
     with host.sudo():
-        seen.wait_until(lambda: host.file(PARENT).exists, "thin_ls was started")
+        seen.wait_until(120, lambda: host.file(PARENT).exists, "thin_ls was started")
     root = held_root(host)
     assert root != "-"
     seen.root(host, f"rm {SLOW}")
@@ -198,7 +198,7 @@ def test_power_cut_leaves_a_snapshot_that_is_known_as_ours(host, slow):
     machine.kill()
     running.kill()
     subprocess.run([sys.executable, guest.__file__, "start", machine.name], check=True)
-    seen.wait_until(lambda: is_up(host), "its boot has ended")
+    seen.wait_until(300, lambda: is_up(host), "its boot has ended")
     assert held_root(host) == root
     pool = usage()
     assert held_root(host) == "-"

@@ -39,7 +39,7 @@ def start(host, *names: str) -> None:
     for name in names:
         seen.root(host, f"docker start {name}")
     for name in names:
-        seen.wait_until(lambda name=name: has_written(host, name), f"{name} has written")
+        seen.wait_until(180, lambda name=name: has_written(host, name), f"{name} has written")
 
 
 def has_written(host, name: str) -> bool:

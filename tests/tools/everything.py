@@ -25,8 +25,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# One processor for each guest, of which a third is left over while a play is on its way, something is waited for, or a
-# guest boots (seen): the other checks take that, and nothing but that.
+# One processor for each guest, of which a part is left over while a play is on its way or something is waited for: the
+# other checks take that, and where nothing is left over the smaller share.
 GUESTS_AT_A_TIME = 2
 NICENESS = 5
 HEARTBEAT = 60

@@ -158,12 +158,12 @@ def check(docker: Docker) -> None:
         raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
 
 
-def read_unit() -> dict[str, str]:
-    """Return systemd's properties of docker.service; empty where systemd does not run."""
+def read_unit(service: str = SERVICE) -> dict[str, str]:
+    """Return systemd's properties of an engine's unit; empty where systemd does not run."""
     if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
         return {}
-    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles"
-    text = _process.run("systemctl", "show", "docker.service", f"--property={properties}", accept=(0, 1, 4))
+    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles,MainPID"
+    text = _process.run("systemctl", "show", service, f"--property={properties}", accept=(0, 1, 4))
     pairs = (line.partition("=") for line in text.splitlines())
     found: dict[str, str] = {}
     for key, _equals, value in pairs:
@@ -172,7 +172,7 @@ def read_unit() -> dict[str, str]:
 
 
 def flags(unit: t.Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words of dockerd's command line, with the unit's variables put in (systemd.service(5))."""
+    """Return the words of the engine's command line, with the unit's variables put in (systemd.service(5))."""
     match = re.search(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=", unit.get("ExecStart", ""))
     if not match:
         return ()

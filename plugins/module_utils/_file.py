@@ -29,7 +29,9 @@ class Write:
     text: str | None
     mode: int = 0o644  # of a new file; an existing one keeps its mode and owner
     backup: bool = False
-    validate: tuple[str, ...] = ()  # a command that accepts the new text or fails; {name} is its file's bare name
+    # A command that accepts the new text or fails; {name} is its file's bare name, {path} the whole path of it.
+    validate: tuple[str, ...] = ()
+    keeps_suffix: bool = True  # of the file in which the new text waits; without it no pattern such as *.toml finds it
 
     def __post_init__(self) -> None:
         # Here and not when it is written, so that check mode tells it too.
@@ -41,11 +43,19 @@ class Write:
             ) from error
 
 
-def read(path: str) -> str | None:
-    """Return the text of a file, None where there is none; anything that is no readable text file is refused."""
+def read(path: str, *, exact: bool = False) -> str | None:
+    """Return the text of a file, None where there is none; anything that is no readable text file is refused.
+
+    Line ends become those of this system, unless the text is wanted exactly as it is.
+    """
     try:
         # Without waiting: to open a FIFO hangs until somebody writes to it.
-        with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(
+            path,
+            encoding="utf-8",
+            newline="" if exact else None,
+            opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK),
+        ) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Refused(f"{path} is not a regular file: move it away")
             text = file.read()
@@ -106,17 +116,19 @@ def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
         return backup
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
-    new = os.path.join(folder, f".{stem}.ansible-new{suffix}")  # always the same, so that nothing gathers
+    # Always the same, so that nothing gathers.
+    new = os.path.join(folder, f".{stem}.ansible-new{suffix if change.keeps_suffix else ''}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new)  # what a killed run left; every module that writes holds the lock (_lock.RUN)
     try:
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(change.text)
             file.flush()
             os.fsync(file.fileno())
         if change.validate:
-            _process.run(*(word.replace("{name}", f".{stem}.ansible-new") for word in change.validate))
+            named = {"{name}": f".{stem}.ansible-new", "{path}": new}
+            _process.run(*(named.get(word, word.replace("{name}", named["{name}"])) for word in change.validate))
         os.chmod(new, change.mode)
         backup = _backup(module, change, path)
         is_new = not os.path.exists(path)

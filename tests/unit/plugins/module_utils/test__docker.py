@@ -307,7 +307,7 @@ def host(monkeypatch, captured, commands, tmp_path, elf):
 def test_docker_is_read_in_two_processes(captured, commands, host):
     commands.expect(
         "systemctl show docker.service "
-        "--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles",
+        "--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles,MainPID",
         captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent"),
     )
     commands.expect("dockerd --version", captured("dockerd_version.txt"))

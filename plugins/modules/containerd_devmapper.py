@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: containerd_devmapper
+short_description: Set up the devmapper snapshotter in containerd's configuration
+version_added: 1.0.0
+author: devicemapper.containers contributors (@devicemapper)
+description:
+  - Sets keys of the section C([plugins."io.containerd.snapshotter.v1.devmapper"]) of containerd 1.6, 1.7 and 2.x.
+    Every other byte of the file stays as it is, comments and the order of all included. Mode and owner are kept, and a
+    file is replaced whole or not at all.
+  - The section is changed where it stands, in the main file or in one that it imports. Where there is none, it becomes
+    a file of its own, C(thin-pool.toml), in a folder whose files the main file imports
+    (C(imports = ["/etc/containerd/conf.d/*.toml"])), or else the end of the main file.
+  - containerd itself reads the new file (C(containerd --config FILE config dump)) before it takes the old one's place.
+  - Refuses, with the number of the line, what is not valid TOML, a configuration of version 1, a section in braces or
+    by dotted keys, and a section that stands in several files, which containerd 1.x and 2.x put together in different
+    ways.
+  - Does not restart containerd. The file counts from its next start on.
+  - One containerd has one such section, and so one pool and one O(base_image_size) for all containers on it.
+options:
+  path:
+    description: Path of the main file. Its directory is made if needed.
+    type: path
+    default: /etc/containerd/config.toml
+  pool_name:
+    description:
+      - Name of the thin pool under C(/dev/mapper), such as V(containerd-thinpool) for the pool C(thinpool) of the
+        volume group C(containerd). LVM doubles hyphens within names there (V(my--vg-thin--pool)), see
+        RV(devicemapper.containers.lvm_thin_pool#module:thin_pool.dm_name).
+      - Required with O(state=present). With O(state=absent) a section that names another pool stays.
+    type: str
+  root_path:
+    description:
+      - Folder of the snapshotter's databases, C(metadata.db) and one that is named like the pool. They are worth
+        nothing without the pool, and the pool nothing without them.
+      - containerd's own default is C(io.containerd.snapshotter.v1.devmapper) in its data folder.
+    type: path
+  base_image_size:
+    description:
+      - Size of the filesystem of every container and image layer, at least V(1MB), with O(fs_type=xfs) at least
+        V(300MB). Units are powers of 1024, in containerd's words (V(10GB) is 10 GiB). The pool holds only what is
+        written.
+      - It counts for what is made from then on.
+    type: str
+    default: 10GB
+  discard_blocks:
+    description:
+      - Whether the blocks of a removed container are given back to the pool's disks, by C(blkdiscard).
+      - containerd's own default is V(false).
+    type: bool
+  async_remove:
+    description:
+      - Whether devices are removed by containerd's garbage collector, and not while a removal waits.
+      - containerd's own default is V(false).
+    type: bool
+  fs_type:
+    description:
+      - Filesystem of containers. V(ext2) from containerd 1.7 on.
+      - containerd's own default is V(ext4).
+    type: str
+    choices: [ext4, xfs, ext2]
+  fs_options:
+    description:
+      - Extended options for mkfs.ext4(8), joined by commas, such as V(nodiscard,lazy_itable_init=0). Not with V(xfs).
+    type: str
+  backup:
+    description: Keep a copy of the old file beside it, named with the time.
+    type: bool
+    default: false
+  state:
+    description:
+      - V(present) sets the keys that are given, and leaves others of the section as they are.
+      - V(absent) takes the section out, and removes a file that was made for it alone.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - devicemapper.containers.attributes
+seealso:
+  - module: devicemapper.containers.lvm_thin_pool
+  - name: Devmapper snapshotter
+    description: containerd's own guide.
+    link: https://github.com/containerd/containerd/blob/main/docs/snapshotters/devmapper.md
+"""
+
+EXAMPLES = r"""
+- name: Give containerd its pool
+  devicemapper.containers.containerd_devmapper:
+    pool_name: containerd-thinpool
+    root_path: /var/lib/containerd/io.containerd.snapshotter.v1.devmapper
+    base_image_size: 10GB
+    discard_blocks: true
+  notify: Restart containerd
+
+- name: Take the pool out again
+  devicemapper.containers.containerd_devmapper:
+    pool_name: containerd-thinpool
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: The steps taken, or foretold in check mode, as sentences in their order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["set pool_name, base_image_size in /etc/containerd/config.toml"]
+path:
+  description: The file that the section stands in after the run, the foretold one in check mode; V(null) if none.
+  returned: success
+  type: str
+  sample: /etc/containerd/config.toml
+devmapper:
+  description: The keys of the section after the run, the foretold ones in check mode.
+  returned: success
+  type: dict
+  sample: {pool_name: containerd-thinpool, base_image_size: 10GB}
+backup_file:
+  description: Path of the copy.
+  returned: when O(backup) was set and a file changed
+  type: str
+  sample: /etc/containerd/config.toml.3561.2026-11-23@20:21:55~
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _containerd,
+    _containerd_config,
+    _module,
+    _plan,
+    _pool_status,
+    _process,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/etc/containerd/config.toml"},
+            "pool_name": {"type": "str"},
+            "root_path": {"type": "path"},
+            "base_image_size": {"type": "str", "default": "10GB"},
+            "discard_blocks": {"type": "bool"},
+            "async_remove": {"type": "bool"},
+            "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
+            "fs_options": {"type": "str"},
+            "backup": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["pool_name"])],
+        supports_check_mode=True,
+    )
+    _module.run(module, lambda: work(module))
+
+
+def work(module: AnsibleModule) -> dict:
+    params = dict(module.params)
+    path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
+    if not path.startswith("/"):
+        raise _plan.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+    settings = _containerd_config.Settings(**params)
+    _containerd_config.check(settings, _pool_status.read() if _process.find("dmsetup") and state == "present" else ())
+    current = _containerd_config.read(path)
+    installed = bool(_process.find("containerd"))
+    # Only a configuration that is made anew needs to know.
+    version = _containerd.Containerd(version=_containerd.read_version()) if installed and not current.main else None
+    steps, changes = _containerd_config.decide(
+        current,
+        settings,
+        state=state,
+        version=version.config_version if version else 2,
+        validate=installed,
+        backup=backup,
+    )
+    backups = _module.carry_out(module, steps)
+    after = _containerd_config.after(current, changes)
+    before_text, after_text = (changes[0].before or "", changes[0].after or "") if changes else ("", "")
+    found = _module.result(
+        steps,
+        before_text,
+        after_text,
+        changes[0].path if changes else path,
+        path=after.holder,
+        devmapper=after.section(),
+    )
+    if backups:
+        found["backup_file"] = backups[0]
+    return found
+
+
+if __name__ == "__main__":
+    main()

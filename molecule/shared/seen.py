@@ -23,6 +23,26 @@ IMPORT_IMAGE = (
 )
 
 
+# The same for ctr, as docker save would write it (github.com/moby/docker-image-spec): one layer, its configuration, and
+# a manifest that names both.
+IMPORT_ARCHIVE = """
+set -e
+ctr images ls --quiet | grep -q busybox || {
+  d=$(mktemp -d) && mkdir -p $d/root/bin && cp /bin/busybox $d/root/bin/ && ln -s busybox $d/root/bin/sh
+  tar -C $d/root -cf $d/layer.tar .
+  sum=$(sha256sum $d/layer.tar | cut -d ' ' -f 1)
+  printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin"]},"rootfs":{"type":"layers",
+    "diff_ids":["sha256:%s"]}}' $sum > $d/config.json
+  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' example.org/busybox:latest \\
+    > $d/manifest.json
+  tar -C $d -cf $d/image.tar manifest.json config.json layer.tar
+  ctr images import --no-unpack $d/image.tar
+}
+"""
+CTR_RUN = "ctr run --snapshotter devmapper"
+BUSYBOX = "example.org/busybox:latest"
+
+
 def root(host, command: str) -> str:
     """Run a shell command as root and return its output; its own words are the failure when it fails."""
     with host.sudo():
@@ -38,9 +58,9 @@ def volumes(host) -> dict[str, dict[str, str]]:
     return {row["lv_name"].strip("[]"): row for element in report for row in element["lv"]}
 
 
-def low_water_mark(host) -> int:
+def low_water_mark(host, pool: str = "docker-thinpool") -> int:
     """Return the mark in the table that the kernel runs."""
-    table = root(host, "dmsetup table docker-thinpool").split()
+    table = root(host, f"dmsetup table {pool}").split()
     assert table[2] == "thin-pool", table
     return int(table[6])
 
@@ -159,11 +179,11 @@ def pool_extents(host) -> tuple[int, int]:
     return int(found["thinpool_tdata"]["lv_size"]) // (4 * MIB), int(found["thinpool_tmeta"]["lv_size"]) // (4 * MIB)
 
 
-def assert_pool_is_kept_alive(host) -> None:
+def assert_pool_is_kept_alive(host, name: str = "docker-thinpool") -> None:
     """See the pool active, with its profile, monitored, and armed for the size that it has."""
     pool = volumes(host)["thinpool"]
     assert re.match(r"twi-a", pool["lv_attr"]), pool
-    assert pool["lv_profile"] == "docker-thinpool"
+    assert pool["lv_profile"] == name
     assert pool["seg_monitor"] == "monitored"
     chunks = int(pool["lv_size"]) // int(pool["chunk_size"])
-    assert low_water_mark(host) == chunks * 20 // 100
+    assert low_water_mark(host, name) == chunks * 20 // 100

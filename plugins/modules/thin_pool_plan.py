@@ -20,6 +20,7 @@ description:
   - On a host that needs nothing it answers with no steps, after having compared the running Docker too.
   - With O(state=absent) it foretells the way back in the same manner.
   - With O(managed_by) it foretells the two ways in which Docker makes a pool itself as well.
+  - With O(engine=containerd) it does all that for the role P(devicemapper.containers.containerd_devmapper#role).
 options:
   state:
     description:
@@ -36,8 +37,11 @@ options:
   engine:
     description:
       - V(docker) foretells all of it. V(none) foretells the pool alone, and does not look at Docker.
+      - V(containerd) foretells how containerd's devmapper snapshotter comes to work with the pool, or, with
+        O(state=absent), how its containers and snapshots, the pool and the section of its configuration are taken away
+        again. containerd stays, running.
     type: str
-    choices: [docker, none]
+    choices: [docker, containerd, none]
     default: docker
   managed_by:
     description:
@@ -61,6 +65,40 @@ options:
     description: As O(devicemapper.containers.docker_loop_files#module:metadata_size). Counts with O(managed_by=loop).
     type: str
     default: 2g
+  packages:
+    description:
+      - Packages that bring containerd and, with O(docker=true), Docker. Only with O(engine=containerd). Their versions
+        are checked first.
+    type: list
+    elements: str
+    default: []
+  docker:
+    description:
+      - Whether Docker 25 or later is put on the pool too, by containerd's image store. Only with O(engine=containerd).
+    type: bool
+    default: false
+  root_path:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:root_path). Only with O(engine=containerd).
+    type: path
+  base_image_size:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:base_image_size). Only with O(engine=containerd).
+    type: str
+    default: 10GB
+  discard_blocks:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:discard_blocks). Only with O(engine=containerd).
+    type: bool
+  async_remove:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:async_remove). Only with O(engine=containerd).
+    type: bool
+  fs_type:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:fs_type). Only with O(engine=containerd).
+    type: str
+    choices: [ext4, xfs, ext2]
   stop_containers:
     description:
       - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
@@ -147,6 +185,7 @@ options:
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
 seealso:
+  - module: devicemapper.containers.containerd_devmapper
   - module: devicemapper.containers.lvm_pv
   - module: devicemapper.containers.lvm_vg
   - module: devicemapper.containers.lvm_profile
@@ -170,6 +209,12 @@ EXAMPLES = r"""
     devices: [/dev/disk/by-id/virtio-data1]
     managed_by: docker
     docker_packages: [docker.io]
+- name: Foretell what containerd takes on a pool of its own
+  devicemapper.containers.thin_pool_plan:
+    engine: containerd
+    devices: [/dev/disk/by-id/virtio-data2]
+    vg: containerd
+    packages: [containerd]
 
 - name: Foretell what taking it apart takes
   devicemapper.containers.thin_pool_plan:
@@ -243,6 +288,42 @@ links:
       description: Steps of M(devicemapper.containers.docker_loop_files). Only with O(managed_by=loop).
       type: list
       elements: str
+    snapshots:
+      description: >-
+        Snapshots, and then the containers on them, removed from containerd. This and those below only with
+        O(engine=containerd).
+      type: list
+      elements: str
+    containerd_stop:
+      description: containerd stopped.
+      type: list
+      elements: str
+    devices:
+      description: Thin devices removed that the stopped containerd left in the kernel.
+      type: list
+      elements: str
+    records:
+      description: The snapshotter's databases removed.
+      type: list
+      elements: str
+    configuration:
+      description: Steps of M(devicemapper.containers.containerd_devmapper).
+      type: list
+      elements: str
+    containerd_start:
+      description: containerd started, or started anew.
+      type: list
+      elements: str
+commands:
+  description: The commands of links that no module takes, by link, each as its words.
+  returned: with O(engine=containerd)
+  type: dict
+  sample: {snapshots: [[ctr, --namespace, default, snapshots, --snapshotter, devmapper, delete, web]]}
+daemon:
+  description: The options for M(devicemapper.containers.docker_daemon), for one call after the other.
+  returned: with O(engine=containerd)
+  type: list
+  elements: dict
 devices:
   description: Canonical paths of the devices, with O(state=absent) those of the volume group too.
   returned: success
@@ -294,7 +375,7 @@ profile:
   sample: docker-thinpool
 storage_opts:
   description: All entries for Docker's C(storage-opts).
-  returned: success
+  returned: with O(engine=docker) and O(engine=none)
   type: list
   elements: str
   sample: [dm.thinpooldev=/dev/mapper/docker-thinpool]
@@ -369,8 +450,45 @@ docker:
     udev_sync:
       description: Whether the running daemon synchronises with udev; V(null) if it does not say.
       type: bool
+containerd:
+  description: containerd as it is now.
+  returned: with O(engine=containerd)
+  type: dict
+  contains:
+    installed:
+      description: Whether there is a containerd.
+      type: bool
+    version:
+      description: Its version.
+      type: str
+      sample: 1.7.24
+    active:
+      description: Whether its service runs.
+      type: bool
+    plugin:
+      description: State of the running snapshotter, V(ok) or its error; V(null) if it does not answer.
+      type: str
+      sample: ok
+    config:
+      description: Path of its main configuration file.
+      type: str
+      sample: /etc/containerd/config.toml
+    root_path:
+      description: Folder of the snapshotter's databases.
+      type: str
+      sample: /var/lib/containerd/io.containerd.snapshotter.v1.devmapper
+    records:
+      description: Paths of the databases, as far as they are to be removed.
+      type: list
+      elements: str
+    running:
+      description: Namespace and name of the containers that run on the pool.
+      type: list
+      elements: str
+      sample: [default/web]
 """
 
+import os
 import time
 from dataclasses import replace
 
@@ -380,6 +498,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _boot,
     _chain,
+    _containerd,
+    _containerd_chain,
+    _containerd_config,
+    _containerd_records,
+    _containerd_store,
     _daemon_json,
     _docker,
     _docker_data,
@@ -390,6 +513,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _package,
     _physical_volume,
     _plan,
+    _pool_chain,
     _pool_status,
     _process,
     _profile,
@@ -407,7 +531,14 @@ def main() -> None:
             "managed_by": {"type": "str", "choices": ["collection", "docker", "loop"], "default": "collection"},
             "loop_data_size": {"type": "str", "default": _loop_files.DEFAULT_DATA_SIZE},
             "loop_metadata_size": {"type": "str", "default": _loop_files.DEFAULT_METADATA_SIZE},
-            "engine": {"type": "str", "choices": ["docker", "none"], "default": "docker"},
+            "engine": {"type": "str", "choices": ["docker", "containerd", "none"], "default": "docker"},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "docker": {"type": "bool", "default": False},
+            "root_path": {"type": "path"},
+            "base_image_size": {"type": "str", "default": "10GB"},
+            "discard_blocks": {"type": "bool"},
+            "async_remove": {"type": "bool"},
+            "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -430,19 +561,55 @@ def main() -> None:
     _module.run(module, lambda: work(module), only_reads=True)
 
 
-def wish_of(module: AnsibleModule) -> _chain.Wish:
-    """Return the wish that the options spell."""
-    params = {key: value for key, value in module.params.items() if key not in ("state", "stop_containers", "devices")}
+# Options by the part of the chain that they are for.
+POOL = (
+    "vg",
+    "pool",
+    "data_size",
+    "metadata_size",
+    "chunk_size",
+    "zero",
+    "autoextend_threshold",
+    "autoextend_percent",
+    "autoextend_room",
+    "wipe_signatures",
+)
+DOCKER = (
+    "docker_packages",
+    "storage_opts",
+    "daemon_options",
+    "existing_data",
+    "engine",
+    "managed_by",
+    "loop_data_size",
+    "loop_metadata_size",
+)
+SNAPSHOTTER = ("root_path", "base_image_size", "discard_blocks", "async_remove", "fs_type")
+
+
+def pool_options(module: AnsibleModule) -> dict:
+    """Return the options of the pool, whichever engine it is for."""
+    params = {key: module.params[key] for key in POOL}
     for name in ("data_size", "metadata_size"):
         params[name] = _size.option(name, _size.Size.parse, params[name])
-    for name in ("loop_data_size", "loop_metadata_size"):
-        params[name] = _size.option(name, _loop_files.parse_size, params[name])
     params["chunk_size"] = _size.option("chunk_size", _size.parse_bytes, params["chunk_size"])
-    params["docker_packages"] = tuple(params["docker_packages"])
-    params["storage_opts"] = tuple(params["storage_opts"])
-    wish = _chain.Wish(**params)
+    return params
+
+
+def check(wish: _pool_chain.Wish) -> None:
     _volume_group.check_name("volume group", wish.vg)
     wish.pool_wish().check()
+
+
+def wish_of(module: AnsibleModule) -> _chain.Wish:
+    """Return the wish that the options spell."""
+    params = {key: module.params[key] for key in DOCKER}
+    for name in ("loop_data_size", "loop_metadata_size"):
+        params[name] = _size.option(name, _loop_files.parse_size, params[name])
+    params["docker_packages"] = tuple(params["docker_packages"])
+    params["storage_opts"] = tuple(params["storage_opts"])
+    wish = _chain.Wish(**pool_options(module), **params)
+    check(wish)
     if wish.managed_by != "collection" and wish.engine != "docker":
         raise _plan.Refused(
             f"managed_by: {wish.managed_by} is a way of Docker's, and with engine: {wish.engine} Docker is left alone: "
@@ -451,35 +618,42 @@ def wish_of(module: AnsibleModule) -> _chain.Wish:
     return wish
 
 
-def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
-    """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
+def storage(names: list, wish: _pool_chain.Wish, *, on_loop: bool = False) -> dict:
+    """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for."""
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
-    on_loop = wish.managed_by == "loop"
     has_lvm = bool(_process.find("lvm")) and not on_loop
     report = _lvm.read() if has_lvm else _lvm.Report()
+    devices = tuple(_physical_volume.examine(report, names))
+    signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
+    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if has_lvm else {}
+    return {
+        "report": report,
+        "devices": devices,
+        "signatures": signatures,
+        "profile": _profile.read(wish.profile, directory=configured.get("profile_dir") or _profile.DEFAULT_DIRECTORY),
+        "pool_status": (_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
+        "missing_thin_check": _lvm.missing_thin_check(configured),
+    }
+
+
+def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
+    """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
+    on_loop = wish.managed_by == "loop"
     looks_at_docker = wish.engine == "docker"
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
     docker = _docker.read() if looks_at_docker else _docker.Docker()
     data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
-    devices = tuple(_physical_volume.examine(report, names))
-    signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
-    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if has_lvm else {}
     return _chain.Host(
-        report=report,
-        devices=devices,
-        signatures=signatures,
-        profile=_profile.read(wish.profile, directory=configured.get("profile_dir") or _profile.DEFAULT_DIRECTORY),
+        **storage(names, wish, on_loop=on_loop),
         daemon_text=daemon_text,
         boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
         docker=docker,
         data=data or _docker_data.DockerData(),
-        pool_status=(_pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
         missing_packages=tuple(missing),
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(_package.candidates(family, [*missing, *missing_docker])) if family else (),
-        missing_thin_check=_lvm.missing_thin_check(configured),
         loop_files=_loop_files.read(data.root) if data and on_loop else None,
     )
 
@@ -495,7 +669,7 @@ def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, do
     return [package for package in storage if package in lacking], [package for package in engine if package in lacking]
 
 
-def _has_active_pool(report: _lvm.Report, wish: _chain.Wish) -> bool:
+def _has_active_pool(report: _lvm.Report, wish: _pool_chain.Wish) -> bool:
     pool = report.volume(wish.vg, wish.pool)
     return bool(pool and pool.is_pool and pool.active)
 
@@ -519,55 +693,170 @@ def foretell(module: AnsibleModule, wish: _chain.Wish) -> tuple:
     return host, chain, "apt" if family == "debian" else "dnf"
 
 
-def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
-    host = read(names_of(module, wish), wish, family="")
+def with_members(host: _pool_chain.Host, wish: _pool_chain.Wish) -> dict:
+    """Return the devices of the group, which need not be named, and what was named beside them."""
     members = [volume.device for volume in host.report.devices_of(wish.vg)]
     others = [device for device in host.devices if device.path not in members]
-    host = replace(host, devices=(*_physical_volume.examine(host.report, members), *others))
+    return {"devices": (*_physical_volume.examine(host.report, members), *others)}
+
+
+def take_apart(module: AnsibleModule, wish: _chain.Wish) -> tuple:
+    host = read(names_of(module, wish), wish, family="")
+    host = replace(host, **with_members(host, wish))
     if host.docker.active:
         host = replace(host, docker=replace(host.docker, running=_docker.running_containers()))
     chain = _chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
     return host, chain, None
 
 
-def work(module: AnsibleModule) -> dict:
-    wish = wish_of(module)
-    host, chain, manager = (take_apart if module.params["state"] == "absent" else foretell)(module, wish)
-    info = host.docker.info
-    udev_sync = info.status.get("Udev Sync Supported") if info else None
+def containerd_wish_of(module: AnsibleModule) -> _containerd_chain.Wish:
+    """Return the wish that the options spell for containerd."""
+    pool = _pool_chain.Wish(**pool_options(module))
+    check(pool)
+    settings = _containerd_config.Settings(pool_name=pool.dm_name, **{key: module.params[key] for key in SNAPSHOTTER})
+    return _containerd_chain.Wish(
+        **pool_options(module),
+        settings=settings,
+        packages=tuple(module.params["packages"]),
+        docker=module.params["docker"],
+        daemon_options=module.params["daemon_options"],
+        existing_data=module.params["existing_data"],
+    )
+
+
+def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _containerd_chain.Host:
+    """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
+    containerd = _containerd.read()
+    configuration = _containerd_config.read(containerd.config)
+    folder = wish.settings.root_path or configuration.root_path
+    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
+    # On the way back, what daemon.json says tells whether Docker is on the pool.
+    looks_at_docker = wish.docker or (not family and _containerd_store.is_configured(daemon_text))
+    docker = _docker.read() if looks_at_docker else _docker.Docker()
+    root = _docker_data.find_root(daemon_text, docker.flags, wish.daemon_options)
+    missing: list = []
+    if family:
+        needed = _containerd_chain.needed_packages(family, wish, wish.wants_containerd(containerd), _process.find)
+        if wish.docker and family == "debian" and _package.needs_apparmor(_process.find):
+            needed.append("apparmor")
+        missing = _package.missing(family, [*needed, *wish.packages])
+    return _containerd_chain.Host(
+        **storage(names, wish),
+        missing_packages=tuple(package for package in missing if package not in wish.docker_packages),
+        missing_docker_packages=tuple(package for package in missing if package in wish.docker_packages),
+        candidates=tuple(_package.candidates(family, missing)) if missing else (),
+        docker=docker,
+        daemon_text=daemon_text,
+        data=_docker_data.read(root) if looks_at_docker else _docker_data.DockerData(),
+        containerd=containerd,
+        configuration=configuration,
+        records=_containerd_records.read(folder, wish.dm_name, configuration.root, configuration.state),
+        boot_text=_file.read(_boot.path(_containerd.SERVICE, wish.vg, wish.pool)),
+        configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
+        now=time.time(),
+    )
+
+
+def foretell_containerd(module: AnsibleModule) -> dict:
+    wish = containerd_wish_of(module)
+    names = module.params["devices"] or []
+    if module.params["state"] == "absent":
+        host = read_containerd(names, wish, family="")
+        host = replace(host, **with_members(host, wish))
+        chain = _containerd_chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
+        manager = None
+    else:
+        if not names:
+            raise _plan.Refused("devices is empty: name at least one block device for the pool")
+        family = _package.read_family()
+        host = read_containerd(names, wish, family)
+        chain = _containerd_chain.foretell(host, wish)
+        manager = "apt" if family == "debian" else "dnf"
+    if chain.warning:
+        module.warn(chain.warning)
+    containerd = host.containerd
+    if containerd.active and not containerd.plugin:
+        module.warn("containerd runs but does not answer ctr: whether its snapshotter works could not be verified")
+    found = told(host, wish, chain, manager, _containerd.SERVICE)
+    found["packages"]["docker"] = list(host.missing_docker_packages)
+    return {
+        **found,
+        "docker": told_docker(host.docker, host.data, [str(path) for path in _containerd_store.records(host.data)]),
+        "daemon": _containerd_store.calls(host.daemon_text, wish.daemon_options, state=module.params["state"]),
+        "commands": {
+            link: [list(step.command) for step in steps]
+            for link, steps in chain.links.items()
+            if link in ("containers", "snapshots", "devices")
+        },
+        "containerd": {
+            "installed": containerd.installed,
+            "version": containerd.version,
+            "active": containerd.active,
+            "plugin": containerd.plugin or None,
+            "config": containerd.config,
+            "root_path": host.records.folder,
+            "records": chain.records,
+            "running": ["/".join(name) for name in host.records.tasks],
+        },
+    }
+
+
+def told(
+    host: _pool_chain.Host, wish: _pool_chain.Wish, chain: _pool_chain.Chain, manager: str | None, service: str
+) -> dict:
+    """Return what is told of every engine's chain."""
     return {
         "changed": False,
         "actions": chain.actions,
         "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
         "diff": chain.diff,
         "devices": [device.path for device in host.devices],
-        "boot": {
-            "path": _boot.path(_docker.SERVICE, wish.vg, wish.pool),
-            "content": _boot.text(wish.vg, wish.pool),
-        },
+        "boot": {"path": _boot.path(service, wish.vg, wish.pool), "content": _boot.text(wish.vg, wish.pool)},
         "packages": {
             "manager": manager,
             "storage": list(host.missing_packages),
-            "docker": list(host.missing_docker_packages),
+            "docker": [],
             "unknown": [candidate.package for candidate in host.candidates if not candidate.version],
         },
         "thin_pool": _view.pool(chain.report.volume(wish.vg, wish.pool)),
         "profile": wish.profile,
-        "storage_opts": list(_chain.storage_opts(host, wish)),
         "autoextend": _view.auto_extension(chain.extension) if chain.extension else None,
+    }
+
+
+def work(module: AnsibleModule) -> dict:
+    return foretell_containerd(module) if module.params["engine"] == "containerd" else foretell_docker(module)
+
+
+def told_docker(docker: _docker.Docker, data: _docker_data.DockerData, records: list) -> dict:
+    info = docker.info
+    udev_sync = info.status.get("Udev Sync Supported") if info else None
+    return {
+        "data_root": data.root,
+        "records": records,
+        "running": None if docker.running is None else list(docker.running),
+        "installed": docker.installed,
+        "version": docker.version,
+        "active": docker.active,
+        "driver": info.driver if info else None,
+        "pool_name": info.pool_name if info else None,
+        "udev_sync": udev_sync == "true" if udev_sync else None,
+    }
+
+
+def foretell_docker(module: AnsibleModule) -> dict:
+    wish = wish_of(module)
+    host, chain, manager = (take_apart if module.params["state"] == "absent" else foretell)(module, wish)
+    found = told(host, wish, chain, manager, _docker.SERVICE)
+    found["packages"]["docker"] = list(host.missing_docker_packages)
+    return {
+        **found,
+        "storage_opts": list(_chain.storage_opts(host, wish)),
         "loop_files": _loop_files.view(host.loop_files) if host.loop_files else None,
         "docker": {
+            **told_docker(host.docker, host.data, chain.records),
             "makes_pool": manager is not None and _chain.storage_of(host, wish).moment == "started",
-            "data_root": host.data.root,
             "aside": _docker_data.places(host.data.root, chain.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
-            "records": chain.records,
-            "running": None if host.docker.running is None else list(host.docker.running),
-            "installed": host.docker.installed,
-            "version": host.docker.version,
-            "active": host.docker.active,
-            "driver": info.driver if info else None,
-            "pool_name": info.pool_name if info else None,
-            "udev_sync": udev_sync == "true" if udev_sync else None,
         },
     }
 

@@ -26,6 +26,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
+    _containerd,
     _daemon_json,
     _docker,
     _docker_data,
@@ -681,12 +682,27 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         {"devices": [DISK]},
         [
             *no_choice("state", "present", "absent"),
-            *no_choice("engine", "docker", "none"),
+            *no_choice("engine", "docker", "containerd", "none"),
             *no_choice("managed_by", "collection", "docker", "loop"),
             *wrong("managed_by", [("docker", "and with engine: none Docker is left alone")], engine="none"),
             *wrong("loop_data_size", WRONG_LOOP_DATA_SIZES, managed_by="loop"),
             *wrong("loop_metadata_size", WRONG_LOOP_METADATA_SIZES, managed_by="loop"),
             *no_bool("stop_containers"),
+            *no_bool("docker"),
+            *wrong(
+                "packages",
+                [
+                    ([""], "'' is not the name of a package"),
+                    (["-y"], "'-y' is not the name of a package"),
+                    ({"name": "containerd"}, "cannot be converted to a list"),
+                ],
+                engine="containerd",
+            ),
+            *wrong("root_path", WRONG_ROOT_PATHS, engine="containerd"),
+            *wrong("base_image_size", WRONG_BASE_SIZES, engine="containerd"),
+            *no_bool("discard_blocks"),
+            *no_bool("async_remove"),
+            *no_choice("fs_type", "ext4", "xfs", "ext2"),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
             *wrong("vg", WRONG_NAMES),
             *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),
@@ -875,6 +891,8 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
     monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
     monkeypatch.setattr(_docker, "read", _docker.Docker)
     monkeypatch.setattr(_docker, "read_unit", dict)
+    containerd = _containerd.Containerd("/usr/bin/containerd", "1.7.24", config=str(found.folder / "config.toml"))
+    monkeypatch.setattr(_containerd, "read", lambda: containerd)
     monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(found.folder / "docker"))
     monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(found.folder / "etc" / "daemon.json"))
     monkeypatch.setattr(_package, "read_family", lambda: "debian")

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _boot,
+    _containerd,
     _daemon_json,
     _docker,
     _docker_data,
@@ -18,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _profile,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
 
@@ -314,3 +316,81 @@ def test_taking_apart_is_refused_while_containers_run(run_module, commands, in_u
     commands.forget("dpkg-query")
     result = run_module(thin_pool_plan, state="absent")
     assert result["msg"].startswith("containers run on docker/thinpool: web")
+
+
+PACKAGED = "version = 2\n"
+THIN = "dmsetup table --target thin"
+
+
+@pytest.fixture
+def containerd(monkeypatch, tmp_path):
+    """Let containerd be there as its package leaves it, and keep its folders in one of the test."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'{PACKAGED}root = "{tmp_path}/root"\nstate = "{tmp_path}/state"\n', encoding="utf-8")
+    found = Containerd(
+        path="/usr/bin/containerd",
+        version="1.7.24",
+        unit="loaded",
+        active=True,
+        enabled=True,
+        plugin="devmapper not configured: skip plugin",
+        config=str(config),
+    )
+    monkeypatch.setattr(_containerd, "read", lambda: found)
+    return found
+
+
+def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
+    run_module, commands, containerd, monkeypatch, captured, tmp_path
+):
+    monkeypatch.setattr(_docker, "read", None)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
+    commands.expect("lvmconfig", 'profile_dir="/nonexistent"\n')
+    commands.expect(THIN)
+    result = run_module(thin_pool_plan, engine="containerd", devices=["/dev/vdb"], vg="my-vg", discard_blocks=True)
+    assert [link for link, steps in result["links"].items() if steps] == [
+        "physical_volumes",
+        "volume_group",
+        "profile",
+        "thin_pool",
+        "boot",
+        "configuration",
+        "containerd_start",
+    ]
+    assert result["links"]["configuration"] == [
+        f"set pool_name, base_image_size, discard_blocks in {tmp_path}/config.toml"
+    ]
+    assert 'pool_name = "my--vg-thinpool"' in result["diff"][-1]["after"]
+    assert result["containerd"] == {
+        "installed": True,
+        "version": "1.7.24",
+        "active": True,
+        "plugin": "devmapper not configured: skip plugin",
+        "config": str(tmp_path / "config.toml"),
+        "root_path": f"{tmp_path}/root/io.containerd.snapshotter.v1.devmapper",
+        "records": [],
+        "running": [],
+    }
+    assert result["boot"]["path"] == str(tmp_path / "containerd.service.conf")
+    assert (result["commands"], commands.writing) == ({}, [])
+
+
+def test_containerds_devices_are_planned_to_be_removed(run_module, commands, containerd, captured, table):
+    commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
+    commands.expect("dmsetup table --target thin-pool", table("pool_in_use_by_docker"))
+    commands.expect("lvmconfig", 'profile_dir="/nonexistent"\n')
+    commands.expect("dmsetup status", captured("pool_in_use_by_docker.status"))
+    commands.expect(THIN, "docker-thinpool-snap-1: 0 20971520 thin 253:2 1\nother-snap-1: 0 8 thin 253:9 1\n")
+    result = run_module(thin_pool_plan, engine="containerd", state="absent")
+    assert result["commands"] == {
+        "containers": [],
+        "snapshots": [],
+        "devices": [["dmsetup", "remove", "--retry", "docker-thinpool-snap-1"]],
+    }
+    assert result["links"]["thin_pool"] == ["remove thin pool docker/thinpool"]
+
+
+def test_no_device_for_containerd_is_refused(run_module, commands):
+    result = run_module(thin_pool_plan, engine="containerd", devices=[])
+    assert result["msg"].startswith("devices is empty: name at least one block device")

@@ -1,0 +1,78 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Taking apart what the other tests used; records without their pool, and a pool without its records, are refused."""
+
+from __future__ import annotations
+
+import json
+
+import seen
+from test_containerd import DISK, FOLDER, PACKAGED, POOL, ROLE, run, state
+
+ABSENT = ("shared/containerd_devmapper.yml", "--extra-vars=containerd_devmapper_state=absent")
+STOP = "--extra-vars=containerd_devmapper_stop_containers=true"
+
+
+def test_pool_whose_records_are_gone_is_refused(host):
+    seen.root(host, f"systemctl stop containerd && mv {FOLDER} {FOLDER}.away")
+    try:
+        status, output = seen.run_playbook(*ROLE)
+    finally:
+        seen.root(host, f"rm -rf {FOLDER} && mv {FOLDER}.away {FOLDER} && systemctl start containerd")
+    assert status != 0
+    assert f"and {FOLDER}/{POOL}.db has no records of them" in output
+    assert state(host) == "ok"
+
+
+def test_reset_is_refused_while_a_container_runs(host):
+    run(host, "web", "busybox sleep 100000", "--detach")
+    status, output = seen.run_playbook(*ABSENT)
+    assert status != 0
+    assert "containers run on containerd/thinpool: default/web. Stop them, or set stop_containers: true" in output
+    assert "RUNNING" in seen.root(host, "ctr tasks ls")
+
+
+def test_reset_does_what_check_mode_foretells(host):
+    seen.root(host, f"cp -r {FOLDER} /root/records")
+    for options in (["--check", "--diff", STOP], [STOP]):
+        status, output = seen.run_playbook(*ABSENT, *options)
+        assert status == 0, output
+    assert "stop containers web of namespace default" in output
+
+
+def test_nothing_is_left_of_the_pool(host):
+    assert json.loads(seen.root(host, "vgs --reportformat json"))["report"] == [{"vg": []}]
+    assert seen.root(host, f"wipefs --no-act {DISK}") == ""
+    assert POOL not in seen.root(host, "dmsetup ls")
+    assert seen.root(host, "cat /etc/containerd/config.toml") == PACKAGED
+    assert seen.root(host, f"ls {FOLDER}") == ""
+    with host.sudo():
+        assert not host.file(f"/etc/lvm/profile/{POOL}.profile").exists
+        assert not host.file("/etc/systemd/system/containerd.service.d/thin-pool-containerd-thinpool.conf").exists
+    assert host.service("containerd").is_running
+    assert state(host) == "skip"
+    assert seen.root(host, "ctr containers ls --quiet") == ""
+
+
+def test_a_second_reset_finds_nothing_to_do(host):
+    status, output = seen.run_playbook(*ABSENT)
+    assert status == 0, output
+    assert "changed=0" in output
+
+
+def test_a_new_pool_beside_old_records_is_refused(host):
+    seen.root(host, f"cp /root/records/*.db {FOLDER}/")
+    status, output = seen.run_playbook(*ROLE)
+    assert status != 0
+    assert f"{FOLDER} holds the records of another pool" in output
+    assert seen.root(host, f"wipefs --no-act {DISK}") == ""
+    seen.root(host, f"rm {FOLDER}/*.db")
+
+
+def test_a_pool_is_made_again_and_works(host):
+    status, output = seen.run_playbook(*ROLE)
+    assert status == 0, output
+    assert state(host) == "ok"
+    assert run(host, "again", "echo it runs again").splitlines()[-1] == "it runs again"

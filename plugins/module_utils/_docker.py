@@ -32,8 +32,8 @@ FIRST_KNOWN = (1, 10)
 # How the names of the driver's functions begin, which Go keeps in every program for its stack traces.
 _DRIVER_FUNCTIONS = b"graphdriver/devmapper."
 _NEWER = (
-    "Use Docker 20.10 to 24, or give the pool to containerd's devmapper snapshotter, which newer Docker uses through "
-    "its containerd image store"
+    "Use Docker 20.10 to 24, or the role containerd_devmapper, which gives the pool to containerd's devmapper "
+    "snapshotter, and that to newer Docker through its containerd image store"
 )
 
 

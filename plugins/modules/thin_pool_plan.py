@@ -618,15 +618,18 @@ def wish_of(module: AnsibleModule) -> _chain.Wish:
     return wish
 
 
-def storage(names: list, wish: _pool_chain.Wish, *, on_loop: bool = False) -> dict:
+def read_report() -> _lvm.Report | None:
+    return _lvm.read() if _process.find("lvm") else None
+
+
+def storage(known: _lvm.Report | None, names: list, wish: _pool_chain.Wish) -> dict:
     """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for."""
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
-    has_lvm = bool(_process.find("lvm")) and not on_loop
-    report = _lvm.read() if has_lvm else _lvm.Report()
+    report = known or _lvm.Report()
     devices = tuple(_physical_volume.examine(report, names))
     signatures = _block_device.contents(_thin_pool.convertible(report, wish.pool_wish()))
-    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if has_lvm else {}
+    configured = _lvm.configuration("config/profile_dir", _lvm.THIN_CHECK) if known else {}
     return {
         "report": report,
         "devices": devices,
@@ -640,13 +643,14 @@ def storage(names: list, wish: _pool_chain.Wish, *, on_loop: bool = False) -> di
 def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
     on_loop = wish.managed_by == "loop"
+    report = None if on_loop else read_report()
     looks_at_docker = wish.engine == "docker"
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
     docker = _docker.read() if looks_at_docker else _docker.Docker()
     data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
     return _chain.Host(
-        **storage(names, wish, on_loop=on_loop),
+        **storage(report, names, wish),
         daemon_text=daemon_text,
         boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
         docker=docker,
@@ -726,6 +730,7 @@ def containerd_wish_of(module: AnsibleModule) -> _containerd_chain.Wish:
 
 def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _containerd_chain.Host:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
+    report = read_report()
     containerd = _containerd.read()
     configuration = _containerd_config.read(containerd.config)
     folder = wish.settings.root_path or configuration.root_path
@@ -741,7 +746,7 @@ def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _
             needed.append("apparmor")
         missing = _package.missing(family, [*needed, *wish.packages])
     return _containerd_chain.Host(
-        **storage(names, wish),
+        **storage(report, names, wish),
         missing_packages=tuple(package for package in missing if package not in wish.docker_packages),
         missing_docker_packages=tuple(package for package in missing if package in wish.docker_packages),
         candidates=tuple(_package.candidates(family, missing)) if missing else (),

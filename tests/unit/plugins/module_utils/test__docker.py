@@ -56,7 +56,7 @@ def test_a_docker_with_the_driver_is_taken(version):
             replace(DOCKER, version="25.0.0"),
             r"^/usr/sbin/dockerd is Docker 25.0.0, which has no devicemapper driver \(removed in "
             r"25.0\)\. Use Docker 20.10 to 24, "
-            "or give the pool to containerd's devmapper snapshotter",
+            "or the role containerd_devmapper",
             id="first-without-driver",
         ),
         pytest.param(replace(DOCKER, version="28.1.1"), "is Docker 28.1.1, which has no devicemapper", id="newer"),

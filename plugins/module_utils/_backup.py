@@ -8,7 +8,8 @@
 
 Docker opens a transaction in its records, changes the pool, writes the record of the device, and raises the pool's
 transaction id (moby, daemon/graphdriver/devmapper/deviceset.go). So a snapshot of the metadata and records that were
-copied while that id stood still are as good as what a crash leaves, which Docker mends when it starts.
+copied while that id stood still are as good as what a crash leaves, which Docker mends when it starts. containerd
+leaves the pool's transaction id alone; there it is the commits of its databases that must stand still.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import typing as t
 from dataclasses import asdict, dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _bolt,
     _docker_data,
     _metadata_snapshot,
     _pool_status,
@@ -55,6 +57,15 @@ _SUPERBLOCK = re.compile(
 
 
 @dataclass(frozen=True)
+class ContainerdRecords:
+    """What containerd keeps of a pool: databases that count together, and other files and folders."""
+
+    folder: str  # of the snapshotter
+    databases: tuple[str, ...]
+    others: tuple[str, ...] = ()  # its configuration, and Docker's records of containers where they are on containerd
+
+
+@dataclass(frozen=True)
 class Wish:
     """What goes into an archive, and where that is put."""
 
@@ -65,6 +76,7 @@ class Wish:
     profile_path: str = ""  # empty: the pool has none
     daemon_path: str = ""  # empty: there is no daemon.json
     docker: _docker_data.DockerData | None = None  # None: no records of this pool
+    containerd: ContainerdRecords | None = None  # the same
     verify: bool = True
 
     @property
@@ -111,6 +123,7 @@ def actions(wish: Wish) -> list[str]:
     return [
         f"save the metadata of volume group {wish.group.name}",
         *([f"save Docker's records of the pool in {wish.docker.root}"] if wish.docker else []),
+        *([f"save containerd's records of the pool in {wish.containerd.folder}"] if wish.containerd else []),
         *([f"save {', '.join(files)}"] if files else []),
         f"dump the metadata of thin pool {wish.pool.full_name}",
         *(["check that the dump can be restored"] if wish.verify else []),
@@ -180,10 +193,12 @@ def summary(manifest: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _gather(wish: Wish) -> Gathered:
-    """Copy everything as of one moment: the pool's transaction id is the same before and after Docker's records."""
+    """Copy everything as of one moment: nothing was recorded between the snapshot and the end of copying."""
+    databases = wish.containerd.databases if wish.containerd else ()
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE)
+        commits = _commits(databases)
         with _metadata_snapshot.held(wish.pool) as snapshot:
             before = snapshot.status.transaction_id
             try:
@@ -191,7 +206,7 @@ def _gather(wish: Wish) -> Gathered:
             except FileNotFoundError:  # Docker removed something just now
                 continue
             _target, status = _metadata_snapshot.find(_pool_status.read(), wish.pool)
-            if status is None or status.transaction_id != before:
+            if status is None or status.transaction_id != before or _commits(databases) != commits:
                 continue
             # After the snapshot: a pool that was extended in between is larger than its metadata says, which the
             # kernel mends when it is activated. The other way round it could not be.
@@ -199,10 +214,16 @@ def _gather(wish: Wish) -> Gathered:
             dump = _dump(wish, snapshot)
             if dump.transaction_id == before:
                 return Gathered(before, sequence, dump, sources)
+    engine = "containerd" if wish.containerd else "Docker"
     raise Refused(
-        f"Docker kept making and removing containers or images in thin pool {wish.pool.full_name}, so that its records "
-        f"and the pool could not be saved as of one moment ({ATTEMPTS} attempts): try again when less is going on"
+        f"{engine} kept making and removing containers or images in thin pool {wish.pool.full_name}, so that its "
+        f"records and the pool could not be saved as of one moment ({ATTEMPTS} attempts): try again when less is going "
+        "on"
     )
+
+
+def _commits(databases: t.Sequence[str]) -> list[int]:
+    return [_bolt.last_commit(path) for path in databases]
 
 
 def _save_group(wish: Wish) -> int:
@@ -242,36 +263,45 @@ def with_chunks(head: str, chunks: int) -> str:
 
 def _copy_records(wish: Wish) -> dict[str, str]:
     """Copy files of the host into the scratch folder; return the path of each by its name there."""
-    shutil.rmtree(f"{wish.scratch}/docker", ignore_errors=True)
     found = {}
     if wish.docker:
         for path in records(wish.docker):
-            for file in _files(path, into=not path.startswith(f"{wish.docker.root}/containers/")):
+            # layerdb/tmp holds what is about to become a layer.
+            for file in _files(path, into=not path.startswith(f"{wish.docker.root}/containers/"), without="tmp"):
                 found[f"docker/root/{os.path.relpath(file, wish.docker.root)}"] = file
+    if wish.containerd:
+        for path in (*wish.containerd.databases, *wish.containerd.others):
+            found.update((f"containerd{file}", file) for file in _files(path, into=False))
     if wish.daemon_path:
         found["docker/daemon.json"] = wish.daemon_path
     if wish.profile_path:
         found[f"lvm/{os.path.basename(wish.profile_path)}"] = wish.profile_path
+    for engine in ("docker", "containerd"):
+        shutil.rmtree(f"{wish.scratch}/{engine}", ignore_errors=True)
     for name, path in found.items():
         _copy(path, os.path.join(wish.scratch, name))
     if wish.docker:
-        # Docker's folders keep others out, and so must those that are unpacked over them.
-        for folder, _folders, _names in os.walk(f"{wish.scratch}/docker/root"):
-            source = os.path.join(wish.docker.root, os.path.relpath(folder, f"{wish.scratch}/docker/root"))
-            was = os.stat(source)
-            os.chown(folder, was.st_uid, was.st_gid)
-            os.chmod(folder, stat.S_IMODE(was.st_mode))
+        _keep_modes(f"{wish.scratch}/docker/root", wish.docker.root)
+    if wish.containerd:
+        _keep_modes(f"{wish.scratch}/containerd", "/")
     return found
 
 
-def _files(path: str, *, into: bool) -> list[str]:
+def _keep_modes(folder: str, source: str) -> None:
+    """Give folders the owner and mode of those they are copies of: they keep others out when they are unpacked too."""
+    for path, _folders, _names in os.walk(folder):
+        was = os.stat(os.path.join(source, os.path.relpath(path, folder)))
+        os.chown(path, was.st_uid, was.st_gid)
+        os.chmod(path, stat.S_IMODE(was.st_mode))
+
+
+def _files(path: str, *, into: bool, without: str = "") -> list[str]:
     """Return the regular files at or in a path; of a container's folder only those in it, since others are mounts."""
     if os.path.isfile(path):
         return [path]
     found = []
     for folder, folders, files in os.walk(path):
-        # layerdb/tmp holds what is about to become a layer.
-        folders[:] = sorted(name for name in folders if into and name != "tmp")
+        folders[:] = sorted(name for name in folders if into and name != without)
         for name in sorted(files):
             file = os.path.join(folder, name)
             if stat.S_ISREG(os.lstat(file).st_mode) and not _LOG.fullmatch(name):
@@ -331,13 +361,19 @@ def _manifest(wish: Wish, gathered: Gathered) -> dict[str, t.Any]:
             "devices": gathered.dump.devices,
         },
         "docker": {"root": wish.docker.root} if wish.docker else None,
+        "containerd": {"folder": wish.containerd.folder} if wish.containerd else None,
         "files": members,
     }
 
 
 def versions() -> dict[str, str | None]:
     """Return the versions of what made the pool, and of what the backup was made with."""
-    programs = {"lvm": ("lvm", "version"), "thin_dump": ("thin_dump", "-V"), "dockerd": ("dockerd", "--version")}
+    programs = {
+        "lvm": ("lvm", "version"),
+        "thin_dump": ("thin_dump", "-V"),
+        "dockerd": ("dockerd", "--version"),
+        "containerd": ("containerd", "--version"),
+    }
     found: dict[str, str | None] = {"kernel": os.uname().release}
     for name, command in programs.items():
         lines = _process.run(*command).split("\n") if _process.find(command[0]) else [""]

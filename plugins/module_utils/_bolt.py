@@ -39,17 +39,22 @@ def read(path: str, attempts: int = 5) -> Tree:
     for attempt in range(attempts):
         with open(path, "rb") as file:
             content = file.read()
-            file.seek(0)
-            head = file.read(2 * 64 * 1024)
         try:
             commit, tree = parse(content)
             # The next commit may be under way, which leaves the pages of this one alone; the one after it does not.
-            if max((meta[8] for meta in _metas(head)), default=0) == commit:
+            if last_commit(path) == commit:
                 return tree
         except Damaged:
             if attempt == attempts - 1:
                 raise
     raise Damaged(f"{path} changes faster than it can be read")
+
+
+def last_commit(path: str) -> int:
+    """Return the number of the last commit; 0 where no page at the beginning tells one. Raises OSError."""
+    with open(path, "rb") as file:
+        head = file.read(2 * 64 * 1024)
+    return max((meta[8] for meta in _metas(head)), default=0)
 
 
 def parse(content: bytes) -> tuple[int, Tree]:

@@ -89,6 +89,11 @@ def bare_version(text: str) -> str:
     return match[1] if match else ""
 
 
+def configured_path() -> str:
+    """Return the file that the unit starts containerd with: at most one process, systemctl."""
+    return config_path(_docker.flags(_docker.read_unit(SERVICE)))
+
+
 def config_path(flags: t.Sequence[str]) -> str:
     """Return the file that containerd is started with; the last flag counts."""
     found = _containerd_config.DEFAULT_PATH

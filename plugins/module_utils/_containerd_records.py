@@ -55,10 +55,10 @@ def read(folder: str, pool: str, root: str, state: str) -> Records:
     """Return what is on record; ``root`` and ``state`` are the folders of containerd's configuration."""
     devices_file, snapshots_file = f"{folder}/{pool}.db", f"{folder}/metadata.db"
     devices, snapshots = _database(devices_file), _database(snapshots_file)
-    objects = _database(f"{root}/io.containerd.metadata.v1.bolt/meta.db") or {}
+    found = _database(objects(root)) or {}
     keys: list[Name] = []
     containers: list[Name] = []
-    for space, content in sorted(_buckets(objects, b"v1").items()):
+    for space, content in sorted(_buckets(found, b"v1").items()):
         if not isinstance(content, dict):
             continue
         namespace = _text(space)
@@ -81,6 +81,11 @@ def read(folder: str, pool: str, root: str, state: str) -> Records:
         tasks=tuple(container for container in containers if container in running),
         active=_active(pool),
     )
+
+
+def objects(root: str) -> str:
+    """Return the path of containerd's own database, of images, containers and the names of snapshots."""
+    return f"{root}/io.containerd.metadata.v1.bolt/meta.db"
 
 
 def _tasks(state: str) -> str:

@@ -13,15 +13,15 @@ author: devicemapper.containers contributors (@devicemapper)
 description:
   - >-
     Puts into one archive on the host what makes a heap of chunks a pool again: the volume group's metadata
-    (C(vgcfgbackup)), the pool's own metadata (C(thin_dump) of a snapshot of it), Docker's records of what each device
-    is, C(daemon.json), the profile, and a manifest with versions, UUIDs, sizes and checksums.
+    (C(vgcfgbackup)), the pool's own metadata (C(thin_dump) of a snapshot of it), Docker's or containerd's records of
+    what each device is, their configuration, the profile, and a manifest with versions, UUIDs, sizes and checksums.
   - >-
     B(The data is not in it): no image and nothing that a container wrote. It helps where the disks are intact and what
     describes them is not, such as metadata that was overwritten or cannot be repaired. What containers wrote must be
     saved from inside.
   - >-
     Containers go on while it is made. All of it is as of one moment: where Docker made or removed a device meanwhile
-    (the pool's transaction id changed), it is gathered again.
+    (the pool's transaction id changed), or containerd wrote to its databases, it is gathered again.
   - >-
     The archive is readable by root alone, since it holds the environment of containers. It replaces the one before it
     when it is complete and on the disk, and not before.
@@ -38,7 +38,7 @@ options:
   dest:
     description:
       - The directory on the host that the archive is put into; made if it is not there, for root alone.
-      - It needs room for the dump, about 70 bytes for each range of chunks, and for twice Docker's records.
+      - It needs room for the dump, about 70 bytes for each range of chunks, and for twice the records.
     type: path
     default: /var/backups/devicemapper.containers
   verify:
@@ -128,7 +128,8 @@ manifest:
       description: Name of the host.
       type: str
     versions:
-      description: Versions of C(kernel), C(lvm), C(thin_dump) and C(dockerd); V(null) for what is not there.
+      description: >-
+        Versions of C(kernel), C(lvm), C(thin_dump), C(dockerd) and C(containerd); V(null) for what is not there.
       type: dict
     vg:
       description:
@@ -144,6 +145,9 @@ manifest:
     docker:
       description: The data root that Docker's records are from, as C(root); V(null) where none are of this pool.
       type: dict
+    containerd:
+      description: The snapshotter's folder, as C(folder); V(null) where the pool is not containerd's.
+      type: dict
     files:
       description:
         - How many files are in the archive. There, it is a list with C(name), C(path) on the host, C(size) in bytes and
@@ -158,7 +162,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _backup,
+    _containerd,
+    _containerd_config,
+    _containerd_records,
+    _containerd_store,
     _daemon_json,
+    _docker,
     _docker_data,
     _docker_layers,
     _file,
@@ -208,6 +217,7 @@ def work(module: AnsibleModule) -> dict:
         profile_path=path_if_there(_profile.read(pool.profile).path) if pool.profile else "",
         daemon_path=path_if_there(_daemon_json.DEFAULT_PATH),
         docker=docker_of(pool, status),
+        containerd=containerd_of(pool),
         verify=module.params["verify"],
     )
     before = _backup.summary(_backup.old_manifest(wish.path))
@@ -239,6 +249,25 @@ def docker_of(pool: _lvm.LogicalVolume, before: _pool_status.PoolStatus) -> _doc
     if not place.may_be_of(pool.dm_name) or data.has_loop_files or after is None:
         return None
     return data if _docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None
+
+
+def containerd_of(pool: _lvm.LogicalVolume) -> _backup.ContainerdRecords | None:
+    """Return what containerd keeps of a pool, None where its configuration names another one, or none."""
+    configuration = _containerd_config.read(_containerd.configured_path())
+    folder = configuration.root_path
+    databases = [
+        f"{folder}/{pool.dm_name}.db",
+        f"{folder}/metadata.db",
+        _containerd_records.objects(configuration.root),
+    ]
+    if configuration.pool_name != pool.dm_name or not all(map(os.path.isfile, databases)):
+        return None
+    files = [source.path for source in configuration.sources]
+    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
+    if _containerd_store.is_configured(daemon_text):
+        root = _docker_data.find_root(daemon_text, _docker.flags(_docker.read_unit()))
+        files += _containerd_store.records(_docker_data.read(root))
+    return _backup.ContainerdRecords(folder, tuple(databases), tuple(files))
 
 
 if __name__ == "__main__":

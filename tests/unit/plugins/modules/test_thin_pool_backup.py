@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _backup,
+    _bolt,
+    _containerd_config,
     _daemon_json,
     _docker,
     _metadata_snapshot,
@@ -24,6 +27,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 )
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_backup
 
+CONTAINERD_RECORDS = Path(__file__).resolve().parents[2] / "containerd" / "1.7.24" / "records"
 TAKE = "dmsetup message docker-thinpool 0 reserve_metadata_snap"
 RELEASE = "dmsetup message docker-thinpool 0 release_metadata_snap"
 ACTIONS = [
@@ -109,7 +113,8 @@ def dest(monkeypatch, tmp_path, records, no_dmeventd) -> Path:
     path = tmp_path / "daemon.json"
     path.write_text(json.dumps({"data-root": str(records)}))
     monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(path))
-    monkeypatch.setattr(_docker, "read_unit", dict)
+    monkeypatch.setattr(_docker, "read_unit", lambda *_service: {})
+    monkeypatch.setattr(_containerd_config, "DEFAULT_PATH", str(tmp_path / "config.toml"))
     return tmp_path / "backups"
 
 
@@ -317,3 +322,79 @@ def test_a_full_pool_can_be_saved(run_module, tools, dest):
 def test_what_is_no_dump_is_told(run_module, tools, dest):
     tools.dumps = ["<nothing/>\n"]
     assert "does not begin as a dump does: '<nothing/>" in back_up(run_module, dest)["msg"]
+
+
+@pytest.fixture
+def containerd(dest, tmp_path, monkeypatch) -> list[Path]:
+    """Give the pool to containerd, not to Docker; return its databases and its configuration."""
+    (tmp_path / "daemon.json").write_text("{}")
+    monkeypatch.setattr(_docker, "read_unit", lambda *_service: {"ExecStart": ""})
+    folder, objects = tmp_path / "devmapper", tmp_path / "root/io.containerd.metadata.v1.bolt/meta.db"
+    files = [folder / "docker-thinpool.db", folder / "metadata.db", objects, tmp_path / "config.toml"]
+    for file, name in zip(files, ("metadata.db", "metadata.db", "meta.db")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(gzip.decompress((CONTAINERD_RECORDS / f"{name}.gz").read_bytes()))
+    files[3].write_text(
+        f'version = 2\nroot = "{tmp_path}/root"\n[plugins."io.containerd.snapshotter.v1.devmapper"]\n'
+        f'pool_name = "docker-thinpool"\nroot_path = "{folder}"\n'
+    )
+    folder.chmod(0o700)
+    return files
+
+
+def test_containerds_databases_are_in_the_archive(run_module, tools, dest, containerd, tmp_path):
+    result = back_up(run_module, dest)
+    assert f"save containerd's records of the pool in {tmp_path}/devmapper" in result["actions"]
+    assert "Docker's records" not in " ".join(result["actions"])
+    manifest = unpacked(dest, tmp_path / "out")
+    assert (manifest["docker"], manifest["containerd"]) == (None, {"folder": f"{tmp_path}/devmapper"})
+    for file in containerd:
+        assert (tmp_path / f"out/containerd{file}").read_bytes() == file.read_bytes()
+    with tarfile.open(dest / "docker-thinpool.tar.gz") as archive:
+        assert archive.getmember(f"containerd{tmp_path}/devmapper").mode == 0o700
+
+
+def test_databases_that_were_written_to_meanwhile_are_copied_again(
+    run_module, tools, dest, containerd, tmp_path, monkeypatch
+):
+    commits = iter([1, 1, 1, 1, 2, 1])
+    last_commit = _bolt.last_commit
+    monkeypatch.setattr(_bolt, "last_commit", lambda path: next(commits, 0) or last_commit(path))
+    assert back_up(run_module, dest)["changed"]
+    assert tools.ran.count(TAKE) == tools.ran.count(RELEASE) == 2
+
+
+def test_databases_that_never_rest_are_refused(run_module, tools, dest, containerd, monkeypatch):
+    commits = iter(range(1000))
+    monkeypatch.setattr(_bolt, "last_commit", lambda _path: next(commits))
+    message = back_up(run_module, dest)["msg"]
+    assert message.startswith("containerd kept making and removing containers or images in thin pool docker/thinpool")
+
+
+def test_databases_of_another_pool_stay_out(run_module, tools, dest, containerd, tmp_path):
+    containerd[3].write_text(containerd[3].read_text().replace("docker-thinpool", "another"))
+    result = back_up(run_module, dest)
+    assert "containerd's records" not in " ".join(result["actions"])
+    assert unpacked(dest, tmp_path / "out")["containerd"] is None
+
+
+def test_dockers_containers_on_containerds_store_are_in_the_archive(
+    run_module, tools, dest, containerd, records, tmp_path
+):
+    (container, *others) = sorted((records / "containers").iterdir())
+    for other in others:
+        shutil.rmtree(other)
+    path = container / "config.v2.json"
+    path.write_text(path.read_text().replace('"Driver":"devicemapper"', '"Driver":"devmapper"'))
+    (tmp_path / "daemon.json").write_text(
+        json.dumps(
+            {
+                "data-root": str(records),
+                "storage-driver": "devmapper",
+                "features": {"containerd-snapshotter": True},
+            }
+        )
+    )
+    back_up(run_module, dest)
+    unpacked(dest, tmp_path / "out")
+    assert (tmp_path / f"out/containerd{path}").read_text() == path.read_text()

@@ -11,7 +11,9 @@ import os
 import re
 import subprocess
 import time
+from pathlib import Path
 
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 MIB = 1024 * 1024
 # What Ansible prints is read here, so lines must be whole.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
@@ -49,6 +51,24 @@ def root(host, command: str) -> str:
         done = host.run(command)
     assert done.rc == 0, f"{command}: status {done.rc}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def follow(host, guide: str, part: str) -> str:
+    """Run the commands that a guide shows for a part, one after the other in one shell, as a reader would."""
+    text = (GUIDES / guide).read_text(encoding="utf-8")
+    blocks = re.findall(rf"<!-- run: {re.escape(part)} -->\n```console\n(.*?)```", text, re.DOTALL)
+    assert blocks, part
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert all(line.startswith("# ") for line in lines), lines
+    return root(host, "\n".join(["set -eux", *(line[2:] for line in lines)]))
+
+
+def copy_to(path: Path, to: str) -> None:
+    """Copy a file of this machine to the scenario's guest."""
+    folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
+    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--module-name=ansible.builtin.copy"]
+    variables = {**os.environ, **PLAIN, "ANSIBLE_STRATEGY": "linear"}
+    subprocess.run([*command, f"--args=src={path} dest={to} mode=0600"], check=True, env=variables)
 
 
 def volumes(host) -> dict[str, dict[str, str]]:

@@ -20,6 +20,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _containerd,
     _containerd_config,
     _containerd_records,
+    _containerd_runtime,
     _containerd_store,
     _daemon_json,
     _docker,
@@ -29,6 +30,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_config import Configuration, Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_records import Name, Records
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_runtime import Runtime
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
@@ -43,6 +45,7 @@ class Wish(_pool_chain.Wish):
     """What the role's variables ask for."""
 
     settings: Settings  # the pool's name among them is this pool's
+    runtimes: tuple[Runtime, ...] = ()  # of Kubernetes, on the snapshotter
     packages: tuple[str, ...] = ()  # containerd's and Docker's
     docker: bool = False  # whether Docker is put on containerd's image store
     daemon_options: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -86,10 +89,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
     attempt(lambda: _check_containerd(host, wish), None)
     pool = _pool_chain.foretell(host, wish, refusals)
     attempt(lambda: _containerd_config.check(wish.settings), None)
-    steps, changes = attempt(
-        lambda: _containerd_config.decide(host.configuration, wish.settings, version=host.containerd.config_version),
-        ([], []),
-    )
+    steps, changes = attempt(lambda: _configure(host, wish, "present"), ([], []))
     is_new = _pool_chain.is_new(host, wish)
     refusals += _containerd_records.conflicts(host.records, host.pool_status, is_new=is_new)
     if host.pool_status and host.pool_status.has_failed:
@@ -125,7 +125,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
     chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
     pool.add_to(chain)
     chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
-    _add_configuration(chain, host, steps, changes)
+    _add_configuration(chain, steps, changes)
     chain.add("containerd_start", _start(host, wish, bool(steps) or is_new))
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     chain.add("docker_packages", _pool_chain.install(host.missing_docker_packages))
@@ -151,9 +151,7 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
         )
     # The snapshotter's devices keep the pool open, and are removed before it.
     pool = _pool_chain.take_apart(host, wish, refusals, engine_stops=configured or bool(records.active))
-    steps, changes = attempt(
-        lambda: _containerd_config.decide(host.configuration, wish.settings, state="absent"), ([], [])
-    )
+    steps, changes = attempt(lambda: _configure(host, wish, "absent"), ([], []))
     uses_store = _containerd_store.is_configured(host.daemon_text)
     daemon_steps, daemon_text = attempt(
         lambda: (
@@ -179,12 +177,29 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     pool.add_to(chain)
     chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
     chain.add("records", [Step(f"remove {path}") for path in paths])
-    _add_configuration(chain, host, steps, changes)
+    _add_configuration(chain, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
     chain.add("docker_data", [Step(f"remove {path}") for path in _containerd_store.records(host.data)] if paths else [])
     chain.add("daemon", daemon_steps, _daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
     chain.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
     return chain
+
+
+def _configure(host: Host, wish: Wish, state: str) -> tuple[list[Step], list[_containerd_config.Change]]:
+    _containerd_runtime.check(wish.runtimes)
+    version = host.containerd.config_version
+    return _containerd_config.decide(
+        host.configuration,
+        wish.settings,
+        state=state,
+        version=version,
+        others=_containerd_runtime.sections(
+            wish.runtimes,
+            configuration=host.configuration.version(version),
+            containerd=host.containerd.version,
+            state=state,
+        ),
+    )
 
 
 def _by_namespace(names: t.Iterable[Name]) -> dict[str, list[str]]:
@@ -223,11 +238,9 @@ def _remove_devices(records: Records) -> list[Step]:
     return [Step(f"remove device {name}", ("dmsetup", "remove", "--retry", name)) for name in records.active]
 
 
-def _add_configuration(
-    chain: Chain, host: Host, steps: t.Sequence[Step], changes: t.Sequence[_containerd_config.Change]
-) -> None:
-    change = changes[0] if changes else _containerd_config.Change(host.configuration.path, None, None)
-    chain.add("configuration", steps, change.path, change.before or "", change.after or "")
+def _add_configuration(chain: Chain, steps: t.Sequence[Step], changes: t.Sequence[_containerd_config.Change]) -> None:
+    chain.add("configuration", steps)
+    chain.diff += [_containerd_config.difference(change) for change in changes]
 
 
 def _start(host: Host, wish: Wish, is_changed: bool) -> list[Step]:

@@ -114,10 +114,23 @@ class Configuration:
     def pool_name(self) -> str:
         return str(self.section().get("pool_name") or "")
 
+    def version(self, otherwise: int) -> int:
+        """Return the version that the main file says, or that of one that is made anew."""
+        named = self.main.document.values.get("version") if self.main else None
+        return named if isinstance(named, int) and not isinstance(named, bool) else otherwise
+
     @property
     def root_path(self) -> str:
         """Where the snapshotter keeps its databases."""
         return str(self.section().get("root_path") or f"{self.root}/{PLUGIN}")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table in the configuration of a plugin, and keys for it; with none, it is to be taken out."""
+
+    path: _toml.Path
+    keys: t.Mapping[str, t.Any]
 
 
 @dataclass(frozen=True)
@@ -243,9 +256,14 @@ def imports(document: _toml.Document, path: str) -> list[str]:
 
 
 def _section_of(source: Source) -> dict[str, t.Any] | None:
-    plugins = source.document.values.get("plugins")
-    section = plugins.get(PLUGIN) if isinstance(plugins, dict) else None
-    return section if isinstance(section, dict) else None
+    return _table_of(source, SECTION)
+
+
+def _table_of(source: Source, path: _toml.Path) -> dict[str, t.Any] | None:
+    found: t.Any = source.document.values
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def decide(
@@ -254,35 +272,79 @@ def decide(
     *,
     state: str = "present",
     version: int = VERSIONS[0],
+    others: t.Sequence[Section] = (),
     validate: bool = True,
     backup: bool = False,
 ) -> tuple[list[Step], list[Change]]:
     """Return the steps that set the section's keys, or take the section out, and the files that change.
 
-    ``version`` is that of a configuration that is made anew. With state absent, a section that names another pool
-    stays.
+    ``version`` is that of a configuration that is made anew. ``others`` are further sections, for which the same goes.
+    With state absent, a section that names another pool stays, and the others with it.
     """
     holders = current.holders
     if state == "absent" and not holders:
         return [], []
-    _check_sources(current)
+    _check_sources(current, others)
     if len(holders) > 1:
-        raise Refused(
-            f"{' and '.join(holder.path for holder in holders)} have a section {_header()} each, which containerd 1.x "
-            "and 2.x put together in different ways: leave one of them"
-        )
-    change = (_removed if state == "absent" else _set)(current, holders[0] if holders else None, wanted, version)
-    if change is None:
-        return [], []
-    if state == "present" and change.after is not None:
-        section = _toml.parse(change.after).values["plugins"][PLUGIN]
-        _check_section(section, change.path)
-    return [_step(current, change, wanted, state, validate, backup)], [change]
+        raise _scattered(holders, _header(SECTION))
+    changed = _snapshotter(current, wanted, state, version)
+    changes = {changed.path: changed} if changed else {}
+    now = after(current, list(changes.values()))
+    names: dict[str, list[str]] = {changed.path: changed_keys(changed)} if changed else {}
+    for section in others if changed or state == "present" else ():
+        change = _set_other(now, section, version)
+        if change is None:
+            continue
+        first = changes.get(change.path)
+        changes[change.path] = Change(change.path, first.before if first else change.before, change.after)
+        names.setdefault(change.path, []).append(_header(section.path))
+        now = after(now, [change])
+    return [_step(current, change, names[path], state, validate, backup) for path, change in changes.items()], list(
+        changes.values()
+    )
 
 
-def _step(current: Configuration, change: Change, wanted: Settings, state: str, validate: bool, backup: bool) -> Step:
+def _scattered(holders: t.Sequence[Source], what: str) -> Refused:
+    return Refused(
+        f"{' and '.join(holder.path for holder in holders)} have a section {what} each, which containerd 1.x "
+        "and 2.x put together in different ways: leave one of them"
+    )
+
+
+def _snapshotter(current: Configuration, wanted: Settings, state: str, version: int) -> Change | None:
+    holder = current.holders[0] if current.holders else None
+    if state == "absent":
+        named = (_section_of(holder) or {}).get("pool_name") if holder else None
+        if holder is None or wanted.pool_name not in (None, named):
+            return None
+        return _removed(holder, SECTION)
+    change = _set(current, holder, Section(SECTION, wanted.given()), version)
+    if change is not None and change.after is not None:
+        _check_section(_toml.parse(change.after).values["plugins"][PLUGIN], change.path)
+    return change
+
+
+def _set_other(current: Configuration, section: Section, version: int) -> Change | None:
+    """Set or take out another section, in the file that has its plugin's configuration.
+
+    In another one it would take the place of all that the plugin has there: containerd 1.x replaces the plugin as a
+    whole by what is imported (services/server/config/config.go, mergeConfig).
+    """
+    plugin = section.path[:2]
+    holders = [source for source in current.sources if _table_of(source, plugin) is not None]
+    if len(holders) > 1:
+        raise _scattered(holders, _header(plugin))
+    holder = holders[0] if holders else None
+    if section.keys:
+        return _set(current, holder, section, version)
+    return _removed(holder, section.path) if holder and _table_of(holder, section.path) is not None else None
+
+
+def _step(
+    current: Configuration, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
+) -> Step:
     # One sentence for a file that is there and one that is not: a package may bring it between foretelling and doing.
-    what = f"take {_header()} out of" if state == "absent" else f"set {', '.join(changed_keys(change))} in"
+    what = f"take {_header(SECTION)} out of" if state == "absent" else f"set {', '.join(names)} in"
     command = ("containerd", "--config", "{path}", "config", "dump") if validate and change.after is not None else ()
     write = Write(
         change.path,
@@ -293,6 +355,16 @@ def _step(current: Configuration, change: Change, wanted: Settings, state: str, 
         keeps_suffix=change.path == current.path,
     )
     return Step(f"remove {change.path}" if change.after is None else f"{what} {change.path}", write=write)
+
+
+def difference(change: Change) -> dict[str, str]:
+    """Return a change as Ansible's diff."""
+    return {
+        "before_header": change.path,
+        "after_header": change.path,
+        "before": change.before or "",
+        "after": change.after or "",
+    }
 
 
 def changed_keys(change: Change) -> list[str]:
@@ -308,22 +380,24 @@ def changed_keys(change: Change) -> list[str]:
     ]
 
 
-def _header() -> str:
-    return f'[plugins."{PLUGIN}"]'
+def _header(path: _toml.Path) -> str:
+    bare = (part if _toml.is_bare(part) else _toml.basic_string(part) for part in path)
+    return f"[{'.'.join(bare)}]"
 
 
-def _check_sources(current: Configuration) -> None:
+def _check_sources(current: Configuration, others: t.Sequence[Section]) -> None:
     """Refuse files that containerd reads in a way that is not known here, or with the snapshotter switched off."""
     problems = []
     for source in current.sources:
         problems += _check_version(source, source.path == current.path)
-        problems += _check_shape(source)
+        for path in (SECTION, *(section.path for section in others)):
+            problems += _check_shape(source, path)
         disabled = source.document.values.get("disabled_plugins") or []
         if isinstance(disabled, list) and PLUGIN in disabled:
             line = next(entry.line for entry in source.document.entries if entry.path == ("disabled_plugins",))
             problems.append(f"{source.path}, line {line}: disabled_plugins switches {PLUGIN} off: take it out there")
     if problems:
-        raise Unwanted(problems)
+        raise Unwanted(dict.fromkeys(problems))
 
 
 def _check_version(source: Source, is_main: bool) -> list[str]:
@@ -344,32 +418,34 @@ def _check_version(source: Source, is_main: bool) -> list[str]:
     return [f"{where}: version {version!r} is none of {', '.join(map(str, VERSIONS))}, which this module knows"]
 
 
-def _check_shape(source: Source) -> list[str]:
-    """Return where the section is written in a way that its lines cannot be told from those of others."""
+def _check_shape(source: Source, section: _toml.Path) -> list[str]:
+    """Return where a section is written in a way that its lines cannot be told from those of others."""
     problems = []
-    remedy = f"write it as a section of its own, {_header()} with a line for each key"
+    remedy = f"write it as a section of its own, {_header(section)} with a line for each key"
     for statement in source.document.statements:
         path = statement.path
-        common = min(len(path), len(SECTION))
-        if path[:common] != SECTION[:common]:
+        common = min(len(path), len(section))
+        if path[:common] != section[:common]:
             continue
         where = f"{source.path}, line {statement.line}"
         if isinstance(statement, _toml.Header):
-            if statement.is_array and len(path) <= len(SECTION):
+            if statement.is_array and len(path) <= len(section):
                 problems.append(f"{where}: an array of tables is not what containerd wants there: {remedy}")
-        elif len(path) <= len(SECTION):
+        elif len(path) <= len(section):
             problems.append(f"{where}: the section, or all plugins, in braces on one line: {remedy}")
-        elif statement.table != SECTION and statement.table[: len(SECTION)] != SECTION:
+        elif statement.table != section and statement.table[: len(section)] != section:
             problems.append(f"{where}: the section by dotted keys: {remedy}")
         elif statement.table == SECTION and path[2] not in _ORDER and path[2].lower() in _ORDER:
             problems.append(
                 f"{where}: {path[2]} is read as {path[2].lower()} by some versions of containerd: write that"
             )
-    if not problems and _section_of(source) is not None:
-        headers = [header for header in source.document.headers if header.path == SECTION]
+    if not problems and _table_of(source, section) is not None:
+        headers = [header for header in source.document.headers if header.path == section]
         if not headers:
-            line = next(header.line for header in source.document.headers if header.path[: len(SECTION)] == SECTION)
-            problems.append(f"{source.path}, line {line}: a table in {_header()}, which has no header itself: {remedy}")
+            line = next(header.line for header in source.document.headers if header.path[: len(section)] == section)
+            problems.append(
+                f"{source.path}, line {line}: a table in {_header(section)}, which has no header itself: {remedy}"
+            )
     return problems
 
 
@@ -386,19 +462,20 @@ def _check_section(section: t.Mapping[str, t.Any], path: str) -> None:
         raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
 
 
-def _set(current: Configuration, holder: Source | None, wanted: Settings, version: int) -> Change | None:
-    keys = wanted.given()
+def _set(current: Configuration, holder: Source | None, section: Section, version: int) -> Change | None:
+    """Set keys of a section where it stands, or make it, in the file of its plugin where there is one."""
     if holder:
-        after = _with_keys(holder, keys)
+        is_there = _table_of(holder, section.path) is not None
+        after = _with_keys(holder, section) if is_there else _appended(holder.text, section, version)
         return Change(holder.path, holder.text, after) if after != holder.text else None
     main = current.main
     place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
     if main and place:
         there = next((source for source in current.sources if source.path == place), None)
         named = main.document.values.get("version", version)
-        return Change(place, there.text if there else None, _appended(there.text if there else "", keys, named))
+        return Change(place, there.text if there else None, _appended(there.text if there else "", section, named))
     text = main.text if main else ""
-    return Change(current.path, text if main else None, _appended(text, keys, version))
+    return Change(current.path, text if main else None, _appended(text, section, version))
 
 
 def _drop_in(pattern: str) -> str:
@@ -407,30 +484,34 @@ def _drop_in(pattern: str) -> str:
     return f"{folder}/{DROP_IN}" if "*" in name and "*" not in folder and fnmatch.fnmatchcase(DROP_IN, name) else ""
 
 
-def _value(value: str | bool) -> str:
-    return _toml.basic_string(value) if isinstance(value, str) else "true" if value else "false"
+def _value(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    return str(value) if isinstance(value, int) else _toml.basic_string(value)
 
 
-def _appended(text: str, keys: t.Mapping[str, str | bool], version: int) -> str:
+def _appended(text: str, section: Section, version: int) -> str:
     """Return a text with the section behind all else."""
     newline = "\r\n" if "\r\n" in text else "\n"
     has_statements = bool(_toml.parse(text).statements)
     lines = [] if text else [MARK.rstrip("\n")]
     if not has_statements:
         lines.append(f"version = {version}")
-    lines += ["", _header(), *(f"  {key} = {_value(value)}" for key, value in keys.items())]
+    lines += ["", _header(section.path), *(f"  {key} = {_value(value)}" for key, value in section.keys.items())]
     ended = text if not text or text.endswith("\n") else text + newline
     return ended + newline.join(lines) + newline
 
 
-def _with_keys(source: Source, keys: t.Mapping[str, str | bool]) -> str:
-    """Return a text with keys of the section set where they stand, or behind its last one."""
-    entries = [entry for entry in source.document.entries if entry.table == SECTION]
-    header = next(header for header in source.document.headers if header.path == SECTION)
+def _with_keys(source: Source, section: Section) -> str:
+    """Return a text with keys of a section set where they stand, or behind its last one."""
+    entries = [entry for entry in source.document.entries if entry.table == section.path]
+    header = next(header for header in source.document.headers if header.path == section.path)
     there = {entry.key[0]: entry for entry in entries}
     edits: list[tuple[int, int, str]] = []
     added = []
-    for key, value in keys.items():
+    for key, value in section.keys.items():
         entry = there.get(key)
         if entry is None:
             added.append(key)
@@ -442,7 +523,7 @@ def _with_keys(source: Source, keys: t.Mapping[str, str | bool]) -> str:
         indent = re.match(r"[ \t]*", line)
         blanks = (indent[0] if indent else "") + ("" if entries else "  ")
         newline = "\r\n" if line.endswith("\r\n") else "\n"
-        lines = "".join(f"{blanks}{key} = {_value(keys[key])}{newline}" for key in added)
+        lines = "".join(f"{blanks}{key} = {_value(section.keys[key])}{newline}" for key in added)
         edits.append((last.end, last.end, lines if line.endswith("\n") else newline + lines))
     text = source.text
     for start, end, new in sorted(edits, reverse=True):
@@ -450,17 +531,12 @@ def _with_keys(source: Source, keys: t.Mapping[str, str | bool]) -> str:
     return text
 
 
-def _removed(current: Configuration, holder: Source | None, wanted: Settings, version: int) -> Change | None:
-    if holder is None:
-        return None
-    named = (_section_of(holder) or {}).get("pool_name")
-    if wanted.pool_name is not None and named != wanted.pool_name:
-        return None
+def _removed(holder: Source, section: _toml.Path) -> Change:
     text = holder.text
     statements = [
         statement
         for statement in holder.document.statements
-        if (statement.path if isinstance(statement, _toml.Header) else statement.table)[: len(SECTION)] == SECTION
+        if (statement.path if isinstance(statement, _toml.Header) else statement.table)[: len(section)] == section
     ]
     for statement in reversed(statements):
         text = text[: statement.start] + text[statement.end :]

@@ -124,6 +124,11 @@ def parse(text: str) -> Document:
         raise Invalid(1, "values stand in one another too deeply") from error
 
 
+def is_bare(key: str) -> bool:
+    """Whether a key needs no quotes."""
+    return bool(_BARE_KEY.fullmatch(key))
+
+
 def basic_string(value: str) -> str:
     """Return a value as a string in double quotes."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

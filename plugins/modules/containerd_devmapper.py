@@ -69,6 +69,40 @@ options:
     description:
       - Extended options for mkfs.ext4(8), joined by commas, such as V(nodiscard,lazy_itable_init=0). Not with V(xfs).
     type: str
+  runtimes:
+    description:
+      - Runtime handlers of Kubernetes (CRI) whose containers shall be on the snapshotter, such as Kata Containers with
+        Firecracker. For every other handler containerd's default snapshotter stays what it is.
+      - Written beside what the plugin has there already, for containerd 2.x with the map by which images are unpacked
+        for the handler (C(runtime_platforms)). containerd 1.6 has one snapshotter for all handlers, and is refused.
+      - With O(state=absent) the sections of these handlers are taken out with that of the snapshotter.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the handler, which a RuntimeClass has as its C(handler).
+        type: str
+        required: true
+      runtime_type:
+        description: What containerd finds the shim by, such as V(io.containerd.kata-fc.v2).
+        type: str
+        required: true
+      runtime_path:
+        description: Path of the shim's program, where it is not to be found by its type.
+        type: str
+      pod_annotations:
+        description: Patterns of the annotations that are handed on to the shim, such as V(io.katacontainers.*).
+        type: list
+        elements: str
+      privileged_without_host_devices:
+        description: Whether a privileged container gets none of the host's devices, as Kata Containers wants it.
+        type: bool
+      options:
+        description:
+          - Keys of the handler's C(options), such as C(ConfigPath); texts, numbers, true or false.
+        type: dict
+        default: {}
   backup:
     description: Keep a copy of the old file beside it, named with the time.
     type: bool
@@ -98,9 +132,22 @@ EXAMPLES = r"""
     discard_blocks: true
   notify: Restart containerd
 
+- name: Let containers of Kata Containers with Firecracker be on it as well
+  devicemapper.containers.containerd_devmapper:
+    pool_name: containerd-thinpool
+    runtimes:
+      - name: kata-fc
+        runtime_type: io.containerd.kata-fc.v2
+        privileged_without_host_devices: true
+        pod_annotations: ["io.katacontainers.*"]
+  notify: Restart containerd
+
 - name: Take the pool out again
   devicemapper.containers.containerd_devmapper:
     pool_name: containerd-thinpool
+    runtimes:
+      - name: kata-fc
+        runtime_type: io.containerd.kata-fc.v2
     state: absent
 """
 
@@ -121,11 +168,12 @@ devmapper:
   returned: success
   type: dict
   sample: {pool_name: containerd-thinpool, base_image_size: 10GB}
-backup_file:
-  description: Path of the copy.
+backup_files:
+  description: Paths of the copies.
   returned: when O(backup) was set and a file changed
-  type: str
-  sample: /etc/containerd/config.toml.3561.2026-11-23@20:21:55~
+  type: list
+  elements: str
+  sample: ["/etc/containerd/config.toml.3561.2026-11-23@20:21:55~"]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -133,6 +181,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _containerd,
     _containerd_config,
+    _containerd_runtime,
     _module,
     _plan,
     _pool_status,
@@ -151,6 +200,19 @@ def main() -> None:
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "fs_options": {"type": "str"},
+            "runtimes": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "runtime_type": {"type": "str", "required": True},
+                    "runtime_path": {"type": "str"},
+                    "pod_annotations": {"type": "list", "elements": "str"},
+                    "privileged_without_host_devices": {"type": "bool"},
+                    "options": {"type": "dict", "default": {}},
+                },
+            },
             "backup": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -163,35 +225,43 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     params = dict(module.params)
     path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
+    runtimes = _containerd_runtime.of(params.pop("runtimes"))
     if not path.startswith("/"):
         raise _plan.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     settings = _containerd_config.Settings(**params)
     _containerd_config.check(settings, _pool_status.read() if _process.find("dmsetup") and state == "present" else ())
+    _containerd_runtime.check(runtimes)
     current = _containerd_config.read(path)
     installed = bool(_process.find("containerd"))
-    # Only a configuration that is made anew needs to know.
-    version = _containerd.Containerd(version=_containerd.read_version()) if installed and not current.main else None
+    # Only a configuration that is made anew, and handlers, need to know.
+    needed = installed and (runtimes or not current.main)
+    containerd = _containerd.Containerd(version=_containerd.read_version() if needed else "")
     steps, changes = _containerd_config.decide(
         current,
         settings,
         state=state,
-        version=version.config_version if version else 2,
+        version=containerd.config_version,
+        others=_containerd_runtime.sections(
+            runtimes,
+            configuration=current.version(containerd.config_version),
+            containerd=containerd.version,
+            state=state,
+        ),
         validate=installed,
         backup=backup,
     )
     backups = _module.carry_out(module, steps)
     after = _containerd_config.after(current, changes)
-    before_text, after_text = (changes[0].before or "", changes[0].after or "") if changes else ("", "")
-    found = _module.result(
-        steps,
-        before_text,
-        after_text,
-        changes[0].path if changes else path,
-        path=after.holder,
-        devmapper=after.section(),
-    )
+    found = {
+        "changed": bool(steps),
+        "actions": _plan.actions(steps),
+        "path": after.holder,
+        "devmapper": after.section(),
+    }
+    if steps:
+        found["diff"] = [_containerd_config.difference(change) for change in changes]
     if backups:
-        found["backup_file"] = backups[0]
+        found["backup_files"] = backups
     return found
 
 

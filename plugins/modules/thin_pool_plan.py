@@ -99,6 +99,35 @@ options:
       - As O(devicemapper.containers.containerd_devmapper#module:fs_type). Only with O(engine=containerd).
     type: str
     choices: [ext4, xfs, ext2]
+  runtimes:
+    description:
+      - As O(devicemapper.containers.containerd_devmapper#module:runtimes). Only with O(engine=containerd).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the handler.
+        type: str
+        required: true
+      runtime_type:
+        description: What containerd finds the shim by.
+        type: str
+        required: true
+      runtime_path:
+        description: Path of the shim's program.
+        type: str
+      pod_annotations:
+        description: Patterns of annotations.
+        type: list
+        elements: str
+      privileged_without_host_devices:
+        description: Whether a privileged container gets none of the host's devices.
+        type: bool
+      options:
+        description: Keys of the handler's C(options).
+        type: dict
+        default: {}
   stop_containers:
     description:
       - Whether containers that run may be stopped. Otherwise O(state=absent) refuses as long as any runs on the pool,
@@ -502,6 +531,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _containerd_chain,
     _containerd_config,
     _containerd_records,
+    _containerd_runtime,
     _containerd_store,
     _daemon_json,
     _docker,
@@ -539,6 +569,19 @@ def main() -> None:
             "discard_blocks": {"type": "bool"},
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
+            "runtimes": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "runtime_type": {"type": "str", "required": True},
+                    "runtime_path": {"type": "str"},
+                    "pod_annotations": {"type": "list", "elements": "str"},
+                    "privileged_without_host_devices": {"type": "bool"},
+                    "options": {"type": "dict", "default": {}},
+                },
+            },
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -721,6 +764,7 @@ def containerd_wish_of(module: AnsibleModule) -> _containerd_chain.Wish:
     return _containerd_chain.Wish(
         **pool_options(module),
         settings=settings,
+        runtimes=_containerd_runtime.of(module.params["runtimes"]),
         packages=tuple(module.params["packages"]),
         docker=module.params["docker"],
         daemon_options=module.params["daemon_options"],

@@ -14,6 +14,7 @@ import seen
 POOL = "containerd-thinpool"
 FOLDER = "/var/lib/containerd/io.containerd.snapshotter.v1.devmapper"
 DISK = "/dev/disk/by-id/virtio-data1"
+MORE = "/dev/disk/by-id/virtio-data3"
 ROLE = (
     "devicemapper.containers.containerd_devmapper",
     "--extra-vars=" + json.dumps({"containerd_devmapper_devices": [DISK]}),
@@ -36,6 +37,16 @@ def state(host) -> str:
     return line.split()[-1]
 
 
+def kept(host, name: str) -> str:
+    """Return what a container wrote, read from its snapshot."""
+    mount = f"d=$(mktemp -d) && ctr snapshots --snapshotter devmapper mounts $d {name} | sh && cat $d/kept && umount $d"
+    return seen.root(host, mount)
+
+
+def process(host) -> str:
+    return seen.root(host, "systemctl show --property MainPID --value containerd").strip()
+
+
 def run(host, name: str, command: str, options: str = "--rm") -> str:
     seen.root(host, seen.IMPORT_ARCHIVE)
     return seen.root(host, f"{seen.CTR_RUN} {options} {seen.BUSYBOX} {name} /bin/sh -c '{command}'")
@@ -55,8 +66,7 @@ def test_configuration_has_the_packages_text_and_the_section(host):
 
 def test_snapshotter_works(host):
     assert state(host) == "ok"
-    pid = seen.root(host, "systemctl show --property MainPID --value containerd").strip()
-    assert f"{FOLDER}/{POOL}.db" in seen.root(host, f"ls -l /proc/{pid}/fd")
+    assert f"{FOLDER}/{POOL}.db" in seen.root(host, f"ls -l /proc/{process(host)}/fd")
 
 
 def test_container_runs_on_the_pool(host):
@@ -82,6 +92,27 @@ def test_usage_names_the_container_that_fills_it(host):
     assert pool["devices"][0]["exclusive"] > 6600 * seen.MIB
 
 
+def test_a_disk_that_is_added_makes_it_larger_while_a_container_writes(host):
+    run(host, "writer", "while busybox date >> /dates; do busybox sleep 1; done", "--detach")
+    pid, before = process(host), seen.pool_extents(host)[0]
+    more = {"containerd_devmapper_devices": [DISK, MORE], "containerd_devmapper_data_size": "80%VG"}
+    status, output = seen.run_playbook(ROLE[0], f"--extra-vars={json.dumps(more)}")
+    assert status == 0, output
+    assert seen.pool_extents(host)[0] > before
+    assert process(host) == pid
+    assert "RUNNING" in seen.root(host, "ctr tasks ls")
+    seen.assert_pool_is_kept_alive(host, POOL)
+    seen.root(host, "ctr tasks delete --force writer && ctr containers delete writer")
+
+
+def test_monitoring_watches_it(host):
+    status, output = seen.run_playbook("devicemapper.containers.monitor")
+    assert status == 0, output
+    assert "containerd/thinpool" in output
+    (pool,) = seen.run_module("thin_pool_check_info")["pools"]
+    assert (pool["vg"], pool["name"], pool["verdict"]) == ("containerd", "thinpool", "ok")
+
+
 def test_dockers_pool_fits_beside_it(host):
     disk = '--extra-vars={"direct_lvm_devices": ["/dev/disk/by-id/virtio-data2"]}'
     status, output = seen.run_playbook("devicemapper.containers.direct_lvm", disk)
@@ -101,5 +132,4 @@ def test_reboot_brings_the_pool_back_before_containerd(host):
     seen.assert_pool_is_kept_alive(host, POOL)
     assert state(host) == "ok"
     assert seen.root(host, "ctr containers ls --quiet").split() == ["filler", "kept"]
-    mount = "d=$(mktemp -d) && ctr snapshots --snapshotter devmapper mounts $d kept | sh && cat $d/kept && umount $d"
-    assert seen.root(host, mount) == "kept\n"
+    assert kept(host, "kept") == "kept\n"

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 import seen
+import yaml
 from test_containerd import DISK, FOLDER, PACKAGED, POOL, ROLE, run, state
 
 ABSENT = ("shared/containerd_devmapper.yml", "--extra-vars=containerd_devmapper_state=absent")
@@ -60,6 +63,27 @@ def test_a_second_reset_finds_nothing_to_do(host):
     status, output = seen.run_playbook(*ABSENT)
     assert status == 0, output
     assert "changed=0" in output
+
+
+def test_the_modules_examples_run_as_they_stand(host, tmp_path):
+    module = Path(__file__).resolve().parents[3] / "plugins" / "modules" / "containerd_devmapper.py"
+    (text,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(module.read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "EXAMPLES"
+    )
+    restart = {"name": "Restart containerd", "ansible.builtin.systemd_service": {"name": "containerd"}}
+    restart["ansible.builtin.systemd_service"]["state"] = "restarted"
+    play = {"hosts": "all", "become": True, "gather_facts": False, "handlers": [restart]}
+    examples = yaml.safe_load(text)
+    for number, tasks in enumerate((examples[:-1], examples[-1:])):
+        path = tmp_path / f"{number}.yml"
+        path.write_text(json.dumps([{**play, "tasks": tasks}]))
+        status, output = seen.run_playbook(str(path))
+        assert (status, output.count("changed: [")) == (0, 3 - 2 * number), output
+        dumped = seen.root(host, "containerd config dump")
+        assert (f'pool_name = "{POOL}"' in dumped, "runtimes.kata-fc]" in dumped) == (not number, not number)
+    assert seen.root(host, "cat /etc/containerd/config.toml") == PACKAGED
 
 
 def test_a_new_pool_beside_old_records_is_refused(host):

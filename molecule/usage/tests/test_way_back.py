@@ -11,26 +11,15 @@ import json
 import os
 import re
 import struct
-import subprocess
 import tarfile
-from pathlib import Path
 
 import pytest
 import seen
 
-GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "backup.md"
+GUIDE = "backup.md"
 DISK = "/dev/disk/by-id/virtio-data1"
 CONTAINERS = ("small", "large", "middle")
 ARCHIVE = "/var/backups/devicemapper.containers/docker-thinpool.tar.gz"
-
-
-def follow(host, part: str) -> str:
-    """Run the commands that the guide shows for a part, one after the other in one shell, as a reader would."""
-    blocks = re.findall(rf"<!-- run: {re.escape(part)} -->\n```console\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert blocks, part
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert all(line.startswith("# ") for line in lines), lines
-    return seen.root(host, "\n".join(["set -eux", *(line[2:] for line in lines)]))
 
 
 def sums(host) -> dict[str, str]:
@@ -95,7 +84,7 @@ def test_backup_is_made_while_containers_come_and_go(host, fetched):
 
 
 def test_pool_that_must_be_checked_is_repaired_by_the_guide(host, written, fetched):
-    follow(host, "stop")
+    seen.follow(host, GUIDE, "stop")
     mark_for_check(host)
     # thin_check finds nothing wrong with it, so LVM activates it; the kernel writes nothing all the same.
     seen.root(host, "lvchange --activate y docker/thinpool")
@@ -104,25 +93,25 @@ def test_pool_that_must_be_checked_is_repaired_by_the_guide(host, written, fetch
     (pool,) = seen.run_module("lvm_thin_pool_info")["thin_pools"]
     assert pool["health"] == "critical"
     assert {"needs_check", "metadata_read_only"} <= {reason["kind"] for reason in pool["reasons"]}
-    follow(host, "stop")
-    assert "damaged" not in follow(host, "copy")
-    follow(host, "repair")
-    assert "check needed" not in follow(host, "activate")
+    seen.follow(host, GUIDE, "stop")
+    assert "damaged" not in seen.follow(host, GUIDE, "copy")
+    seen.follow(host, GUIDE, "repair")
+    assert "check needed" not in seen.follow(host, GUIDE, "activate")
     assert sums(host) == written
-    follow(host, "after the repair")
+    seen.follow(host, GUIDE, "after the repair")
     assert_nothing_is_left_over(host)
 
 
 def test_pool_is_restored_by_the_guide_after_all_that_describes_it_is_gone(host, written, fetched):
-    follow(host, "stop")
+    seen.follow(host, GUIDE, "stop")
     start, _size = metadata_place(host)
     seen.root(host, f"dd if=/dev/zero of={DISK} bs=1M seek={start // seen.MIB} count=100 conv=fsync")
     seen.root(host, f"dd if=/dev/zero of={DISK} bs=512 count=2048 conv=fsync; pvscan --cache {DISK}; udevadm settle")
     seen.root(host, "rm -r /var/lib/docker/devicemapper/metadata/* /etc/docker/daemon.json /etc/lvm/backup/docker")
     with host.sudo():
         assert host.run("vgs docker").rc != 0
-    copy_to(host, fetched, "/root/docker-thinpool.tar.gz")
-    follow(host, "restore")
+    seen.copy_to(fetched, "/root/docker-thinpool.tar.gz")
+    seen.follow(host, GUIDE, "restore")
     assert sums(host) == written
     assert sorted(seen.root(host, "docker ps --all --format '{{.Names}}'").split()) == sorted(CONTAINERS)
     assert seen.run_container(host, "echo it runs") == "it runs\n"
@@ -131,12 +120,12 @@ def test_pool_is_restored_by_the_guide_after_all_that_describes_it_is_gone(host,
     )
     assert status == 0, output
     seen.assert_pool_is_kept_alive(host)
-    follow(host, "afterwards")
+    seen.follow(host, GUIDE, "afterwards")
     assert_nothing_is_left_over(host)
 
 
 def test_restored_pool_is_sound(host):
-    follow(host, "stop")
+    seen.follow(host, GUIDE, "stop")
     seen.root(host, "lvchange --yes --activate y docker/thinpool_tmeta && thin_check /dev/docker/thinpool_tmeta")
     seen.root(host, "lvchange --activate n docker/thinpool_tmeta && lvchange --activate y docker/thinpool")
     seen.root(host, "systemctl start docker.service && docker start small")
@@ -146,12 +135,6 @@ def assert_nothing_is_left_over(host) -> None:
     """See the pool's own volumes alone; LVM numbers a new spare as it likes."""
     names = {re.sub("lvol[0-9]+_", "", name) for name in seen.volumes(host)}
     assert names == {"thinpool", "thinpool_tdata", "thinpool_tmeta", "pmspare"}
-
-
-def copy_to(host, path: Path, to: str) -> None:
-    folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
-    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--module-name=ansible.builtin.copy"]
-    subprocess.run([*command, f"--args=src={path} dest={to} mode=0600"], check=True)
 
 
 def metadata_place(host) -> tuple[int, int]:

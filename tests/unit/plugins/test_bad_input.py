@@ -260,6 +260,20 @@ NO_LOG_FILES = [
 ]
 
 # Each module with options that are right, and the rows.
+RUNTIME = {"name": "kata-fc", "runtime_type": "io.containerd.kata-fc.v2"}
+WRONG_RUNTIMES = [
+    ([{"runtime_type": "io.containerd.kata-fc.v2"}], "missing required arguments: name"),
+    ([{"name": "kata-fc"}], "missing required arguments: runtime_type"),
+    ([{**RUNTIME, "name": "Kata_FC"}], "'Kata_FC' is no name for a handler: at most 63 lower case letters"),
+    ([{**RUNTIME, "name": ""}], "'' is no name for a handler"),
+    ([RUNTIME, RUNTIME], "runtimes: kata-fc is there twice"),
+    ([{**RUNTIME, "runtime_type": "kata"}], "runtime_type must be a name such as io.containerd.kata.v2"),
+    ([{**RUNTIME, "runtime_path": "kata"}], "runtime_path must be the whole path of a program, not 'kata'"),
+    ([{**RUNTIME, "options": {"ConfigPath": ["a"]}}], "options: ConfigPath must be a text, a number or true or false"),
+    ([{**RUNTIME, "options": {"a b": "c"}}], "options: a b must be"),
+    ([{**RUNTIME, "snapshotter": "overlayfs"}], "Unsupported parameters.*snapshotter"),
+]
+
 TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
     # What is no device is no error there but an answer; see the test of it below.
     "block_device_info": (
@@ -363,6 +377,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                 ],
             ),
             *wrong("fs_options", [("nodiscard", "fs_options are for ext4 and ext2 alone")], fs_type="xfs"),
+            *wrong("runtimes", WRONG_RUNTIMES),
             *no_bool("backup"),
             *no_choice("state", "present", "absent"),
         ],
@@ -703,6 +718,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("discard_blocks"),
             *no_bool("async_remove"),
             *no_choice("fs_type", "ext4", "xfs", "ext2"),
+            *wrong("runtimes", WRONG_RUNTIMES, engine="containerd"),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
             *wrong("vg", WRONG_NAMES),
             *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),

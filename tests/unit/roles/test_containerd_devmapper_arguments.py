@@ -46,6 +46,13 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("discard_blocks", "maybe", NO_BOOLEAN),
     ("async_remove", "maybe", NO_BOOLEAN),
     ("fs_type", "zfs", "must be one of: ext4, xfs, ext2"),
+    ("runtimes", "kata", "unable to convert to dict"),
+    ("runtimes", [{"name": "kata"}], "missing required arguments: runtime_type"),
+    (
+        "runtimes",
+        [{"name": "kata", "runtime_type": "io.containerd.kata.v2", "snapshotter": "x"}],
+        "runtimes.snapshotter. Supported parameters",
+    ),
     ("docker", "maybe", NO_BOOLEAN),
     ("daemon_options", ["debug"], "dict"),
     ("existing_data", "remove", "must be one of: refuse, backup"),

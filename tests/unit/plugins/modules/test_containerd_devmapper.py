@@ -39,8 +39,8 @@ def test_check_mode_writes_nothing_and_shows_what_would_be_there(run_module, com
     result = run_module(containerd_devmapper, check=True, path=str(there), backup=True, **WISH)
     assert result["actions"] == [f"set pool_name, base_image_size, discard_blocks in {there}"]
     assert result["devmapper"] == {"pool_name": "docker-thinpool", "base_image_size": "10GB", "discard_blocks": True}
-    assert (result["path"], result["diff"]["before"]) == (str(there), PACKAGED)
-    assert result["diff"]["after"].startswith(PACKAGED)
+    assert (result["path"], result["diff"][0]["before"]) == (str(there), PACKAGED)
+    assert result["diff"][0]["after"].startswith(PACKAGED)
     assert there.read_text(encoding="utf-8") == PACKAGED
     assert os.listdir(there.parent) == ["config.toml"]
 
@@ -48,9 +48,9 @@ def test_check_mode_writes_nothing_and_shows_what_would_be_there(run_module, com
 def test_a_real_run_has_containerd_read_the_file_first(run_module, commands, pools, there):
     commands.expect(f"containerd --config {there.parent}/.config.ansible-new.toml config dump")
     result = run_module(containerd_devmapper, path=str(there), backup=True, **WISH)
-    assert there.read_text(encoding="utf-8") == result["diff"]["after"]
+    assert there.read_text(encoding="utf-8") == result["diff"][0]["after"]
     assert there.stat().st_mode & 0o777 == 0o640
-    assert Path(result["backup_file"]).read_text(encoding="utf-8") == PACKAGED
+    assert Path(result["backup_files"][0]).read_text(encoding="utf-8") == PACKAGED
 
 
 def test_a_file_that_containerd_does_not_take_never_counts(run_module, commands, pools, there):
@@ -67,7 +67,7 @@ def test_a_second_run_changes_nothing(run_module, commands, pools, there, captur
     text = there.read_text(encoding="utf-8")
     commands.expect(STATUS, captured("pool.status"))
     result = run_module(containerd_devmapper, path=str(there), backup=True, **WISH)
-    assert (result["changed"], "diff" in result, "backup_file" in result) == (False, False, False)
+    assert (result["changed"], "diff" in result, "backup_files" in result) == (False, False, False)
     assert there.read_text(encoding="utf-8") == text
 
 

@@ -75,14 +75,21 @@ def test_the_modules_examples_run_as_they_stand(host, tmp_path):
     restart = {"name": "Restart containerd", "ansible.builtin.systemd_service": {"name": "containerd"}}
     restart["ansible.builtin.systemd_service"]["state"] = "restarted"
     play = {"hosts": "all", "become": True, "gather_facts": False, "handlers": [restart]}
-    examples = yaml.safe_load(text)
-    for number, tasks in enumerate((examples[:-1], examples[-1:])):
+    give, kata, take = yaml.safe_load(text)
+    knows_handlers = not seen.root(host, "containerd --version").split()[2].startswith("1.6")
+    for number, (task, changed, pool, handler) in enumerate(
+        ((give, 2, True, False), (kata, 2, True, True), (take, 1, False, False))
+    ):
         path = tmp_path / f"{number}.yml"
-        path.write_text(json.dumps([{**play, "tasks": tasks}]))
+        path.write_text(json.dumps([{**play, "tasks": [task]}]))
         status, output = seen.run_playbook(str(path))
-        assert (status, output.count("changed: [")) == (0, 3 - 2 * number), output
+        if task is kata and not knows_handlers:
+            assert status != 0
+            assert "has one snapshotter for all handlers of Kubernetes" in output
+            continue
+        assert (status, output.count("changed: [")) == (0, changed), output
         dumped = seen.root(host, "containerd config dump")
-        assert (f'pool_name = "{POOL}"' in dumped, "runtimes.kata-fc]" in dumped) == (not number, not number)
+        assert (f'pool_name = "{POOL}"' in dumped, "runtimes.kata-fc]" in dumped) == (pool, handler)
     assert seen.root(host, "cat /etc/containerd/config.toml") == PACKAGED
 
 

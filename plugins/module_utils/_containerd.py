@@ -48,8 +48,11 @@ class Containerd:
         return 3 if self.version and int(self.version.partition(".")[0]) >= 2 else 2
 
     def has_open(self, folder: str, pool: str) -> bool:
-        """Whether the running snapshotter works with a pool's databases, and so with the pool."""
-        return {f"{folder}/{pool}.db", f"{folder}/metadata.db"} <= self.open_files
+        """Whether the running snapshotter works with a pool's devices, and so with the pool.
+
+        It opens metadata.db only when the first snapshot is asked for (snapshots/storage/metastore.go).
+        """
+        return f"{folder}/{pool}.db" in self.open_files
 
 
 def read() -> Containerd:

@@ -89,7 +89,7 @@ def running():
         active=True,
         enabled=True,
         plugin="ok",
-        open_files=frozenset({f"{FOLDER}/docker-thinpool.db", f"{FOLDER}/metadata.db"}),
+        open_files=frozenset({f"{FOLDER}/docker-thinpool.db"}),
         started=1000.0,
     )
 

@@ -2,6 +2,7 @@
 
 TOOL := python3 tests/tools
 SCENARIO ?= default
+SCENARIOS ?=
 CORE ?=
 
 .PHONY: help prepare demo test unit page lint sanity docs molecule bench build format
@@ -15,8 +16,8 @@ prepare:
 demo: prepare ## boot a guest with blank disks and run the playbook direct_lvm against it
 	@$(TOOL)/guests.py tests/tools/demo
 
-test: prepare ## everything: lint, docs, units, sanity, every molecule scenario
-	@$(TOOL)/everything.py
+test: prepare ## everything: lint, docs, units, sanity, molecule scenarios; without KVM not all, but with SCENARIOS=all
+	@$(TOOL)/everything.py $(SCENARIOS)
 
 unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
 	@$(TOOL)/units.py $(CORE)

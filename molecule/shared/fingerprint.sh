@@ -4,8 +4,10 @@
 # changes, the packages and the services.
 set -eu
 find /etc -type f -exec sha256sum {} + | sort
-# Not into the file systems of containers, which these write to.
-find /etc /var/lib/docker -xdev -printf '%y %m %u %g %T@ %p %l\n' 2>/dev/null | sort
+# Not into the file systems of containers, which these write to; in loop-lvm mode through files, whose sizes count alone.
+find /etc /var/lib/docker -xdev \
+    \( -path '/var/lib/docker/devicemapper/devicemapper/*' -printf '%y %m %u %g %s %p\n' \
+    -o -printf '%y %m %u %g %T@ %p %l\n' \) 2>/dev/null | sort
 # A Docker that runs writes to them all the while.
 if ! systemctl is-active --quiet docker; then
     for disk in /dev/disk/by-id/virtio-data*; do

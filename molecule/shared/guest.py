@@ -469,6 +469,11 @@ def inventory(args: argparse.Namespace) -> None:
     print(json.dumps({"all": {"hosts": hosts, "children": children}}, indent=2))
 
 
+def print_accelerator(_args: argparse.Namespace) -> None:
+    """Print what guests run on here: kvm, or tcg, which is emulation."""
+    print(accelerator())
+
+
 def ssh(args: argparse.Namespace) -> NoReturn:
     """Log in to a guest, or run a command there."""
     command = Guest(GUESTS / args.name).ssh()
@@ -514,6 +519,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     command("list", list_guests)
     sub = command("inventory", inventory, "names")
     sub.add_argument("--root", action="store_true", help="log in as root, and do without become")
+    command("accelerator", print_accelerator)
     command("ssh", ssh, "name", "words")
     command("console", console, "name")
     command("monitor", monitor, "name", "words")

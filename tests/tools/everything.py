@@ -35,7 +35,15 @@ LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
 LONGEST = ("killed", "usage", "monitor", "default")
 # Left out where guests are emulated, unless all are asked for.
-AT_LENGTH = ("docker_managed", "loop", "migrate", "two_hosts")
+AT_LENGTH = (
+    "containerd",
+    "containerd_1_6",
+    "docker_containerd",
+    "docker_managed",
+    "loop",
+    "migrate",
+    "two_hosts",
+)
 # These need both guests, so they come last, alone.
 TWO_GUESTS = ("two_hosts",)
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.

@@ -537,7 +537,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main() -> int:
     """Carry out one command."""
     args = parse(sys.argv[1:])
-    # mitogen pins the process that runs a task to one processor, and all guests would share it for as long as they live.
+    # mitogen pins a process that runs a task to one processor, which all guests would share for as long as they live.
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
         args.function(args)

@@ -5,7 +5,7 @@ SCENARIO ?= default
 SCENARIOS ?=
 CORE ?=
 
-.PHONY: help prepare demo test unit page lint sanity docs molecule bench build format
+.PHONY: help prepare demo test unit page lint sanity docs site molecule bench build format
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,9 @@ sanity: prepare ## ansible-test sanity, with every ansible-core that runs here, 
 
 docs: prepare ## check the documentation of modules and roles
 	@$(TOOL)/lint.py docs
+
+site: prepare ## the folder docs as a site, in dist/site/, to be opened from there
+	@$(TOOL)/docsite.py
 
 molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
 	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)

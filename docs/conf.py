@@ -60,6 +60,8 @@ CONTENTS = {
         "guides/migrate": "Move to a pool, or off it",
         "guides/uninstall": "Take it apart",
     },
+    # Not in the checkout: 'make site' writes it, from the documentation in the modules and roles.
+    "Reference": {"reference/index": "Modules and roles"},
 }
 
 

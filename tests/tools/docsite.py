@@ -72,8 +72,8 @@ def write_reference(folder: Path, variables: dict[str, str]) -> None:
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for page in sorted(folder.glob("*_*.rst")):
         text = page.read_text(encoding="utf-8")
-        # Its links are for where such files are shown as they are, its colours for a light page; the theme has a list of
-        # contents of its own.
+        # Its links are for where such files are shown as they are, its colours for a light page, and a list of contents
+        # has the theme.
         text = re.sub(r"(\w_(?:module|role|filter))\.rst\b", r"\1.html", text)
         text = re.sub(r"\bcolor: \w+;? ?", "", text)
         text = re.sub(r"^\.\. contents::\n(?:   .*\n)*", "", text, flags=re.MULTILINE)

@@ -108,6 +108,13 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
+def unmount_below(folder: Path) -> None:
+    """Unmount what an image's build that was killed left: /dev/pts and others of this machine, not to be deleted."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for path in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
+        run(["umount", path])
+
+
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return the folder, built if it is not there yet; a build that was killed leaves nothing that looks finished."""
     if folder.is_dir():
@@ -115,6 +122,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     with lock(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():
             scratch = folder.with_name(folder.name + ".building")
+            unmount_below(scratch)
             Guest(scratch).remove()
             scratch.mkdir()
             build(scratch)
@@ -469,6 +477,11 @@ def inventory(args: argparse.Namespace) -> None:
     print(json.dumps({"all": {"hosts": hosts, "children": children}}, indent=2))
 
 
+def print_accelerator(_args: argparse.Namespace) -> None:
+    """Print what guests run on here: kvm, or tcg, which is emulation."""
+    print(accelerator())
+
+
 def ssh(args: argparse.Namespace) -> NoReturn:
     """Log in to a guest, or run a command there."""
     command = Guest(GUESTS / args.name).ssh()
@@ -514,6 +527,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     command("list", list_guests)
     sub = command("inventory", inventory, "names")
     sub.add_argument("--root", action="store_true", help="log in as root, and do without become")
+    command("accelerator", print_accelerator)
     command("ssh", ssh, "name", "words")
     command("console", console, "name")
     command("monitor", monitor, "name", "words")
@@ -523,6 +537,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main() -> int:
     """Carry out one command."""
     args = parse(sys.argv[1:])
+    # mitogen pins a process that runs a task to one processor, which all guests would share for as long as they live.
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
         args.function(args)
     except GuestError as error:

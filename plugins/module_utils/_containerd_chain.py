@@ -240,7 +240,7 @@ def _remove_snapshots(records: Records) -> list[Step]:
 
 
 def _release(records: Records, namespace: str, number: int) -> list[Step]:
-    """Return the steps that leave snapshots to garbage collection: nothing holds them, and a lease's end waits for it."""
+    """Return the steps that leave snapshots to garbage collection: nothing holds them, and the end of a lease waits."""
     ctr = ("ctr", "--namespace", namespace)
     steps = [
         Step(

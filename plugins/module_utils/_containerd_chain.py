@@ -36,6 +36,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker_da
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chain import Chain
 
+LEASE = "devicemapper.containers"
 # What the packages of containerd are called: Debian's and Ubuntu's, and Docker's.
 PACKAGES = ("containerd", "containerd.io")
 
@@ -143,11 +144,13 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     attempt = functools.partial(_pool_chain.attempt, refusals)
 
     configured = host.configuration.pool_name == wish.dm_name
-    records = host.records if configured else replace(host.records, keys=(), containers=(), tasks=())
-    if records.tasks and not stop_containers:
+    records = host.records if configured else Records(active=host.records.active)
+    if host.docker.active:  # it tells its containers by their names, and stops them itself
+        records = replace(records, tasks=tuple(task for task in records.tasks if task[0] != _containerd_records.MOBY))
+    running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured else ())]
+    if running and not stop_containers:
         refusals.append(
-            f"containers run on {wish.vg}/{wish.pool}: {', '.join(map('/'.join, records.tasks))}. Stop them, or set "
-            "stop_containers: true"
+            f"containers run on {wish.vg}/{wish.pool}: {', '.join(running)}. Stop them, or set stop_containers: true"
         )
     # The snapshotter's devices keep the pool open, and are removed before it.
     pool = _pool_chain.take_apart(host, wish, refusals, engine_stops=configured or bool(records.active))
@@ -231,6 +234,26 @@ def _remove_snapshots(records: Records) -> list[Step]:
     for namespace, names in _by_namespace(records.containers).items():
         command = ("ctr", "--namespace", namespace, "containers", "delete", "--keep-snapshot", *names)
         steps.append(Step(f"remove containers {', '.join(names)} of namespace {namespace}", command))
+    for namespace, keys in _by_namespace(records.stuck).items():
+        steps += _release(records, namespace, len(keys))
+    return steps
+
+
+def _release(records: Records, namespace: str, number: int) -> list[Step]:
+    """Return the steps that leave snapshots to garbage collection: nothing holds them, and the end of a lease waits."""
+    ctr = ("ctr", "--namespace", namespace)
+    steps = [
+        Step(
+            f"let image content {digest} of namespace {namespace} be unpacked anew",
+            (*ctr, "content", "label", digest, f"{name}="),
+        )
+        for space, digest, name in records.labels
+        if space == namespace
+    ]
+    leases = [lease for space, lease in records.leases if space == namespace]
+    collected = f"have {number} snapshots of namespace {namespace} collected as garbage"
+    steps.append(Step(f"take a lease in namespace {namespace}", (*ctr, "leases", "create", "--id", LEASE)))
+    steps.append(Step(collected, (*ctr, "leases", "delete", "--sync", *leases, LEASE)))
     return steps
 
 

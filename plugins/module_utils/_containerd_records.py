@@ -22,6 +22,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
+MOBY = "moby"  # Docker's namespace
+# The label by which content holds a snapshot (docs/garbage-collection.md); more may follow behind a slash.
+REFERENCE = f"containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"
 Name = t.Tuple[str, str]  # a namespace, and a name in it
 
 
@@ -36,8 +39,11 @@ class Records:
     has_devices_file: bool = False
     has_snapshots_file: bool = False
     keys: tuple[Name, ...] = ()  # of snapshots as containerd knows them, no parent before its children
+    stuck: tuple[Name, ...] = ()  # those that containerd does not remove when it is told to
+    leases: tuple[Name, ...] = ()  # that hold any of these
+    labels: tuple[tuple[str, str, str], ...] = ()  # that do: namespace, digest of the content, name
     containers: tuple[Name, ...] = ()
-    tasks: tuple[Name, ...] = ()  # of these containers
+    tasks: tuple[Name, ...] = ()  # of these containers, and of Docker's
     active: tuple[str, ...] = field(default=())  # device-mapper names of devices that the kernel has
 
     @property
@@ -51,18 +57,29 @@ class Records:
         return [f"{self.folder}/{name}" for name, is_there in files if is_there]
 
 
-def read(folder: str, pool: str, root: str, state: str) -> Records:
-    """Return what is on record; ``root`` and ``state`` are the folders of containerd's configuration."""
+def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = False) -> Records:
+    """Return what is on record; ``root`` and ``state`` are the folders of containerd's configuration.
+
+    With Docker on the snapshotter, all tasks in its namespace count: it makes the snapshots itself, and leaves them out
+    of containerd's records of its containers (seen with 26.1).
+    """
     devices_file, snapshots_file = f"{folder}/{pool}.db", f"{folder}/metadata.db"
     devices, snapshots = _database(devices_file), _database(snapshots_file)
     found = _database(objects(root)) or {}
     keys: list[Name] = []
+    stuck: list[Name] = []
+    leases: list[Name] = []
+    labels: list[tuple[str, str, str]] = []
     containers: list[Name] = []
     for space, content in sorted(_buckets(found, b"v1").items()):
         if not isinstance(content, dict):
             continue
         namespace = _text(space)
-        keys += [(namespace, key) for key in _leaves_first(_buckets(content, b"snapshots", SNAPSHOTTER.encode()))]
+        removable, others = _leaves_first(_buckets(content, b"snapshots", SNAPSHOTTER.encode()))
+        keys += [(namespace, key) for key in removable]
+        stuck += [(namespace, key) for key in others]
+        leases += [(namespace, lease) for lease in _leases(content, others)]
+        labels += [(namespace, *label) for label in _labels(content, others)]
         containers += [
             (namespace, _text(name))
             for name, container in sorted(_buckets(content, b"containers").items())
@@ -77,8 +94,11 @@ def read(folder: str, pool: str, root: str, state: str) -> Records:
         has_devices_file=os.path.exists(devices_file),
         has_snapshots_file=os.path.exists(snapshots_file),
         keys=tuple(keys),
+        stuck=tuple(stuck),
+        leases=tuple(leases),
+        labels=tuple(labels),
         containers=tuple(containers),
-        tasks=tuple(container for container in containers if container in running),
+        tasks=tuple(sorted(task for task in running if task in containers or (has_docker and task[0] == MOBY))),
         active=_active(pool),
     )
 
@@ -119,17 +139,38 @@ def _buckets(tree: t.Mapping[bytes, t.Any], *path: bytes) -> dict[bytes, t.Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _leaves_first(snapshots: t.Mapping[bytes, t.Any]) -> list[str]:
-    """Return the keys in an order in which each can be removed: containerd removes none that has children."""
-    parents = {key: found.get(b"parent", b"") for key, found in snapshots.items() if isinstance(found, dict)}
+def _leaves_first(snapshots: t.Mapping[bytes, t.Any]) -> tuple[list[str], list[str]]:
+    """Return the keys in an order in which each can be removed, and those that cannot be.
 
-    def depth(key: bytes) -> int:
-        count = 0
-        while parents.get(key) and count <= len(parents):
-            key, count = parents[key], count + 1
-        return count
+    containerd removes none that has children, and its garbage collection forgets to take a child that it removed off
+    the list of its parent (metadata/gc.go): such a parent goes by garbage collection alone, which does not look there.
+    """
+    children = {key: set(_buckets(found, b"children")) for key, found in snapshots.items() if isinstance(found, dict)}
+    order: list[bytes] = []
+    while True:
+        free = sorted(key for key in children.keys() - set(order) if children[key] <= set(order))
+        if not free:
+            return [_text(key) for key in order], [_text(key) for key in sorted(children.keys() - set(order))]
+        order += free
 
-    return [_text(key) for key in sorted(parents, key=lambda key: (-depth(key), key))]
+
+def _leases(content: t.Mapping[bytes, t.Any], keys: t.Collection[str]) -> list[str]:
+    """Return the leases of a namespace that hold any of the snapshots."""
+    return [
+        _text(lease)
+        for lease, found in sorted(_buckets(content, b"leases").items())
+        if any(_text(key) in keys for key in _buckets(found, b"snapshots", SNAPSHOTTER.encode()))
+    ]
+
+
+def _labels(content: t.Mapping[bytes, t.Any], keys: t.Collection[str]) -> list[tuple[str, str]]:
+    """Return digest and label of the content of a namespace that holds any of the snapshots, as an image does."""
+    return [
+        (_text(digest), _text(label))
+        for digest, found in sorted(_buckets(content, b"content", b"blob").items())
+        for label, key in sorted(_buckets(found, b"labels").items())
+        if _text(label).split("/")[:2] == REFERENCE.split("/") and _text(key) in keys
+    ]
 
 
 def _text(name: bytes) -> str:

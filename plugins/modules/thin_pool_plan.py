@@ -799,7 +799,9 @@ def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _
         data=_docker_data.read(root) if looks_at_docker else _docker_data.DockerData(),
         containerd=containerd,
         configuration=configuration,
-        records=_containerd_records.read(folder, wish.dm_name, configuration.root, configuration.state),
+        records=_containerd_records.read(
+            folder, wish.dm_name, configuration.root, configuration.state, has_docker=looks_at_docker
+        ),
         boot_text=_file.read(_boot.path(_containerd.SERVICE, wish.vg, wish.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
         now=time.time(),
@@ -812,6 +814,8 @@ def foretell_containerd(module: AnsibleModule) -> dict:
     if module.params["state"] == "absent":
         host = read_containerd(names, wish, family="")
         host = replace(host, **with_members(host, wish))
+        if host.docker.active:
+            host = replace(host, docker=replace(host.docker, running=_docker.running_containers()))
         chain = _containerd_chain.take_apart(host, wish, stop_containers=module.params["stop_containers"])
         manager = None
     else:

@@ -39,8 +39,9 @@ def state(host) -> str:
 
 def kept(host, name: str) -> str:
     """Return what a container wrote, read from its snapshot."""
-    mount = f"d=$(mktemp -d) && ctr snapshots --snapshotter devmapper mounts $d {name} | sh && cat $d/kept && umount $d"
-    return seen.root(host, mount)
+    # Not as the command prints it, which has an option without a value where there are none.
+    device = f"$(ctr snapshots --snapshotter devmapper mounts /mnt {name} | grep --only-matching '/dev/mapper/[^ ]*')"
+    return seen.root(host, f"mount {device} /mnt && cat /mnt/kept && umount /mnt")
 
 
 def process(host) -> str:

@@ -55,7 +55,7 @@ def test_nothing_is_left_of_the_pool(host):
         assert not host.file(f"/etc/lvm/profile/{POOL}.profile").exists
         assert not host.file("/etc/systemd/system/containerd.service.d/thin-pool-containerd-thinpool.conf").exists
     assert host.service("containerd").is_running
-    assert state(host) == "skip"
+    assert state(host) in ("skip", "error")  # containerd 1.6 calls one that is not configured an error
     assert seen.root(host, "ctr containers ls --quiet") == ""
 
 

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import seen
 from test_containerd import DISK, FOLDER, PACKAGED, POOL, ROLE, kept, run, state
-from test_reset import ABSENT
 
+ABSENT = (ROLE[0], "--extra-vars=containerd_devmapper_state=absent")
 # As in containerd's own guide (docs/snapshotters/devmapper.md): two files, two loop devices, one pool of the kernel's.
 LOOP_SCRIPT = f"""
 set -e
@@ -46,6 +44,7 @@ def configure(host, pool: str) -> str:
 def test_a_pool_of_the_loop_script_is_refused_with_what_is_in_it(host):
     status, output = seen.run_playbook(*ABSENT)
     assert status == 0, output
+    assert seen.root(host, f"wipefs --no-act {DISK}") == ""
     seen.root(host, LOOP_SCRIPT)
     configure(host, "devpool")
     run(host, "looped", "echo kept > /kept", "")
@@ -76,7 +75,9 @@ def test_check_mode_foretells_that_it_is_taken_over(host, section):
     status, output = seen.run_playbook(*ROLE, "--check", "--diff")
     assert status == 0, output
     assert "create thin pool" not in output
-    assert "set root_path, base_image_size, discard_blocks, async_remove, fs_type in /etc/containerd" in output
+    assert (
+        "set base_image_size, root_path, async_remove, discard_blocks, fs_type in /etc/containerd/config.toml" in output
+    )
 
 
 def test_a_pool_made_by_hand_is_taken_over_with_what_is_in_it(host, section):
@@ -95,10 +96,7 @@ def test_a_pool_made_by_hand_is_taken_over_with_what_is_in_it(host, section):
 
 
 def test_what_others_made_is_not_taken_apart(host, section):
-    status, output = seen.run_playbook(
-        "devicemapper.containers.containerd_devmapper",
-        "--extra-vars=" + json.dumps({"containerd_devmapper_state": "absent"}),
-    )
+    status, output = seen.run_playbook(*ABSENT)
     assert status != 0
     assert "devicemapper.containers" in output
     assert kept(host, "mine") == "kept\n"

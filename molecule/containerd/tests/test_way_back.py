@@ -52,7 +52,7 @@ def test_it_is_restored_by_the_guide(host, fetched):
     first = int(seen.root(host, place).strip().rpartition(":")[2].partition("-")[0])
     start = int(seen.root(host, f"pvs --noheadings --units b --nosuffix --options pe_start {DISK}"))
     at = start // seen.MIB + 4 * first
-    seen.root(host, f"dd if=/dev/zero of={DISK} bs=1M seek={at} count=90 conv=fsync status=none")
+    seen.root(host, f"dd if=/dev/urandom of={DISK} bs=1M seek={at} count=90 conv=fsync status=none")
     seen.root(host, f"rm {FOLDER}/*.db {OBJECTS}")
     with host.sudo():
         assert host.run("lvchange --activate y containerd/thinpool").rc != 0

@@ -392,6 +392,45 @@ def test_it_is_not_taken_apart_while_containers_run(ours):
     assert chain.actions[0] == "stop containers web of namespace default"
 
 
+def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
+    host = replace(
+        ours,
+        records=replace(RECORDS, tasks=(("moby", "c0ffee"),)),
+        docker=replace(DOCKER, running=("web",)),
+        daemon_text=STORE,
+    )
+    with pytest.raises(Unwanted, match="containers run on docker/thinpool: web. Stop them"):
+        _containerd_chain.take_apart(host, SEEN)
+    chain = _containerd_chain.take_apart(host, SEEN, stop_containers=True)
+    assert (actions(chain.links["docker_stop"]), chain.links["containers"]) == (["stop Docker"], [])
+    # With live-restore they run on when it has stopped.
+    chain = _containerd_chain.take_apart(
+        replace(host, docker=replace(DOCKER, active=False)), SEEN, stop_containers=True
+    )
+    assert actions(chain.links["containers"]) == ["stop containers c0ffee of namespace moby"]
+
+
+def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
+    records = replace(
+        RECORDS,
+        stuck=(("moby", "a-init"), ("moby", "sha256:a")),
+        leases=(("moby", "a"),),
+        labels=(("moby", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper"),),
+    )
+    chain = _containerd_chain.take_apart(replace(ours, records=records), SEEN)
+    assert actions(chain.links["snapshots"])[-3:] == [
+        "let image content sha256:f of namespace moby be unpacked anew",
+        "take a lease in namespace moby",
+        "have 2 snapshots of namespace moby collected as garbage",
+    ]
+    ctr = ("ctr", "--namespace", "moby")
+    assert [step.command for step in chain.links["snapshots"]][-3:] == [
+        (*ctr, "content", "label", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper="),
+        (*ctr, "leases", "create", "--id", "devicemapper.containers"),
+        (*ctr, "leases", "delete", "--sync", "a", "devicemapper.containers"),
+    ]
+
+
 def test_a_host_without_anything_has_nothing_to_take_apart(running):
     host = replace(BLANK, containerd=running, missing_packages=())
     assert _containerd_chain.take_apart(host, WISH).actions == []

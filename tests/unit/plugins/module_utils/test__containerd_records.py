@@ -22,6 +22,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._pool_stat
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd" / "1.7.24" / "records"
 LAYER = "sha256:0678b724f7f381fed0478f68542e525f21d9a3f173aef5b69a3449a1a2fec195"
 POOL = "containerd-thinpool"
+RUNS = "8e611ee50ec0bda6002d072756f8513e37d2025c4e3e36ccebd464715a65651a"
+COMMITTED = "614641f93060bb0e541bf9050c77b18d6249402765f4889cb2e5e58b0078f670"
+IMAGE = "sha256:8f14ae3ba1c2d7170d451778558bde18aed21d3f98dc9dfcd06b58d5af9e4298"
+BASE = "sha256:93106128b665734ae80d46bce51deb53d54c4dc546755cd8bda13aa68d3f5784"
 THIN = f"""{POOL}-snap-2: 0 20971520 thin 254:3 2
 {POOL}-snap-10: 0 20971520 thin 254:3 10
 other-snap-1: 0 8 thin 254:9 1
@@ -112,3 +116,23 @@ def test_pool_and_records_must_be_of_each_other(devices, snapshots, status, is_n
     found = _containerd_records.conflicts(records, status, is_new=is_new)
     assert len(found) == bool(says)
     assert says is None or says in found[0]
+
+
+def test_what_garbage_collection_left_in_a_parents_list_keeps_it_from_being_removed(tmp_path, commands):
+    """Docker 26.1 on the snapshotter: a container runs, another was committed, and one of the new image is gone."""
+    path = tmp_path / "root" / "io.containerd.metadata.v1.bolt" / "meta.db"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.decompress((CAPTURED / "docker.db.gz").read_bytes()))
+    task = tmp_path / "state" / "io.containerd.runtime.v2.task" / "moby" / RUNS
+    task.mkdir(parents=True)
+    commands.expect("dmsetup table --target thin", "")
+    folders = (str(tmp_path / "records"), POOL, str(tmp_path / "root"), str(tmp_path / "state"))
+    found = _containerd_records.read(*folders, has_docker=True)
+    # The committed image is the parent of what is gone, and has parents of its own.
+    assert found.keys == (("moby", COMMITTED), ("moby", RUNS), ("moby", f"{RUNS}-init"))
+    assert found.stuck == (("moby", f"{COMMITTED}-init"), ("moby", IMAGE), ("moby", BASE))
+    assert found.leases == (("moby", COMMITTED),)
+    assert [(space, name) for space, _digest, name in found.labels] == [("moby", _containerd_records.REFERENCE)] * 2
+    assert found.tasks == (("moby", RUNS),)
+    commands.expect("dmsetup table --target thin", "")
+    assert _containerd_records.read(*folders).tasks == ()

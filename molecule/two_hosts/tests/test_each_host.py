@@ -51,10 +51,13 @@ def test_docker_runs_on_it_with_the_hosts_own_options(host, name):
 
 
 def test_profile_has_the_hosts_own_threshold(host, name):
-    profile = seen.root(host, "cat /etc/lvm/profile/*docker*.profile")
+    profile = {"two-east": "docker--east-thin--pool--1", "two-west": "west-docker"}[name]
+    keys = "activation/thin_pool_autoextend_threshold activation/thin_pool_autoextend_percent"
     threshold, percent = {"two-east": (80, 20), "two-west": (70, 10)}[name]
-    assert f"thin_pool_autoextend_threshold = {threshold}" in profile
-    assert f"thin_pool_autoextend_percent = {percent}" in profile
+    assert seen.root(host, f"lvmconfig --metadataprofile {profile} {keys}").splitlines() == [
+        f"thin_pool_autoextend_threshold={threshold}",
+        f"thin_pool_autoextend_percent={percent}",
+    ]
 
 
 def test_container_runs(host, name):

@@ -56,7 +56,7 @@ def traces(host) -> str:
 
 def test_a_reset_that_is_limited_to_one_host_leaves_the_other_alone(east, west):
     before = traces(east)
-    status, output = seen.run_playbook("shared/reset.yml", "--limit=two-west")
+    status, output = seen.run_playbook("devicemapper.containers.reset", "--limit=two-west")
     assert status == 0, output
     assert list(recap(output)) == ["two-west"]
     assert traces(east) == before
@@ -64,7 +64,7 @@ def test_a_reset_that_is_limited_to_one_host_leaves_the_other_alone(east, west):
 
 
 def test_a_host_that_is_refused_and_one_that_is_gone_leave_the_third_right(east, west):
-    status, output = seen.run_playbook("shared/reset.yml", "--limit=two-east")
+    status, output = seen.run_playbook("devicemapper.containers.reset", "--limit=two-east")
     assert status == 0, output
     seen.root(west, f"mkfs.ext4 -q {DISK} && sync")
     written = f"awk '{{ print $7, $14 }}' /sys/block/$(basename $(readlink -f {DISK}))/stat"

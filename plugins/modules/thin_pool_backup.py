@@ -209,6 +209,7 @@ def work(module: AnsibleModule) -> dict:
     reason = _metadata_snapshot.obstacle(pool, status)
     if reason or status is None:
         raise _plan.Refused(f"{reason}. A backup that was made before is as it was")
+    docker = docker_of(pool, status)
     wish = _backup.Wish(
         group=group,
         pool=pool,
@@ -216,8 +217,8 @@ def work(module: AnsibleModule) -> dict:
         devices=tuple(sorted(report.devices_of(vg), key=lambda device: device.device)),
         profile_path=path_if_there(_profile.read(pool.profile).path) if pool.profile else "",
         daemon_path=path_if_there(_daemon_json.DEFAULT_PATH),
-        docker=docker_of(pool, status),
-        containerd=containerd_of(pool),
+        docker=docker,
+        containerd=containerd_of(pool, is_dockers=docker is not None),
         verify=module.params["verify"],
     )
     before = _backup.summary(_backup.old_manifest(wish.path))
@@ -251,9 +252,14 @@ def docker_of(pool: _lvm.LogicalVolume, before: _pool_status.PoolStatus) -> _doc
     return data if _docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None
 
 
-def containerd_of(pool: _lvm.LogicalVolume) -> _backup.ContainerdRecords | None:
+def containerd_of(pool: _lvm.LogicalVolume, *, is_dockers: bool) -> _backup.ContainerdRecords | None:
     """Return what containerd keeps of a pool, None where its configuration names another one, or none."""
-    configuration = _containerd_config.read(_containerd.configured_path())
+    try:
+        configuration = _containerd_config.read(_containerd.configured_path())
+    except _plan.Refused:
+        if is_dockers:  # and so no matter of a configuration that cannot be read
+            return None
+        raise
     folder = configuration.root_path
     databases = [
         f"{folder}/{pool.dm_name}.db",

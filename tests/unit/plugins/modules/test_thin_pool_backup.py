@@ -378,6 +378,12 @@ def test_databases_of_another_pool_stay_out(run_module, tools, dest, containerd,
     assert unpacked(dest, tmp_path / "out")["containerd"] is None
 
 
+def test_dockers_pool_is_saved_whatever_containerds_configuration_is(run_module, tools, dest, tmp_path):
+    (tmp_path / "config.toml").write_text("not TOML")
+    assert back_up(run_module, dest)["changed"]
+    assert unpacked(dest, tmp_path / "out")["docker"]
+
+
 def test_dockers_containers_on_containerds_store_are_in_the_archive(
     run_module, tools, dest, containerd, records, tmp_path
 ):

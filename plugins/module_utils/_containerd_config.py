@@ -290,7 +290,9 @@ def decide(
     changed = _snapshotter(current, wanted, state, version)
     changes = {changed.path: changed} if changed else {}
     now = after(current, list(changes.values()))
-    names: dict[str, list[str]] = {changed.path: changed_keys(changed)} if changed else {}
+    names: dict[str, list[str]] = {}
+    if changed:
+        names[changed.path] = [_header(SECTION)] if state == "absent" else changed_keys(changed)
     for section in others if changed or state == "present" else ():
         change = _set_other(now, section, version)
         if change is None:
@@ -344,7 +346,7 @@ def _step(
     current: Configuration, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
 ) -> Step:
     # One sentence for a file that is there and one that is not: a package may bring it between foretelling and doing.
-    what = f"take {_header(SECTION)} out of" if state == "absent" else f"set {', '.join(names)} in"
+    what = f"take {', '.join(names)} out of" if state == "absent" else f"set {', '.join(names)} in"
     command = ("containerd", "--config", "{path}", "config", "dump") if validate and change.after is not None else ()
     write = Write(
         change.path,

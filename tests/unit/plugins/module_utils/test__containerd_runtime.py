@@ -111,7 +111,11 @@ def test_the_handler_stands_where_its_plugin_does_and_the_pool_in_its_drop_in(pa
     assert texts[str(path)].endswith(cri + OF_VERSION_2)
     assert "kata" not in texts[f"{folder}/thin-pool.toml"]
     assert decide(path, "1.7.24", KATA) == ([], {})
-    decide(path, "1.7.24", KATA, state="absent")
+    sentences, _texts = decide(path, "1.7.24", KATA, state="absent")
+    assert sentences == [
+        f"remove {folder}/thin-pool.toml",
+        f'take [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-fc] out of {path}',
+    ]
     assert path.read_text(encoding="utf-8").endswith(cri)
     assert list(folder.iterdir()) == []
 

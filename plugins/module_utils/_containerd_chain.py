@@ -145,9 +145,10 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
 
     configured = host.configuration.pool_name == wish.dm_name
     records = host.records if configured else Records(active=host.records.active)
+    uses_store = _containerd_store.is_configured(host.daemon_text)
     if host.docker.active:  # it tells its containers by their names, and stops them itself
         records = replace(records, tasks=tuple(task for task in records.tasks if task[0] != _containerd_records.MOBY))
-    running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured else ())]
+    running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured and uses_store else ())]
     if running and not stop_containers:
         refusals.append(
             f"containers run on {wish.vg}/{wish.pool}: {', '.join(running)}. Stop them, or set stop_containers: true"
@@ -155,7 +156,6 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     # The snapshotter's devices keep the pool open, and are removed before it.
     pool = _pool_chain.take_apart(host, wish, refusals, engine_stops=configured or bool(records.active))
     steps, changes = attempt(lambda: _configure(host, wish, "absent"), ([], []))
-    uses_store = _containerd_store.is_configured(host.daemon_text)
     daemon_steps, daemon_text = attempt(
         lambda: (
             _containerd_store.decide(host.daemon_text, wish.daemon_options, state="absent")

@@ -410,6 +410,12 @@ def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
     assert actions(chain.links["containers"]) == ["stop containers c0ffee of namespace moby"]
 
 
+def test_containers_of_a_docker_that_is_not_on_the_store_are_not_on_the_pool(ours):
+    host = replace(ours, docker=replace(DOCKER, running=("web",)), daemon_text=None)
+    chain = _containerd_chain.take_apart(host, SEEN)
+    assert (chain.links["docker_stop"], chain.links["containers"]) == ([], [])
+
+
 def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
     records = replace(
         RECORDS,

@@ -31,6 +31,22 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+|/[!-~]+")
 
 
+# The option of a module that spells them.
+OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "name": {"type": "str", "required": True},
+        "runtime_type": {"type": "str", "required": True},
+        "runtime_path": {"type": "str"},
+        "pod_annotations": {"type": "list", "elements": "str"},
+        "privileged_without_host_devices": {"type": "bool"},
+        "options": {"type": "dict", "default": {}},
+    },
+}
+
+
 @dataclass(frozen=True)
 class Runtime:
     """A handler as it is asked for; None leaves a key as it is."""

@@ -569,19 +569,7 @@ def main() -> None:
             "discard_blocks": {"type": "bool"},
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
-            "runtimes": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "runtime_type": {"type": "str", "required": True},
-                    "runtime_path": {"type": "str"},
-                    "pod_annotations": {"type": "list", "elements": "str"},
-                    "privileged_without_host_devices": {"type": "bool"},
-                    "options": {"type": "dict", "default": {}},
-                },
-            },
+            "runtimes": _containerd_runtime.OPTION,
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -800,7 +788,11 @@ def read_containerd(names: list, wish: _containerd_chain.Wish, family: str) -> _
         containerd=containerd,
         configuration=configuration,
         records=_containerd_records.read(
-            folder, wish.dm_name, configuration.root, configuration.state, has_docker=looks_at_docker
+            folder,
+            wish.dm_name,
+            configuration.root,
+            configuration.state,
+            has_docker=_containerd_store.is_configured(daemon_text),
         ),
         boot_text=_file.read(_boot.path(_containerd.SERVICE, wish.vg, wish.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),

@@ -5,7 +5,7 @@ SCENARIO ?= default
 SCENARIOS ?=
 CORE ?=
 
-.PHONY: help prepare demo test unit page lint sanity docs site molecule bench build format
+.PHONY: help prepare demo test unit page lint sanity docs site galaxy molecule bench build release format
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +36,9 @@ docs: prepare ## check the documentation of modules and roles
 
 site: prepare ## the folder docs as a site, in dist/site/, to be opened from there
 	@$(TOOL)/docsite.py
+
+galaxy: prepare ## the archive, looked at as Galaxy and ansible-builder do, and used without its folders docs and tests
+	@$(TOOL)/galaxy.py
 
 molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
 	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)

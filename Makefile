@@ -25,7 +25,7 @@ unit: prepare ## unit tests, with every ansible-core that runs here; quick: make
 page: prepare ## the page of the playbook report in a headless Chromium, which it installs
 	@$(TOOL)/page.py
 
-lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
+lint: prepare ## licences, ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
 	@$(TOOL)/lint.py
 
 sanity: prepare ## ansible-test sanity, with every ansible-core that runs here, or with CORE=2.19 alone

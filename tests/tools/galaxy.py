@@ -38,15 +38,19 @@ def run(folder: Path, program: str, *arguments: str, **extra: str) -> str:
     # No configuration and no collection of the user's.
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "GALAXY_"))}
     variables |= {"HOME": str(folder), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
-    variables |= {"NO_COLOR": "1", "ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_LOCALHOST_WARNING": "false", **extra}
+    variables |= {
+        "NO_COLOR": "1",
+        "ANSIBLE_COLLECTIONS_PATH": str(folder),
+        "ANSIBLE_LOCALHOST_WARNING": "false",
+        **extra,
+    }
     ran = subprocess.run(
         [str(programs / program), *arguments],
         check=False,
         cwd=folder,
         env=variables,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     complaints = complaints_in(ran.stdout) + complaints_in(ran.stderr)

@@ -4,6 +4,8 @@ TOOL := python3 tests/tools
 SCENARIO ?= default
 SCENARIOS ?=
 CORE ?=
+VERSION ?=
+CHECK ?=
 
 .PHONY: help prepare demo test unit page lint sanity docs site galaxy molecule bench build release format
 
@@ -48,6 +50,9 @@ bench: prepare ## measure the role beside the manual's commands
 
 build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist
+
+release: prepare ## version, changelog, archive, commit and tag, not pushed: make release VERSION=1.2.0 (CHECK=yes: only tell)
+	@$(TOOL)/release.py "$(VERSION)" "$(CHECK)"
 
 format: prepare ## lay out the Python code as lint wants it
 	@ruff="$$($(TOOL)/environments.py lint)/bin/ruff" && $$ruff check --no-cache --fix-only . && $$ruff format --no-cache .

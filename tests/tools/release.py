@@ -92,8 +92,10 @@ def release(version: str) -> None:
         galaxy.check(archive)
         git("add", "--", *WRITTEN)
         git("commit", "--quiet", "--message", f"Release {version}")
-    except (SystemExit, subprocess.CalledProcessError, KeyboardInterrupt):
+    except (SystemExit, subprocess.CalledProcessError, KeyboardInterrupt) as error:
         say(f"not released; to have the checkout as it was: git reset --hard && git clean -f -- {' '.join(WRITTEN)}")
+        if isinstance(error, subprocess.CalledProcessError):
+            give_up(f"{' '.join(map(str, error.cmd))} failed")
         raise
     git("tag", "--annotate", "--message", f"Release {version}", version)
     print(what_is_left(version, str(archive.relative_to(ROOT))))

@@ -4,8 +4,10 @@ TOOL := python3 tests/tools
 SCENARIO ?= default
 SCENARIOS ?=
 CORE ?=
+VERSION ?=
+CHECK ?=
 
-.PHONY: help prepare demo test unit page lint sanity docs site molecule bench build format
+.PHONY: help prepare demo test unit page lint sanity docs site galaxy molecule bench build release format
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,7 +27,7 @@ unit: prepare ## unit tests, with every ansible-core that runs here; quick: make
 page: prepare ## the page of the playbook report in a headless Chromium, which it installs
 	@$(TOOL)/page.py
 
-lint: prepare ## ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
+lint: prepare ## licences, ruff, yamllint, mypy, ansible-lint, changelog fragments, shellcheck, promtool
 	@$(TOOL)/lint.py
 
 sanity: prepare ## ansible-test sanity, with every ansible-core that runs here, or with CORE=2.19 alone
@@ -37,6 +39,9 @@ docs: prepare ## check the documentation of modules and roles
 site: prepare ## the folder docs as a site, in dist/site/, to be opened from there
 	@$(TOOL)/docsite.py
 
+galaxy: prepare ## the archive, looked at as Galaxy and ansible-builder do, and used without its folders docs and tests
+	@$(TOOL)/galaxy.py
+
 molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
 	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
 
@@ -45,6 +50,9 @@ bench: prepare ## measure the role beside the manual's commands
 
 build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist
+
+release: prepare ## version, changelog, archive, commit and tag, not pushed: make release VERSION=1.2.0 (CHECK=yes: only tell)
+	@$(TOOL)/release.py "$(VERSION)" "$(CHECK)"
 
 format: prepare ## lay out the Python code as lint wants it
 	@ruff="$$($(TOOL)/environments.py lint)/bin/ruff" && $$ruff check --no-cache --fix-only . && $$ruff format --no-cache .

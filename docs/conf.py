@@ -51,6 +51,7 @@ CONTENTS = {
         "guides/monitor": "Look after pools",
         "guides/report": "The whole fleet",
         "guides/rulebook": "Grow by itself",
+        "guides/execution_environment": "In an execution environment",
     },
     "In trouble": {
         "guides/full_pool": "A full pool",

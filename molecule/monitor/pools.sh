@@ -1,3 +1,7 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # shellcheck shell=bash
 # Makes a pool for each thing that will happen. Chunks of 64k and metadata of 2m, so that little fills them.
 set -euo pipefail

@@ -1,3 +1,7 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # shellcheck shell=bash
 # Makes one device of each kind. Prints "device<TAB>kind<TAB>words of the refusal" for each; a line's device must be refused
 # with these words. Kinds whose words are "is not blank" may be taken once wiping is asked for; no others ever.

@@ -1,3 +1,7 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Guests: virtual machines with blank disks, for the molecule scenarios and `make demo`.
 
 This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine is booted once

@@ -1,4 +1,7 @@
 #!/bin/sh
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.
 # GUEST_OUTPUT is the folder that gets kernel and initrd; GUEST_KEY the public key that may log in; GUEST_DEBS the
 # packages whose .deb files wait in the guest's apt cache, so that installing them there downloads nothing;

@@ -66,6 +66,12 @@ def python_range(name: str) -> tuple[str, str]:
     return oldest, newest
 
 
+def without(constraints: str, requirements: str) -> str:
+    """Return the constraints on packages that the requirements do not pin themselves."""
+    own = {line.partition("==")[0].lower() for line in requirements.splitlines()}
+    return "\n".join(line for line in constraints.splitlines() if line.partition("==")[0].lower() not in own)
+
+
 def environment(name: str) -> Path:
     """Return the folder of the environment, made now if it is not there or its requirements have changed."""
     found = interpreter_for(name)
@@ -81,8 +87,11 @@ def environment(name: str) -> Path:
         if not (folder / "complete").exists():
             say(f"making the environment {name} with Python {version} (once)")
             shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            constraints = folder / "constraints.txt"
+            constraints.write_text(without(pinned.read_text(), listed.read_text()))
             pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-            for command in ([python, "-m", "venv", str(folder)], [*pip, "-r", str(listed), "-c", str(pinned)]):
+            for command in ([python, "-m", "venv", str(folder)], [*pip, "-r", str(listed), "-c", str(constraints)]):
                 if subprocess.run(command, check=False).returncode:
                     give_up(f"the environment {name} could not be made: {' '.join(command)}")
             # Written last: an interrupted installation leaves none and is started afresh next time.

@@ -72,6 +72,8 @@ def without_guests() -> Iterator[list[str]]:
     """Yield the arguments of make for each other check, first for what fails within seconds."""
     yield ["lint"]
     yield ["docs"]
+    yield ["site"]
+    yield ["galaxy"]
     yield ["page"]
     yield ["unit"]
     for core in cores():

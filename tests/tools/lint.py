@@ -30,6 +30,8 @@ def for_docs(tree: Path) -> Iterator[list[str]]:
 
 
 def for_code(tree: Path) -> Iterator[list[str]]:
+    # First: the others may leave files of their own.
+    yield ["reuse", "--suppress-deprecation", "lint", "--lines"]
     yield ["ruff", "format", "--check", "--diff", "."]
     yield ["ruff", "check", "--output-format", "concise", "."]
     yield ["yamllint", "--strict", "."]

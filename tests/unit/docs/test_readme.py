@@ -1,0 +1,49 @@
+# Copyright (c) 2026, The devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The README, which Galaxy shows without the rest; and the map of the code in CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+HERE = "https://github.com/devicemapper/ansible-collection-containers/blob/main/"
+LINKS = re.findall(r"\]\(([^)]*)\)", README)
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["Requirements", "Installation", "Use cases", "Contents", "Testing", "Support", "Release notes", "License"],
+)
+def test_has_the_sections_that_certification_asks_for(section: str) -> None:
+    assert f"\n## {section}\n" in README
+
+
+def test_links_are_absolute() -> None:
+    assert LINKS
+    assert [link for link in LINKS if not link.startswith("https://")] == []
+
+
+def test_links_into_the_repository_lead_to_files() -> None:
+    names = {link[len(HERE) :].partition("#")[0] for link in LINKS if link.startswith(HERE)}
+    # That one is written at a release.
+    assert {name for name in names if not (ROOT / name).is_file()} <= {"CHANGELOG.md"}
+
+
+@pytest.mark.parametrize("pattern", ["plugins/modules/*.py", "playbooks/*.yml", "roles/*"])
+def test_names_everything_that_users_call(pattern: str) -> None:
+    names = sorted(path.stem for path in ROOT.glob(pattern))
+    assert names
+    assert [name for name in names if f"`{name}`" not in README] == []
+
+
+def test_the_map_of_the_code_names_every_file() -> None:
+    rows = re.findall(r"^\| `(_\w+)` \| \S.* \|$", CONTRIBUTING, re.MULTILINE)
+    assert sorted(rows) == sorted(path.stem for path in ROOT.glob("plugins/module_utils/_*.py"))

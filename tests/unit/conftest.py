@@ -77,7 +77,7 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, 
 
 @pytest.fixture(scope="session")
 def ansible_playbook(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs ansible-playbook with arguments, and no settings but these: its own files go there."""
+    """Return a function that runs ansible-playbook with arguments, and with no settings but the given ones."""
     compiled = tmp_path_factory.mktemp("compiled")
 
     def run(folder: Path, *arguments: str, cwd: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -29,11 +29,11 @@ class CallbackModule(CallbackBase):
         }
         print(json.dumps(line))
 
-    def v2_runner_on_ok(self, outcome):
-        self.tell(outcome, False)
+    def v2_runner_on_ok(self, result):
+        self.tell(result, False)
 
-    def v2_runner_on_failed(self, outcome, ignore_errors=False):
-        self.tell(outcome, True)
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.tell(result, True)
 
-    def v2_runner_item_on_failed(self, outcome):
-        self.tell(outcome, True)
+    def v2_runner_item_on_failed(self, result):
+        self.tell(result, True)

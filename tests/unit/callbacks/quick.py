@@ -43,12 +43,13 @@ compile_anew = jinja2.Environment.compile
 
 
 def compile_once(self, source, *others, **options):
-    # Expressions come as a tree.
-    if not isinstance(source, str) or others or options:
+    if others or options:
         return compile_anew(self, source, *others, **options)
     finalize = getattr(self.finalize, "__qualname__", None)
     settings = [type(self), sorted(self.extensions), finalize, *(getattr(self, name) for name in SETTINGS)]
-    path = COMPILED / hashlib.sha256(ascii([settings, str(source)]).encode()).hexdigest()
+    # An expression comes as a tree, whose repr is all of it.
+    text = str(source) if isinstance(source, str) else repr(source)
+    path = COMPILED / hashlib.sha256(ascii([settings, type(source), text]).encode()).hexdigest()
     try:
         return marshal.loads(path.read_bytes())
     except FileNotFoundError:

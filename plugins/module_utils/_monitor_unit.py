@@ -13,6 +13,7 @@ host's metrics and the module's verdict cannot differ.
 from __future__ import annotations
 
 import ast
+import functools
 import glob
 import importlib.util
 import json
@@ -194,19 +195,27 @@ def sources(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
     A module is sent to the host as an archive that Python imports from, and every loader can tell the source.
     """
     found = {} if found is None else found
+    found[name], imports = _source(name)
+    for imported in imports:
+        if imported not in found:
+            sources(imported, found)
+    return dict(sorted(found.items()))
+
+
+@functools.lru_cache(maxsize=None)
+def _source(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the source of a file of this package, and what it imports from there."""
     spec = importlib.util.find_spec(f"{_PACKAGE}.{name}")
     text = spec.loader.get_source(spec.name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
     if text is None:
         raise Refused(f"the source of {name} is not to be had from {spec}")
-    found[name] = text
+    imports: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
             parent, _dot, last = (node.module or "").rpartition(".")
             names = [alias.name for alias in node.names] if node.module == _PACKAGE else [last]
-            for imported in names if _PACKAGE in (node.module, parent) else []:
-                if imported not in found:
-                    sources(imported, found)
-    return dict(sorted(found.items()))
+            imports += names if _PACKAGE in (node.module, parent) else []
+    return text, tuple(imports)
 
 
 def interpreter() -> str:

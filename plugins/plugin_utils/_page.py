@@ -12,13 +12,14 @@ Names and messages come from the hosts and may hold anything. The template escap
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
@@ -404,6 +405,15 @@ def check(answers: t.Any, generated: t.Any, title: t.Any) -> None:
         raise ValueError(f"'title' must be a text, not {title!r:.80}")
 
 
+@functools.lru_cache(maxsize=None)
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, finalize=clean, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["human"] = human
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
 def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str) -> str:
     """Return the page for what hosts answered: name, result of thin_pool_check_info, results of the usage."""
     by_host = {str(host): cards_of(str(host), check, usage) for host, check, usage in answers}
@@ -415,12 +425,7 @@ def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str
     for card in cards:
         worst.setdefault(card.host, card)
     times = sorted(card.asked for card in cards if card.asked)
-    environment = Environment(
-        autoescape=True, finalize=clean, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["human"] = human
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return _template().render(
         title=title,
         generated=_minute(generated, seconds=True),
         generated_iso=generated,

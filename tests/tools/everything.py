@@ -33,7 +33,7 @@ NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("killed", "usage", "monitor", "default")
+LONGEST = ("killed", "usage", "monitor", "default", "manual", "adopt")
 # Left out where guests are emulated, unless all are asked for.
 AT_LENGTH = (
     "containerd",

@@ -19,16 +19,6 @@ if importlib.util.find_spec("ansible.playbook") is None:
 
 ROOT = Path(__file__).resolve().parents[3]
 
-
-def load(path: Path):
-    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-play = load(ROOT / "tests" / "unit" / "roles" / "conftest.py").play
-
 LEFT_OUT = "left out"
 NO_DRIVER = "migrate_to must be devicemapper or overlay2"
 NO_PATH = "migrate_directory must be the whole path of a directory"

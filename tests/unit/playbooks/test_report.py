@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
@@ -35,7 +32,7 @@ Run = t.Callable[..., t.Tuple[int, str]]
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Run:
+def report(ansible_playbook: t.Callable, tmp_path: Path) -> Run:
     """Return a function that runs the playbook with variables, in tmp_path, on hosts that answer so."""
 
     def run(*hosts: tuple, check: bool = False, of: dict | None = None, **variables: t.Any) -> tuple[int, str]:
@@ -44,25 +41,9 @@ def report(tmp_path: Path) -> Run:
         for name, own in (of or {}).items():
             known["all"]["hosts"][name].update(own)
         inventory.write_text(json.dumps(known), encoding="utf-8")
-        (tmp_path / "ansible.cfg").touch()
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": next(
-                path for path in sys.path if Path(path, "ansible_collections/devicemapper/containers").exists()
-            ),
-            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-            "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_FORKS": "4",
-            "ANSIBLE_STRATEGY": "free",
-            "LC_ALL": "C.UTF-8",
-            "PWD": str(tmp_path),
-        }
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"-e{json.dumps(variables)}"]
-        command += ["devicemapper.containers.report", *(["--check"] if check else [])]
-        ran = subprocess.run(
-            command, check=False, cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+        command = ["-i", str(inventory), f"-e{json.dumps(variables)}", "devicemapper.containers.report"]
+        settings = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_STRATEGY": "free", "PWD": str(tmp_path)}
+        ran = ansible_playbook(tmp_path, *command, *(["--check"] if check else []), cwd="/", **settings)
         return ran.returncode, f"{ran.stdout}\n{ran.stderr}"
 
     return run

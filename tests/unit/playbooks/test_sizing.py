@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -30,51 +27,18 @@ PAGE = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
 GROUP = "docker"
 EXTENT = 4 * _size.MIB
 
-# Prints for each host what the last task told, or what the failed one said.
-CALLBACK = """
-import json
-from ansible.plugins.callback import CallbackBase
 
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "stdout"
-    CALLBACK_NAME = "told"
+@pytest.fixture(scope="module")
+def run(ansible_playbook: t.Callable) -> t.Callable[..., tuple[int, list[dict[str, t.Any]]]]:
+    """Return a function that runs a playbook in a folder, and returns its status and what each task told."""
 
-    def tell(self, outcome, failed):
-        host, said = (getattr(outcome, name, None) or getattr(outcome, f"_{name}") for name in ("host", "result"))
-        print(json.dumps({"host": host.get_name(), "failed": failed, "msg": said.get("msg")}))
+    def run(folder: Path, *arguments: str) -> tuple[int, list[dict[str, t.Any]]]:
+        ran = ansible_playbook(folder, *arguments, cwd=folder, ANSIBLE_STDOUT_CALLBACK="outcomes")
+        told = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+        assert told, f"{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+        return ran.returncode, told
 
-    def v2_runner_on_ok(self, outcome):
-        self.tell(outcome, False)
-
-    def v2_runner_on_failed(self, outcome, ignore_errors=False):
-        self.tell(outcome, True)
-"""
-
-
-def run(folder: Path, playbook: str, *options: str) -> tuple[int, list[dict[str, t.Any]]]:
-    """Run a playbook, and return its status and what each task said."""
-    (folder / "told.py").write_text(CALLBACK, encoding="utf-8")
-    (folder / "ansible.cfg").touch()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-        "ANSIBLE_COLLECTIONS_PATH": next(
-            path for path in sys.path if Path(path, "ansible_collections/devicemapper/containers").exists()
-        ),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_HOME": str(folder / "home"),
-        "ANSIBLE_CALLBACK_PLUGINS": str(folder),
-        "ANSIBLE_STDOUT_CALLBACK": "told",
-        "ANSIBLE_FORKS": "4",
-        "LC_ALL": "C.UTF-8",
-    }
-    command = [sys.executable, "-m", "ansible", "playbook", *options, playbook]
-    ran = subprocess.run(
-        command, check=False, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    told = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-    assert told, f"{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
-    return ran.returncode, told
+    return run
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------
@@ -131,8 +95,8 @@ def extensions(pool: _lvm.LogicalVolume, group: _lvm.VolumeGroup, percent: int) 
 
 
 def lines_of(answer: dict[str, t.Any]) -> str:
-    assert not answer["failed"], answer["msg"]
-    return "\n".join(answer["msg"])
+    assert not answer["failed"], answer["told"]
+    return "\n".join(answer["told"])
 
 
 def numbers(pattern: str, text: str) -> list[int]:
@@ -212,13 +176,13 @@ def test_worked_examples_of_the_page_are_what_the_playbook_tells(answers):
         assert row[4:] == [data, metadata, first, often, {"ENOUGH": "yes", "NOT ENOUGH": "no"}[enough]]
 
 
-def test_output_in_the_page_is_what_the_playbook_prints(tmp_path):
+def test_output_in_the_page_is_what_the_playbook_prints(run, tmp_path):
     shown = r"```console\nansible-playbook devicemapper\.containers\.sizing (.*?)\n```\n\n```text\n(.*?)```"
     block = re.search(shown, PAGE, re.DOTALL)
     assert block is not None
     status, outcomes = run(tmp_path, "devicemapper.containers.sizing", *block[1].split())
     assert status == 0
-    assert block[2].splitlines() == outcomes[-1]["msg"]
+    assert block[2].splitlines() == outcomes[-1]["told"]
 
 
 # --- Wrong values -----------------------------------------------------------------------------------------------------
@@ -274,8 +238,8 @@ def of_wrong(row: tuple[str, t.Any, str]) -> dict[str, t.Any]:
 def test_a_wrong_variable_is_refused_and_named(answers):
     for (variable, value, says), answer in zip(WRONG, answers["wrong"]):
         assert answer["failed"], (variable, value, answer)
-        assert says in answer["msg"], (variable, value, answer)
-        assert variable in answer["msg"], (variable, value, answer)
+        assert says in answer["told"], (variable, value, answer)
+        assert variable in answer["told"], (variable, value, answer)
 
 
 def test_every_variable_of_the_playbook_has_its_wrong_values_and_its_row_in_the_page():
@@ -289,7 +253,7 @@ def test_every_variable_of_the_playbook_has_its_wrong_values_and_its_row_in_the_
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, t.Any]]]:
+def answers(run: t.Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, t.Any]]]:
     """Return the playbook's answers to all tables, from one run.
 
     Each set of variables is a host's, so the play is made one of all hosts, which is all that is changed of it.

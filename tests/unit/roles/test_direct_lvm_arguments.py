@@ -10,10 +10,6 @@ One run of ansible-playbook for all rows, each of which is a host of the invento
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
@@ -116,42 +112,14 @@ PLAYBOOK = """
         name: devicemapper.containers.direct_lvm
 """
 
-# Prints a line for each task that ran on a host: which, and what it said where it failed.
-CALLBACK = """
-import json
-from ansible.plugins.callback import CallbackBase
-
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "stdout"
-    CALLBACK_NAME = "outcomes"
-
-    def tell(self, outcome, failed):
-        host, task, said = (getattr(outcome, name, None) or getattr(outcome, f"_{name}") for name in ATTRIBUTES)
-        message = str(said.get("msg")) if failed else ""
-        print(json.dumps({"host": host.get_name(), "action": task.action, "said": message}))
-
-    def v2_runner_on_ok(self, outcome):
-        self.tell(outcome, False)
-
-    def v2_runner_on_failed(self, outcome, ignore_errors=False):
-        self.tell(outcome, True)
-
-    def v2_runner_item_on_failed(self, outcome):
-        self.tell(outcome, True)
-
-ATTRIBUTES = ("host", "task", "result")
-"""
-
 
 def in_short(row: tuple) -> str:
     return f"{row[0]}-{ascii(row[1])[:30]}"
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, t.Any]]]:
+def outcomes(play: t.Callable) -> dict[str, list[dict[str, str]]]:
     """Return for each row, by its place, the tasks that ran and what was said."""
-    folder = tmp_path_factory.mktemp("play")
     hosts = {}
     for kind, rows in (("wrong", WRONG), ("right", RIGHT)):
         for place, row in enumerate(rows):
@@ -159,37 +127,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
             if row[1] is LEFT_OUT:
                 del variables[row[0]]
             hosts[f"{kind}{place}"] = variables
-    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    for name, text in (
-        ("hosts.json", json.dumps({"all": {"hosts": hosts, "vars": common}})),
-        ("play.yml", PLAYBOOK),
-        ("outcomes.py", CALLBACK),
-        ("ansible.cfg", ""),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-        "ANSIBLE_COLLECTIONS_PATH": next(
-            path for path in sys.path if Path(path, "ansible_collections/devicemapper/containers").exists()
-        ),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_HOME": str(folder / "home"),
-        "ANSIBLE_CALLBACK_PLUGINS": str(folder),
-        "ANSIBLE_STDOUT_CALLBACK": "outcomes",
-        "ANSIBLE_FORKS": "4",
-        "LC_ALL": "C.UTF-8",
-    }
-    command = [sys.executable, "-m", "ansible", "playbook", "--check", "-i", "hosts.json", "play.yml"]
-    ran = subprocess.run(
-        command, check=False, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    found: dict[str, list[dict[str, t.Any]]] = {}
-    for line in ran.stdout.splitlines():
-        if line.startswith("{"):
-            outcome = json.loads(line)
-            found.setdefault(outcome["host"], []).append(outcome)
-    assert sorted(found) == sorted(hosts), f"{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
-    return found
+    return play(PLAYBOOK, hosts)
 
 
 # The role's own checks; the first is argument_specs'.

@@ -154,6 +154,14 @@ def peers() -> Path:
     return next((environment("peers") / "lib").glob("python3.*/site-packages"))
 
 
+def versions() -> dict[str, str]:
+    """Return what was measured with, by name."""
+    manifest = json.loads((peers() / "ansible_collections/community/general/MANIFEST.json").read_text())
+    asked = subprocess.run(["ansible", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    (core,) = re.findall(r"^ansible \[core (\S+)\]", asked)
+    return {"ansible-core": core, "community.general": manifest["collection_info"]["version"]}
+
+
 def see(expected: str, run: Callable[[], str]) -> Callable[[], str]:
     """Return what runs a playbook and gives up if its recap is not that every host changed, or that none did."""
 
@@ -287,7 +295,7 @@ def main() -> None:
         print(pieces[-1], flush=True)
     if wanted == list(PARTS):
         page = ROOT / "docs" / "performance.md"
-        page.write_text(report.page(pieces))
+        page.write_text(report.page(pieces, guest("accelerator").strip() == "tcg", versions()))
         say(f"written to {page}")
 
 

@@ -5,8 +5,8 @@
 """Measure writes to thin volumes beside the same to a linear volume; runs on a host whose disk may be overwritten.
 
 For each size of chunks, with and without zeroing: the first writes to a new volume, the same writes again, and again
-after a snapshot was taken. Prints JSON: name -> rounds of {"small": writes per second, "large": bytes per second,
-"taken": bytes that the small writes took in the pool}.
+after a snapshot was taken. Prints JSON: "linear", or pool and phase -> rounds of {"small": writes per second, "large":
+bytes per second, "taken": bytes that the small writes took in the pool}.
 
 Usage: chunks.py DISK ROUNDS
 """
@@ -27,7 +27,7 @@ LARGE = ("--rw=write", "--bs=1m", "--size=256m")
 
 
 def run(*words: str) -> str:
-    done = subprocess.run(words, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(words)}: status {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -87,7 +87,9 @@ def main() -> None:
         for chunk in CHUNKS:
             for zero in (False, True):
                 for phase, figures in on_thin(chunk, zero).items():
-                    found.setdefault(f"{chunk // KIB}K {'zeroed' if zero else 'not zeroed'} {phase}", []).append(figures)
+                    found.setdefault(f"{chunk // KIB}K {'zeroed' if zero else 'not zeroed'} {phase}", []).append(
+                        figures
+                    )
     run("vgremove", "--yes", GROUP)
     run("pvremove", "--yes", disk)
     print(json.dumps(found))

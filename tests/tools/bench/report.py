@@ -93,13 +93,14 @@ How many times as much the usual role takes as `direct_lvm`:
 
 {table(head, ratios)}
 
-All three make the same pool on the same virtual machine in one run, which is blank again before each. The packages are
-there before. The usual role is `tests/tools/bench/peer.yml`: the modules of `community.general`, everything else a command
-behind a condition, no facts gathered, and one question to Docker at its end. It does less than `direct_lvm`: it looks at
-no disk before it takes it, does not resume what was interrupted, and leaves the metadata as small as it was when a disk is
-added. Both run with the same ansible-core over ssh with pipelining. Module calls are counted on the host by the `sudo`
-that each begins with, programs by the kernel's process events, and the network by the counters of its interface: both
-directions, with the connection itself. The second run is the middle one of three.
+All three make the same pool on the same virtual machine in one run, which is blank again before each. The packages
+are there before. The usual role is `tests/tools/bench/peer.yml`: the modules of `community.general`, everything
+else a command behind a condition, no facts gathered, and one question to Docker at its end. It does less than
+`direct_lvm`: it looks at no disk before it takes it, does not resume what was interrupted, and leaves the metadata
+as small as it was when a disk is added. Both run with the same ansible-core over ssh with pipelining. Module calls
+are counted on the host by the `sudo` that each begins with, programs by the kernel's process events, and the
+network by the counters of its interface: both directions, with the connection itself. The second run is the middle
+one of three.
 """
 
 
@@ -123,9 +124,9 @@ def fleet(found: Fleet) -> str:
 
 {table(head, rows)}
 
-The stand-ins are hosts behind a connection that gives at once the answers that a virtual machine gave to the same play:
-what is left is the work of the machine that runs Ansible, with 20 forks. The processor time is that of all its processes,
-divided by the hosts.
+The stand-ins are hosts behind a connection that gives at once the answers that a virtual machine gave to the same
+play: what is left is the work of the machine that runs Ansible, with 20 forks. The processor time is that of all
+its processes, divided by the hosts.
 """
 
 
@@ -137,10 +138,10 @@ def chunks(found: Chunks) -> str:
     """Return the section on how fast a pool is."""
     linear = found["linear"]
     phases = ("first write", "rewrite", "write after a snapshot")
-    pools = list(dict.fromkeys(name.partition("zeroed ")[0] + "zeroed" for name in found if name != "linear"))
+    pools = list(dict.fromkeys(name.partition(": ")[0] for name in found if name != "linear"))
 
     def rows(cell: t.Callable[[dict[str, float]], str]) -> list[list[str]]:
-        return [[pool, *(cell(found[f"{pool} {phase}"]) for phase in phases)] for pool in pools]
+        return [[pool, *(cell(found[f"{pool}: {phase}"]) for phase in phases)] for pool in pools]
 
     head = ["chunks", *phases]
     small = table(head, rows(lambda one: f"{one['small'] / linear['small']:.2f}"))
@@ -161,22 +162,26 @@ What the small writes, 16 MiB in all, took from the pool:
 
 {taken}
 
-Small writes are 4096 of 4 KiB each, at random places of 1 GiB; large ones are 1 MiB each, 256 of them in a row. Both go to
-the disk directly, one at a time, by fio. The second time they go to the same places, and the third time too, after a
-snapshot was taken: as a container writes to files of its image. Each figure is the middle one of three rounds. The disk is
-emulated, and so is the processor, so these are ratios between ways through the device mapper, and no figures of a disk: a
-spinning disk pays more for every place it must go to, and a fast one less for every chunk that is copied.
+Small writes are 4096 of 4 KiB each, at random places of 1 GiB; large ones are 1 MiB each, 256 of them in a row.
+Both go to the disk directly, one at a time, by fio. The second time they go to the same places, and the third time
+too, after a snapshot was taken: as a container writes to files of its image. Each figure is the middle one of three
+rounds. The disk is emulated, and so is the processor, so these are ratios between ways through the device mapper,
+and no figures of a disk: a spinning disk pays more for every place it must go to, and a fast one less for every
+chunk that is copied.
 """
 
 
-def page(sections: list[str]) -> str:
+def page(sections: list[str], emulated: bool, versions: dict[str, str]) -> str:
     """Return the whole page."""
     today = datetime.date.today()
+    machines = "virtual machines of Debian 12 with emulated processors" if emulated else "virtual machines of Debian 12"
     return f"""\
 # How fast it is
 
-Written by `make bench`, which measured all of this on {today:%Y-%m-%d} on virtual machines of Debian 12 with emulated processors.
-Compare figures of one table with each other, and with nothing else: on real hosts everything is faster, and what counts is
-how many things are done.
+Written by `make bench`, which measured all of this on {today:%Y-%m-%d} on {machines}. Compare
+figures of one table with each other, and with nothing else: a real host is faster, and what counts is how many things
+are done.
+
+With {", ".join(f"{name} {version}" for name, version in versions.items())}.
 
 {chr(10).join(sections)}"""

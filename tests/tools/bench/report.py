@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import typing as t
 
 WAYS = {
@@ -17,21 +16,28 @@ WAYS = {
 }
 RUNS = {"first": "first run", "converged": "second run, nothing to do", "disk": "a disk was added"}
 MIB = 1024 * 1024
+ROUNDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a run took: wall time in seconds; on the host, module calls and programs started; bytes on its network."""
+    """What a run took: wall time and the host's processor time, in seconds; module calls and programs started on the
+    host; bytes on its network.
+    """
 
     seconds: float
+    processor: float
     modules: int
     programs: int
     bytes: int
 
     def less(self, other: Cost) -> Cost:
-        """Return what is left without what measuring itself costs, which takes no time that counts."""
-        return Cost(
-            self.seconds, self.modules - other.modules, self.programs - other.programs, self.bytes - other.bytes
+        """Return what is left without what measuring itself adds: its own module calls, programs and bytes."""
+        return dataclasses.replace(
+            self,
+            modules=self.modules - other.modules,
+            programs=self.programs - other.programs,
+            bytes=self.bytes - other.bytes,
         )
 
 
@@ -64,6 +70,7 @@ def peers(found: Peers) -> str:
         [
             f"{text}: {WAYS[way]}",
             f"{cost.seconds:.1f} s",
+            f"{cost.processor:.1f} s",
             str(cost.modules) if way != "manual" else "-",
             str(cost.programs),
             f"{cost.bytes / 1024:.0f} KiB",
@@ -77,13 +84,14 @@ def peers(found: Peers) -> str:
         [
             text,
             times(found["peer"][run].seconds, found["ours"][run].seconds),
+            times(found["peer"][run].processor, found["ours"][run].processor),
             times(found["peer"][run].modules, found["ours"][run].modules),
             times(found["peer"][run].programs, found["ours"][run].programs),
             times(found["peer"][run].bytes, found["ours"][run].bytes),
         ]
         for run, text in RUNS.items()
     ]
-    head = ["", "wall time", "module calls", "programs started", "network"]
+    head = ["", "wall time", "processor time", "module calls", "programs started", "network"]
     return f"""\
 ## One host
 
@@ -93,14 +101,15 @@ How many times as much the usual role takes as `direct_lvm`:
 
 {table(head, ratios)}
 
-All three make the same pool on the same virtual machine in one run, which is blank again before each. The packages
-are there before. The usual role is `tests/tools/bench/peer.yml`: the modules of `community.general`, everything
-else a command behind a condition, no facts gathered, and one question to Docker at its end. It does less than
-`direct_lvm`: it looks at no disk before it takes it, does not resume what was interrupted, and leaves the metadata
-as small as it was when a disk is added. Both run with the same ansible-core over ssh with pipelining. Module calls
-are counted on the host by the `sudo` that each begins with, programs by the kernel's process events, and the
-network by the counters of its interface: both directions, with the connection itself. The second run is the middle
-one of three.
+All three make the same pool on one virtual machine, one after the other in each of {ROUNDS} rounds, and it is blank
+again before each; a figure is that of the middle round. The packages are there before. The usual role is
+`tests/tools/bench/peer.yml`: the modules of `community.general`, everything else a command behind a condition, no
+facts gathered, and one question to Docker at its end. It does less than `direct_lvm`: it looks at no disk before it
+takes it, does not resume what was interrupted, leaves the metadata as small as it was when a disk is added, and has
+nothing that activates the pool at a boot. Both run with the same ansible-core, over ssh with pipelining. The
+processor time is that of the whole virtual machine. Module calls are counted on the host by the `sudo` that each
+begins with, programs by the kernel's process events, and the network by the counters of its interface, in both
+directions, with the connection itself.
 """
 
 
@@ -164,7 +173,7 @@ What the small writes, 16 MiB in all, took from the pool:
 
 Small writes are 4096 of 4 KiB each, at random places of 1 GiB; large ones are 1 MiB each, 256 of them in a row.
 Both go to the disk directly, one at a time, by fio. The second time they go to the same places, and the third time
-too, after a snapshot was taken: as a container writes to files of its image. Each figure is the middle one of three
+too, after a snapshot was taken: as a container writes to files of its image. Each figure is the middle one of {ROUNDS}
 rounds. The disk is emulated, and so is the processor, so these are ratios between ways through the device mapper,
 and no figures of a disk: a spinning disk pays more for every place it must go to, and a fast one less for every
 chunk that is copied.
@@ -173,15 +182,12 @@ chunk that is copied.
 
 def page(sections: list[str], emulated: bool, versions: dict[str, str]) -> str:
     """Return the whole page."""
-    today = datetime.date.today()
     machines = "virtual machines of Debian 12 with emulated processors" if emulated else "virtual machines of Debian 12"
     return f"""\
 # How fast it is
 
-Written by `make bench`, which measured all of this on {today:%Y-%m-%d} on {machines}. Compare
-figures of one table with each other, and with nothing else: a real host is faster, and what counts is how many things
-are done.
-
-With {", ".join(f"{name} {version}" for name, version in versions.items())}.
+Written by `make bench`, which measured all of this on {machines},
+with {" and ".join(f"{name} {version}" for name, version in versions.items())}. Compare figures of one table with each other,
+and with nothing else: a real host is faster, and what counts is how many things are done.
 
 {chr(10).join(sections)}"""

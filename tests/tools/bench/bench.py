@@ -4,8 +4,8 @@
 
 """Measure the playbook direct_lvm beside the manual's commands and the usual role, and write docs/performance.md.
 
-Three parts: "peers" on one guest, "chunks" for how fast the pool itself is, "fleet" on two guests and on many hosts that
-are stand-ins. What was measured is kept in dist/bench; with a part named, that one is measured anew.
+Three parts: "peers" on one guest, "chunks" for how fast the pool itself is, "fleet" on two guests and on many hosts
+that are stand-ins. What was measured is kept in dist/bench; with a part named, that one is measured anew.
 
 Usage: bench.py [PART], with the environment that tests/tools/guests.py describes
 """

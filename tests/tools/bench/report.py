@@ -183,11 +183,12 @@ chunk that is copied.
 def page(sections: list[str], emulated: bool, versions: dict[str, str]) -> str:
     """Return the whole page."""
     machines = "virtual machines of Debian 12 with emulated processors" if emulated else "virtual machines of Debian 12"
+    names = " and ".join(f"{name} {version}" for name, version in versions.items())
     return f"""\
 # How fast it is
 
 Written by `make bench`, which measured all of this on {machines},
-with {" and ".join(f"{name} {version}" for name, version in versions.items())}. Compare figures of one table with each other,
-and with nothing else: a real host is faster, and what counts is how many things are done.
+with {names}. Compare figures of one table with each other, and with nothing
+else: a real host is faster, and what counts is how many things are done.
 
 {chr(10).join(sections)}"""

@@ -3,6 +3,7 @@
 TOOL := python3 tests/tools
 SCENARIO ?= default
 SCENARIOS ?=
+PART ?=
 CORE ?=
 VERSION ?=
 CHECK ?=
@@ -45,8 +46,8 @@ galaxy: prepare ## the archive, looked at as Galaxy and ansible-builder do, and 
 molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
 	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
 
-bench: prepare ## measure the role beside the manual's commands
-	@$(TOOL)/guests.py python3 tests/tools/bench.py
+bench: prepare ## measure the role beside the manual and the usual role, and write docs/performance.md; one part: PART=peers
+	@$(TOOL)/guests.py python3 tests/tools/bench/bench.py $(PART)
 
 build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist

@@ -16,6 +16,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _docker,
     _docker_data,
     _package,
+    _process,
     _profile,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
@@ -97,7 +98,7 @@ def test_what_is_short_is_said_as_a_warning(run_module, in_use):
 def test_a_blank_host_is_foretold_the_whole_chain_and_left_alone(
     run_module, commands, captured, monkeypatch, tmp_path, check
 ):
-    monkeypatch.setattr(thin_pool_plan._process, "find", lambda program: None)  # neither LVM nor mkfs is installed
+    monkeypatch.setattr(_process, "find", lambda program: None)  # neither LVM nor mkfs is installed
     commands.expect(DPKG, rc=1)
     packages = "lvm2 thin-provisioning-tools dmeventd e2fsprogs docker.io"
     commands.expect(f"apt-cache policy {packages}", captured("apt_policy.txt"))

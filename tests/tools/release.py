@@ -70,7 +70,7 @@ def with_version(text: str, version: str) -> str:
 def what_is_left(version: str, archive: str) -> str:
     return f"""{version} is committed and tagged here, and nothing was pushed. What is left:
   git push origin main {version}
-The workflow 'release' then publishes it. By hand instead, with a token of https://galaxy.ansible.com/ui/token/:
+The workflow 'release' then publishes it. By hand instead, with a token of Ansible Galaxy's page 'API token':
   ansible-galaxy collection publish {archive} --token TOKEN
 To take it back before it is pushed:
   git tag --delete {version} && git reset --hard HEAD~1"""

@@ -55,7 +55,7 @@ def run(folder: Path, program: str, *arguments: str, **extra: str) -> str:
     )
     complaints = complaints_in(ran.stdout) + complaints_in(ran.stderr)
     if ran.returncode or complaints:
-        give_up(f"{program} {arguments[0]}:\n" + "\n".join(complaints or [ran.stdout, ran.stderr]))
+        give_up(f"{program} {' '.join(arguments[:2])}:\n" + "\n".join(complaints or [ran.stdout, ran.stderr]))
     return ran.stdout
 
 

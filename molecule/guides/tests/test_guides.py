@@ -29,7 +29,8 @@ set -e
 d=$(mktemp -d) && mkdir $d/bin && cp /bin/busybox $d/bin/ && ln -s busybox $d/bin/sh
 dd if=/dev/urandom of=$d/own bs=1M count=30 status=none
 tar -C $d -c . | docker import - import-image
-docker run --name import-job --network none import-image /bin/sh -c 'dd if=/dev/zero of=/filled bs=1M count=%d conv=fsync'
+docker run --name import-job --network none import-image \\
+  /bin/sh -c 'dd if=/dev/zero of=/filled bs=1M count=%d conv=fsync'
 """
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ import yaml
 FIRST = "index.md"
 FULL = "guides/full_pool.md"
 NODE = "node1.example.org"
-EXTENT = 4 * seen.MIB
 FULL_WORD = "out_of_data_space"
 # An image with something of its own in it, and a container that wrote and has ended: what the guide removes first.
 IMPORT_JOB = """
@@ -29,7 +29,7 @@ set -e
 d=$(mktemp -d) && mkdir $d/bin && cp /bin/busybox $d/bin/ && ln -s busybox $d/bin/sh
 dd if=/dev/urandom of=$d/own bs=1M count=30 status=none
 tar -C $d -c . | docker import - import-image
-docker run --name import-job --network none import-image \\
+docker run --name import-job --network none import-image \
   /bin/sh -c 'dd if=/dev/zero of=/filled bs=1M count=%d conv=fsync'
 """
 
@@ -50,6 +50,7 @@ def own(name: str) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _inventory():
     """Write the inventory of the first page; how the guest is reached stands beside it."""
+    shutil.rmtree(seen.reader())  # of an earlier run
     (seen.reader() / "inventory.yml").write_text(yaml_of(FIRST, "# inventory.yml"), encoding="utf-8")
     guests = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory", "guests.yml").read_text(encoding="utf-8")
     ((_name, way),) = json.loads(guests)["all"]["hosts"].items()

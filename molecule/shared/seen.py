@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 MIB = 1024 * 1024
 # What Ansible prints is read here, so lines must be whole.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
@@ -53,14 +53,42 @@ def root(host, command: str) -> str:
     return done.stdout
 
 
-def follow(host, guide: str, part: str) -> str:
-    """Run the commands that a guide shows for a part, one after the other in one shell, as a reader would."""
-    text = (GUIDES / guide).read_text(encoding="utf-8")
-    blocks = re.findall(rf"<!-- run: {re.escape(part)} -->\n```console\n(.*?)```", text, re.DOTALL)
-    assert blocks, part
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert all(line.startswith("# ") for line in lines), lines
-    return root(host, "\n".join(["set -eux", *(line[2:] for line in lines)]))
+def blocks(page: str, part: str) -> list[str]:
+    """Return the commands that a page shows for a part, block by block."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.findall(rf"<!-- run: {re.escape(part)} -->\n```console\n(.*?)```", text, re.DOTALL)
+    assert found, part
+    return found
+
+
+def follow(host, page: str, part: str, *, fails: bool = False) -> str:
+    """Run the commands that a page shows for a part, one after the other in one shell, as a reader would.
+
+    Those with a prompt are root's, on the host; the others are typed on this machine, in the reader's folder.
+    """
+    script = "".join(blocks(page, part))
+    lines = script.splitlines()
+    if any(line.startswith("# ") for line in lines):
+        assert all(line.startswith("# ") for line in lines), lines
+        return root(host, "\n".join(["set -eux", *(line[2:] for line in lines)]))
+    done = subprocess.run(
+        ["sh", "-eux", "-c", script],
+        check=False,
+        cwd=reader(),
+        env={**os.environ, **PLAIN},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert (done.returncode != 0) == fails, done.stdout
+    return done.stdout
+
+
+def reader() -> Path:
+    """Return the folder on this machine in which a reader has the inventory, and types."""
+    folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "reader"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def copy_to(path: Path, to: str) -> None:

@@ -40,6 +40,7 @@ AT_LENGTH = (
     "containerd_1_6",
     "docker_containerd",
     "docker_managed",
+    "guides",
     "loop",
     "migrate",
     "two_hosts",

@@ -57,12 +57,12 @@ def test_it_is_restored_by_the_guide(host, fetched):
     with host.sudo():
         assert host.run("lvchange --activate y containerd/thinpool").rc != 0
     seen.copy_to(fetched, "/root/containerd-thinpool.tar.gz")
-    assert "saved" in seen.follow(host, "backup.md", "containerd")
+    assert "saved" in seen.follow(host, "guides/backup.md", "containerd")
     assert state(host) == "ok"
     assert (kept(host, "saved"), kept(host, "mine")) == ("kept\n", "kept\n")
     assert run(host, "after", "echo it runs").splitlines()[-1] == "it runs"
     status, output = seen.run_playbook(*ROLE)
     assert status == 0, output
     seen.assert_pool_is_kept_alive(host, POOL)
-    seen.follow(host, "backup.md", "containerd afterwards")
+    seen.follow(host, "guides/backup.md", "containerd afterwards")
     seen.root(host, "ctr containers delete saved")

@@ -16,7 +16,7 @@ import tarfile
 import pytest
 import seen
 
-GUIDE = "backup.md"
+GUIDE = "guides/backup.md"
 DISK = "/dev/disk/by-id/virtio-data1"
 CONTAINERS = ("small", "large", "middle")
 ARCHIVE = "/var/backups/devicemapper.containers/docker-thinpool.tar.gz"

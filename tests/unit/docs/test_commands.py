@@ -46,7 +46,7 @@ ON_HOSTS = {
     ),
     *("tar", "thin_check", "thin_restore", "vgcfgrestore", "vgextend", "vgs", "wipefs", "xargs"),
 }
-HERE = {"apt-get", "cd", "cp", "pip", "promtool", "python3", "rm"}
+HERE = {"ansible-builder", "ansible-navigator", "apt-get", "cd", "cp", "pip", "promtool", "python3", "rm"}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ CONTENTS = {
     "Begin": {
         "how_it_works": "How it works",
         "sizing": "Sizes",
+        "performance": "How fast it is",
         "guides/docker_versions": "Versions of Docker",
     },
     "Make a pool": {

@@ -25,7 +25,8 @@ description:
   - >-
     The archive is readable by root alone, since it holds the environment of containers. It replaces the one before it
     when it is complete and on the disk, and not before.
-  - Nothing is restored or repaired here. How that is done, and when not to, is in the guide C(docs/guides/backup.md).
+  - Nothing is restored or repaired here. How that is done, and when not to, is in a
+    L(guide,https://github.com/devicemapper/ansible-collection-containers/blob/main/docs/guides/backup.md).
 options:
   vg:
     description: Name of the volume group.

@@ -279,8 +279,7 @@ def stand_ins(folder: Path, answers: Path, count: int) -> Path:
 def measure_chunks() -> report.Chunks:
     """Return pool and phase -> figures, each the median of the rounds; "linear" is the volume to compare with."""
     with guests(ONE):
-        ssh(PREPARE)
-        ssh("apt-get install -y fio >/dev/null 2>&1")
+        ssh("DEBIAN_FRONTEND=noninteractive apt-get install -y lvm2 thin-provisioning-tools fio >/dev/null 2>&1")
         rounds = json.loads(ssh((HERE / "chunks.py").read_text(), "python3", "-", DISKS[0], str(report.ROUNDS)))
     return {
         name: {figure: statistics.median(one[figure] for one in several) for figure in several[0]}

@@ -55,7 +55,7 @@ def on_thin(chunk: int, zero: bool) -> dict[str, dict[str, float]]:
     found = {}
     for phase in ("first write", "rewrite", "write after a snapshot"):
         if phase == "write after a snapshot":
-            run("lvcreate", "--yes", "--snapshot", "--name=snapshot", volume)
+            run("lvcreate", "--yes", "--snapshot", "--name=image", volume)
         before = used(pool)
         small = write(volume, SMALL)["iops"]
         taken = used(pool) - before

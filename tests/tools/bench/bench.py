@@ -115,7 +115,7 @@ def guests(*names: str) -> Iterator[Path]:
     """Lend guests with two blank disks each, and their inventory."""
     subprocess.run([*GUEST, "down", *names], check=True)
     for name in names:
-        guest("up", name, "--release", "bookworm", "--disk", "data1:10G", "--disk", "data2:10G")
+        guest("up", name, "--release", "bookworm", "--prepared", "docker", "--disk", "data1:10G", "--disk", "data2:10G")
     with tempfile.TemporaryDirectory() as folder:
         inventory = Path(folder, "guests.json")
         inventory.write_text(guest("inventory", *names))

@@ -17,7 +17,6 @@ import json
 import os
 import re
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -277,14 +276,10 @@ def stand_ins(folder: Path, answers: Path, count: int) -> Path:
 
 
 def measure_chunks() -> report.Chunks:
-    """Return pool and phase -> figures, each the median of the rounds; "linear" is the volume to compare with."""
+    """Return pool and phase -> the figures of each round; "linear" is the volume to compare with."""
     with guests(ONE):
         ssh("DEBIAN_FRONTEND=noninteractive apt-get install -y lvm2 thin-provisioning-tools fio >/dev/null 2>&1")
-        rounds = json.loads(ssh((HERE / "chunks.py").read_text(), "python3", "-", DISKS[0], str(report.ROUNDS)))
-    return {
-        name: {figure: statistics.median(one[figure] for one in several) for figure in several[0]}
-        for name, several in rounds.items()
-    }
+        return json.loads(ssh((HERE / "chunks.py").read_text(), "python3", "-", DISKS[0], str(report.ROUNDS)))
 
 
 PARTS = {

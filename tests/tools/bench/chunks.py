@@ -86,10 +86,9 @@ def main() -> None:
         found.setdefault("linear", []).append(on_linear())
         for chunk in CHUNKS:
             for zero in (False, True):
+                pool = f"{chunk // KIB}K, {'zeroed' if zero else 'not zeroed'}"
                 for phase, figures in on_thin(chunk, zero).items():
-                    found.setdefault(f"{chunk // KIB}K {'zeroed' if zero else 'not zeroed'} {phase}", []).append(
-                        figures
-                    )
+                    found.setdefault(f"{pool}: {phase}", []).append(figures)
     run("vgremove", "--yes", GROUP)
     run("pvremove", "--yes", disk)
     print(json.dumps(found))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import typing as t
 
 WAYS = {
@@ -51,7 +52,7 @@ class Spent:
 
 Peers = t.Dict[str, t.Dict[str, Cost]]
 Fleet = t.Dict[str, t.Dict[str, Spent]]
-Chunks = t.Dict[str, t.Dict[str, float]]
+Chunks = t.Dict[str, t.List[t.Dict[str, float]]]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -145,12 +146,18 @@ def number_of(name: str) -> int:
 
 def chunks(found: Chunks) -> str:
     """Return the section on how fast a pool is."""
-    linear = found["linear"]
+    rounds = len(found["linear"])
+    middle = {
+        name: {figure: statistics.median(one[figure] for one in several) for figure in several[0]}
+        for name, several in found.items()
+    }
+    linear = middle["linear"]
+    of_rounds = f"Each figure is the middle one of {rounds} rounds." if rounds > 1 else "It was one round."
     phases = ("first write", "rewrite", "write after a snapshot")
     pools = list(dict.fromkeys(name.partition(": ")[0] for name in found if name != "linear"))
 
     def rows(cell: t.Callable[[dict[str, float]], str]) -> list[list[str]]:
-        return [[pool, *(cell(found[f"{pool}: {phase}"]) for phase in phases)] for pool in pools]
+        return [[pool, *(cell(middle[f"{pool}: {phase}"]) for phase in phases)] for pool in pools]
 
     head = ["chunks", *phases]
     small = table(head, rows(lambda one: f"{one['small'] / linear['small']:.2f}"))
@@ -173,10 +180,9 @@ What the small writes, 16 MiB in all, took from the pool:
 
 Small writes are 4096 of 4 KiB each, at random places of 1 GiB; large ones are 1 MiB each, 256 of them in a row.
 Both go to the disk directly, one at a time, by fio. The second time they go to the same places, and the third time
-too, after a snapshot was taken: as a container writes to files of its image. Each figure is the middle one of {ROUNDS}
-rounds. The disk is emulated, and so is the processor, so these are ratios between ways through the device mapper,
-and no figures of a disk: a spinning disk pays more for every place it must go to, and a fast one less for every
-chunk that is copied.
+too, after a snapshot was taken: as a container writes to files of its image. {of_rounds} The disk is emulated, and
+so is the processor, so these are ratios between ways through the device mapper, and no figures of a disk: a
+spinning disk pays more for every place it must go to, and a fast one less for every chunk that is copied.
 """
 
 

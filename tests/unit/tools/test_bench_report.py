@@ -53,12 +53,16 @@ def test_processor_time_is_that_of_one_host():
 def test_writes_are_parts_of_what_a_linear_volume_does():
     phases = {"first write": 100, "rewrite": 400, "write after a snapshot": 50}
     pool = {
-        f"64K, zeroed: {phase}": {"small": speed, "large": speed, "taken": 64 * report.MIB}
+        # The middle round counts.
+        f"64K, zeroed: {phase}": [
+            {"small": of * speed, "large": of * speed, "taken": 64 * report.MIB} for of in (1, 0.1, 10)
+        ]
         for phase, speed in phases.items()
     }
-    text = report.chunks({"linear": {"small": 400, "large": 200}, **pool})
+    text = report.chunks({"linear": 3 * [{"small": 400, "large": 200}], **pool})
     assert cells(text, "64K, zeroed") == [
         ["0.25", "1.00", "0.12"],
         ["0.50", "2.00", "0.25"],
         ["64 MiB", "64 MiB", "64 MiB"],
     ]
+    assert "the middle one of 3 rounds" in text

@@ -7,14 +7,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
-FILE = Path(__file__).resolve().parents[3] / "tests" / "tools" / "bench" / "report.py"
-spec = importlib.util.spec_from_file_location("bench_report", FILE)
-report = importlib.util.module_from_spec(spec)
-sys.modules["bench_report"] = report  # dataclasses look their module up
-spec.loader.exec_module(report)
+BENCH = Path(__file__).resolve().parents[3] / "tests" / "tools" / "bench"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+chunks, report = load("chunks"), load("report")
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -66,3 +74,14 @@ def test_writes_are_parts_of_what_a_linear_volume_does():
         ["64 MiB", "64 MiB", "64 MiB"],
     ]
     assert "the middle one of 3 rounds" in text
+
+
+def test_every_pool_that_is_measured_is_in_the_tables(monkeypatch, capsys):
+    answers = {"fio": '{"jobs": [{"write": {"iops": 300, "bw_bytes": 600}}]}', "lvs": "50 1024"}
+    monkeypatch.setattr(chunks, "run", lambda *words: answers.get(words[0], ""))
+    monkeypatch.setattr(sys, "argv", ["chunks.py", "/dev/vdb", "2"])
+    chunks.main()
+    text = report.chunks(json.loads(capsys.readouterr().out))
+    for size in ("64K", "256K", "512K", "1024K"):
+        for zeroing in ("zeroed", "not zeroed"):
+            assert cells(text, f"{size}, {zeroing}") == [["1.00"] * 3, ["1.00"] * 3, ["0 MiB"] * 3]

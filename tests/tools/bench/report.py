@@ -118,7 +118,7 @@ def fleet(found: Fleet) -> str:
     """Return the section on many hosts."""
     rows = [
         [
-            "2 virtual machines" if name == "2 guests" else f"{name} stand-ins",
+            "2 virtual machines" if name == "2 guests" else f"{name} stand-in{'s' if number_of(name) > 1 else ''}",
             *(
                 text
                 for way in ("peer", "ours")

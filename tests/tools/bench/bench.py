@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import report  # noqa: E402
 from environments import environment  # noqa: E402
-from workshop import CACHE, ROOT, give_up, say  # noqa: E402
+from workshop import ROOT, give_up, say  # noqa: E402
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,26 +122,29 @@ def guests(*names: str) -> Iterator[Path]:
     subprocess.run([*GUEST, "down", *names], check=True)
 
 
-def playbook(which: str, inventory: Path, **variables: object) -> Callable[[], str]:
-    """Return what runs one of the two playbooks with its variables; it returns the playbook's recap."""
+def playbook(which: str, inventory: Path, disks: list[str] = DISKS[:1], **given: object) -> Callable[[], str]:
+    """Return what runs one of the two playbooks with disks and other variables; that returns what Ansible printed."""
     name, devices = {
         "ours": ("devicemapper.containers.direct_lvm", "direct_lvm_devices"),
         "peer": (str(HERE / "peer.yml"), "devices"),
     }[which]
-    given: dict[str, object] = {devices: DISKS[:1], **variables}
+    given[devices] = disks
     if which == "ours":
         given["direct_lvm_docker_packages"] = ["docker.io"]
-    if "disks" in given:
-        given[devices] = given.pop("disks")
     command = ["ansible-playbook", name, "-i", str(inventory), "--extra-vars", json.dumps(given)]
     # The same ansible-core and the same settings for both.
     collections = f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{peers()}"
-    variables_of_it = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_FORKS": str(FORKS)}
-    variables_of_it["ANSIBLE_CONNECTION_PLUGINS"] = str(HERE / "connection_plugins")
+    settings = {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_FORKS": str(FORKS)}
+    settings["ANSIBLE_CONNECTION_PLUGINS"] = str(HERE / "connection_plugins")
 
     def run() -> str:
         done = subprocess.run(
-            command, check=False, env=variables_of_it, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            check=False,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         if done.returncode:
             give_up(f"{' '.join(command)}:\n{done.stdout}")
@@ -191,7 +194,7 @@ def measured(work: Callable[[], object]) -> report.Cost:
 
 def processor_time_of_guest() -> float:
     """Return the seconds that the guest's processor has worked: those of the process that emulates or runs it."""
-    pid = int((CACHE / "guests" / ONE / "pid").read_text())
+    (pid,) = re.findall(rf"(?m)^{ONE} .* process (\d+) ", guest("list"))
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -267,8 +270,8 @@ def measure_fleet() -> report.Fleet:
 def stand_ins(folder: Path, answers: Path, count: int) -> Path:
     """Return an inventory of so many hosts that give the recorded answers."""
     places = Path(tempfile.mkdtemp(dir=folder))
-    shared = {"ansible_connection": "standin", "standin_answers": str(answers), "standin_places": str(places)}
-    shared.update(ansible_python_interpreter="/usr/bin/python3")
+    shared = {"ansible_connection": "standin", "ansible_python_interpreter": "/usr/bin/python3"}
+    shared.update(standin_answers=str(answers), standin_places=str(places))
     hosts = {f"node{number}": {} for number in range(count)}
     inventory = folder / f"{answers.name}-{count}.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))

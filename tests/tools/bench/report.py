@@ -137,7 +137,7 @@ def fleet(found: Fleet) -> str:
 The stand-ins are hosts behind a connection that gives at once the answers that a virtual machine gave to the same
 play: what is left is the work of the machine that runs Ansible, with 20 forks. The processor time is that of all
 its processes, divided by the hosts. `direct_lvm` checks every variable of each host before the host is asked, which
-the usual role does not; on real hosts the calls that it saves take far longer than that.
+the usual role does not; on the virtual machines the calls that it saves weigh far more.
 """
 
 
@@ -196,6 +196,6 @@ def page(sections: list[str], emulated: bool, versions: dict[str, str]) -> str:
 
 Written by `make bench`, which measured all of this on {machines},
 with {names}. Compare figures of one table with each other, and with nothing
-else: a real host is faster, and what counts is how many things are done.
+else: what counts is how many things are done.
 
 {chr(10).join(sections)}"""

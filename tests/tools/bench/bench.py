@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
 
 GUEST = [sys.executable, str(ROOT / "molecule" / "shared" / "guest.py")]
 ONE, OTHER = "bench", "bench-other"
-DISKS = ["/dev/disk/by-id/virtio-data1", "/dev/disk/by-id/virtio-data2"]
+DISKS = ("/dev/disk/by-id/virtio-data1", "/dev/disk/by-id/virtio-data2")
 FLEET = (1, 10, 50, 200)
 FORKS = 20
 
@@ -122,7 +122,7 @@ def guests(*names: str) -> Iterator[Path]:
     subprocess.run([*GUEST, "down", *names], check=True)
 
 
-def playbook(which: str, inventory: Path, disks: list[str] = DISKS[:1], **given: object) -> Callable[[], str]:
+def playbook(which: str, inventory: Path, disks: tuple[str, ...] = DISKS[:1], **given: object) -> Callable[[], str]:
     """Return what runs one of the two playbooks with disks and other variables; that returns what Ansible printed."""
     name, devices = {
         "ours": ("devicemapper.containers.direct_lvm", "direct_lvm_devices"),

@@ -137,7 +137,7 @@ def fleet(found: Fleet) -> str:
 The stand-ins are hosts behind a connection that gives at once the answers that a virtual machine gave to the same
 play: what is left is the work of the machine that runs Ansible, with 20 forks. The processor time is that of all
 its processes, divided by the hosts. `direct_lvm` checks every variable of each host before the host is asked, which
-the usual role does not; on the virtual machines the calls that it saves weigh far more.
+the usual role does not. What its fewer calls save the hosts is seen on the virtual machines alone.
 """
 
 

@@ -111,6 +111,9 @@ nothing that activates the pool at a boot. Both run with the same ansible-core, 
 processor time is that of the whole virtual machine. Module calls are counted on the host by the `sudo` that each
 begins with, programs by the kernel's process events, and the network by the counters of its interface, in both
 directions, with the connection itself.
+
+Not compared: the storage role of linux-system-roles and container-storage-setup, which come neither with the package
+`ansible` of PyPI, from which `community.general` is taken here, nor with Debian.
 """
 
 

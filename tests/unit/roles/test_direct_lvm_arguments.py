@@ -127,6 +127,7 @@ def outcomes(play: t.Callable) -> dict[str, list[dict[str, str]]]:
             if row[1] is LEFT_OUT:
                 del variables[row[0]]
             hosts[f"{kind}{place}"] = variables
+    hosts["wrong-twice"] = {"direct_lvm_vg": "-x", "direct_lvm_autoextend_percent": 0}
     return play(PLAYBOOK, hosts)
 
 
@@ -142,6 +143,16 @@ def test_a_wrong_variable_is_refused_before_any_module_runs(outcomes, place):
     said = "\n".join(task["said"] for task in tasks)
     assert variable in said
     assert says.format(variable=variable) in said
+
+
+def test_all_that_is_wrong_is_told_at_once(outcomes):
+    (said,) = (task["said"] for task in outcomes["wrong-twice"] if task["said"])
+    reasons = said.split("; ")
+    assert [reason.split()[0] for reason in reasons] == [
+        "direct_lvm_devices",
+        "direct_lvm_vg",
+        "direct_lvm_autoextend_percent",
+    ]
 
 
 @pytest.mark.parametrize("place", [pytest.param(place, id=in_short(row)) for place, row in enumerate(RIGHT)])

@@ -143,7 +143,9 @@ USED = Start(
         f"dmsetup message {VG}-{POOL} 0 'set_transaction_id 0 1'",
         THIN,
         f"dd if={HERE}/random of=/dev/mapper/used bs=1M oflag=direct conv=fsync status=none",
-        "dmsetup remove used",
+        # udev looks at what was written to, and holds it for a moment.
+        "udevadm settle",
+        "dmsetup remove --retry used",
     ),
     base="group",
     active=True,

@@ -78,7 +78,7 @@ lvextend -l 80%VG docker/thinpool
 # Back to blank disks and a Docker that never ran, so that the next measurement begins where the last one did.
 BLANK = """
 systemctl stop docker.socket docker.service
-for device in $(dmsetup ls --target thin | cut -f 1); do test "$device" = No || dmsetup remove "$device"; done
+for device in $(dmsetup ls --target thin | cut -f 1); do test "$device" = No || dmsetup remove --retry "$device"; done
 if vgs docker >/dev/null 2>&1; then lvremove -y docker/thinpool; vgremove docker; fi
 for disk in /dev/disk/by-id/virtio-data1 /dev/disk/by-id/virtio-data2; do
     if pvs $disk >/dev/null 2>&1; then pvremove $disk; fi

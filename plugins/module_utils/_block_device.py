@@ -265,11 +265,12 @@ def listdir(directory: str) -> list[str]:
 def _mount_points(path: str, maj_min: str) -> list[str]:
     """Return where a device is mounted, in any mount namespace (proc(5), mountinfo; mount_namespaces(7))."""
     points: dict[str, str] = {}
-    seen: set[str] = set()
-    for process in ("self", "1", *filter(str.isdigit, listdir("/proc"))):
+    seen: set[tuple[str, str]] = set()
+    for process in ("self", "1", *sorted(filter(str.isdigit, listdir("/proc")), key=int)):
         try:
-            namespace = os.readlink(f"/proc/{process}/ns/mnt")
-            if namespace in seen:
+            # A process in a chroot is shown only the mounts below its root, so one process of a namespace is not enough.
+            view = (os.readlink(f"/proc/{process}/ns/mnt"), os.readlink(f"/proc/{process}/root"))
+            if view in seen:
                 continue
             with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
                 lines = file.read().splitlines()
@@ -282,7 +283,7 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
             if fields[2] == maj_min or (source.startswith("/") and os.path.realpath(source) == path):
                 where = f" in the mount namespace of process {process}" if seen else ""
                 points.setdefault(fields[4], f"{fields[4]}{where}")
-        seen.add(namespace)
+        seen.add(view)
     return sorted(points.values())
 
 

@@ -163,11 +163,12 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(os.path.relpath(self.root / target, path.parent))
 
-    def process(self, number: str, namespace: str, *mounts: str) -> None:
+    def process(self, number: str, namespace: str, *mounts: str, root: str = "/") -> None:
         """Add a process with lines of its mountinfo; a namespace of "" cannot be read."""
         self.put(f"proc/{number}", {"mountinfo": "\n".join(mounts), "ns/": ""})
         if namespace:
             (self.root / "proc" / number / "ns" / "mnt").symlink_to(namespace)
+        (self.root / "proc" / number / "root").symlink_to(root)
 
 
 @pytest.fixture
@@ -389,10 +390,18 @@ def test_a_mount_in_another_namespace_is_found(machine, commands):
     assert _block_device.examine("/dev/vdb").obstacles == ("is mounted at /srv in the mount namespace of process 500",)
 
 
+@pytest.mark.parametrize("jailed", ["499", "501"])
+def test_a_mount_that_a_process_in_a_chroot_is_not_shown_is_found(machine, commands, jailed):
+    machine.process(jailed, "mnt:[2]", root="/srv/jail")
+    machine.process("500", "mnt:[2]", MOUNTS["vdb"])
+    commands.expect("wipefs")
+    assert _block_device.examine("/dev/vdb").obstacles == ("is mounted at /srv in the mount namespace of process 500",)
+
+
 def test_a_mount_of_ours_is_told_once_and_as_ours(machine, commands):
     machine.put("proc/self", {"mountinfo": MOUNTS["vdb"]})
     machine.process("500", "mnt:[2]", MOUNTS["vdb"], MOUNTS["bind"])
-    machine.process("501", "mnt:[2]", MOUNTS["vdb"])
+    machine.process("501", "mnt:[2]", MOUNTS["vdb"], MOUNTS["bind"])
     commands.expect("wipefs")
     assert _block_device.examine("/dev/vdb").obstacles == (
         "is mounted at /mnt in the mount namespace of process 500",

@@ -268,7 +268,7 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
     seen: set[tuple[str, str]] = set()
     for process in ("self", "1", *sorted(filter(str.isdigit, listdir("/proc")), key=int)):
         try:
-            # A process in a chroot is shown only the mounts below its root, so one process of a namespace is not enough.
+            # A process in a chroot is shown the mounts below its root alone: one process of a namespace is not enough.
             view = (os.readlink(f"/proc/{process}/ns/mnt"), os.readlink(f"/proc/{process}/root"))
             if view in seen:
                 continue

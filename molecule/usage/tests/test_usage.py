@@ -27,7 +27,9 @@ PARENT = "/run/thin_ls.parent"
 def containers(host):
     seen.root(host, seen.IMPORT_IMAGE)
     for name, mebibytes in WRITTEN.items():
-        script = f"dd if=/dev/urandom of=/filled bs=1M count={mebibytes} && sync && touch /done && sleep 1000000"
+        # Once: to be started again must not take as long again.
+        write = f"dd if=/dev/urandom of=/filled bs=1M count={mebibytes} && sync && touch /done"
+        script = f"test -e /done || {{ {write}; }} && sleep 1000000"
         seen.root(host, f"docker run -d --name {name} --network none busybox /bin/sh -c '{script}'")
     for name in WRITTEN:
         seen.wait_until(180, lambda name=name: is_done(host, name), f"{name} has written")

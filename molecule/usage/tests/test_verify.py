@@ -34,24 +34,14 @@ def by_word(lines: list[str], word: str) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
-def start(host, *names: str) -> None:
-    """Start containers, and wait until they have written what they write whenever they start."""
-    for name in names:
-        seen.root(host, f"docker start {name}")
-    for name in names:
-        seen.wait_until(180, lambda name=name: has_written(host, name), f"{name} has written")
-
-
-def has_written(host, name: str) -> bool:
-    started = f"date --date $(docker inspect --format '{{{{.State.StartedAt}}}}' {name}) +%s"
-    with host.sudo():
-        return host.run(f'test "$(docker exec {name} /bin/busybox stat -c %Y /done)" -ge "$({started})"').rc == 0
+def start_containers(host) -> None:
+    seen.root(host, f"docker start {' '.join(CONTAINERS)}")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _containers(host):
     seen.root(host, "systemctl start docker.service")
-    start(host, *CONTAINERS)
+    start_containers(host)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +197,7 @@ def test_docker_that_is_down_is_told_and_the_rest_is_shown(host):
         status, lines, _output = verify()
     finally:
         seen.root(host, "systemctl start docker.service")
-        start(host, *CONTAINERS)
+        start_containers(host)
     assert status != 0
     mismatches = by_word(lines, "MISMATCH")
     assert list(mismatches) == ["docker", "role"]
@@ -241,6 +231,6 @@ def test_with_limits_there_is_no_advice_on_logs(host):
         taken = seen.run_module("docker_daemon", state="absent", options=LIMITS)
         seen.stop_docker(host)
         seen.root(host, "systemctl start docker.service")
-        start(host, *CONTAINERS)
+        start_containers(host)
     assert taken.get("changed"), taken
     assert json.loads(seen.root(host, "cat /etc/docker/daemon.json")) == json.loads(daemon)

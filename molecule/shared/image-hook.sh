@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copyright (c) 2026, The devicemapper.containers contributors
+# Copyright (c) devicemapper.containers contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.

@@ -714,7 +714,8 @@ def main() -> int:
     parser.add_argument("--every", action="store_true", help="spare no kill and no rerun")
     options = parser.parse_args()
     make_shims()
-    preload()
+    if options.work not in ("foreign", "prepare"):  # these run no module
+        preload()
     by_name = {operation.name: operation for operation in OPERATIONS}
     disks = {path: Disk(path) for path in DISKS}
     if options.work == "kill":

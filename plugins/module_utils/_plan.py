@@ -12,6 +12,8 @@ import contextlib
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
+
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
     from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
@@ -38,12 +40,14 @@ class Step:
 
     The sentence is the same whether the step is taken or only foretold, so it stands in the imperative.
     A step that writes to a device as it was found carries what was found, which is held and looked at again first.
+    A command that can fail half way, with harm to others, carries the command that makes up for that.
     """
 
     action: str
     command: tuple[str, ...] = ()
     write: Write | None = None
     device: BlockDevice | None = None
+    remedy: tuple[str, ...] = ()
 
 
 class Host(t.Protocol):
@@ -73,4 +77,9 @@ def carry_out(steps: t.Sequence[Step], host: Host) -> None:
             if step.write is not None:
                 host.write(step.write)
             if step.command:
-                host.run(*step.command)
+                try:
+                    host.run(*step.command)
+                except ProcessError:
+                    if not step.remedy:
+                        raise
+                    host.run(*step.remedy)

@@ -12,6 +12,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import _pl
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
 
 VDB, VDC = BlockDevice("/dev/vdb", "/dev/vdb"), BlockDevice("/dev/vdc", "/dev/vdc")
 WRITE = Write("/etc/docker/daemon.json", "{}\n")
@@ -28,7 +29,7 @@ class Recorder:
     def run(self, *command):
         self.asked.append(command)
         if command == self.failing:
-            raise RuntimeError(command)
+            raise ProcessError("failed", command)
 
     def write(self, change):
         self.asked.append(change)
@@ -52,9 +53,25 @@ def test_steps_are_taken_in_their_order():
 
 def test_the_first_failure_ends_it():
     host = Recorder(failing=("lvs",))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ProcessError):
         _plan.carry_out(STEPS, host)
     assert host.asked == [("lvs",)]
+
+
+REMEDIED = [Step("restart", ("dmeventd", "-R"), remedy=("vgchange", "--monitor", "y")), Step("run", ("lvs",))]
+
+
+@pytest.mark.parametrize(
+    ("failing", "asked"),
+    [
+        ((), [("dmeventd", "-R"), ("lvs",)]),
+        (("dmeventd", "-R"), [("dmeventd", "-R"), ("vgchange", "--monitor", "y"), ("lvs",)]),
+    ],
+)
+def test_a_remedy_is_taken_where_its_command_fails(failing, asked):
+    host = Recorder(failing)
+    _plan.carry_out(REMEDIED, host)
+    assert host.asked == asked
 
 
 ON_DEVICES = [
@@ -91,7 +108,7 @@ def test_a_device_that_is_not_granted_is_left_alone_and_ends_it():
 
 def test_a_device_is_let_go_of_where_its_step_fails():
     host = Recorder(failing=("wipefs", "/dev/vdb"))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ProcessError):
         _plan.carry_out(ON_DEVICES, host)
     assert host.asked == ["hold /dev/vdb", ("wipefs", "/dev/vdb"), "let go of /dev/vdb"]
 

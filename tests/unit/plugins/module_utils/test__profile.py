@@ -87,7 +87,7 @@ def test_a_new_file_is_checked_by_lvm_under_its_name():
 
 def test_dmeventd_takes_over_what_it_monitors_when_it_is_restarted():
     steps, _after = _profile.decide(Profile(PATH, MANUAL, dmeventd_stale=True), threshold=80, percent=20)
-    assert [step.command for step in steps] == [("dmeventd", "-R")]
+    assert [(step.command, step.remedy) for step in steps] == [(("dmeventd", "-R"), ("vgchange", "--monitor", "y"))]
 
 
 def test_other_settings_of_a_profile_stay():

@@ -287,7 +287,7 @@ def put_back(start: Start, disks: dict[str, Disk]) -> None:
         path.unlink()
     write_profile()
     if start.fresh_dmeventd:
-        sh("dmeventd -R")
+        sh("dmeventd -R || vgchange -q --monitor y")  # as the module does
     activate(start)
 
 

@@ -134,7 +134,7 @@ def decide(
     if after.dmeventd_stale:
         # dmeventd reads a profile once and keeps it (lib/config/config.c, load_profile() returns early), so a changed
         # value would only count after its next start. -R takes over what is monitored (dmeventd(8)).
-        # On a busy host the new one may not answer in time ("No input from event server", seen), and then no pool of the
+        # On a busy host the new one may not answer in time ("No input from event server", seen): then no pool of the
         # host is watched. So do what lvm2-monitor.service does at boot, which starts one. If it is the old one that did
         # not let go, the next run finds that it is older than the profile.
         restart = Step(

@@ -69,7 +69,7 @@ def actions(steps: t.Iterable[Step]) -> list[str]:
 
 
 def carry_out(steps: t.Sequence[Step], host: Host) -> None:
-    """Take the steps in their order; the first failure ends it, and a rerun decides anew from what it finds."""
+    """Take the steps in their order; the first failure without a remedy ends it, and a rerun decides anew."""
     for step in steps:
         with contextlib.ExitStack() as held:
             if step.device is not None:

@@ -14,6 +14,10 @@ description:
   - Writes a metadata profile with the two settings of lvmthin(7) for automatic extension, in the directory that LVM
     itself reports (C(lvmconfig config/profile_dir)), checks it with C(lvmconfig --validate) before it takes the place
     of the old one, and makes a running dmeventd read it again.
+  - >-
+    For that dmeventd is restarted (C(dmeventd -R)), and the new one takes over what the old one monitored. Should it
+    not answer, everything that LVM monitors at boot is monitored anew (C(vgchange --monitor y)), so that no pool stays
+    without; that includes what was monitored no longer by somebody's wish (C(lvchange --monitor n)).
   - A profile counts for a pool once it is attached, see O(devicemapper.containers.lvm_thin_pool#module:profile).
 options:
   name:

@@ -238,7 +238,7 @@ class Disk:
         step, text, nothing = 64 * 1024, bytearray(MIB), bytes(MIB)
         blocks = {}
         for large in range(0, self.size, MIB):
-            # Into the same memory each time: what the kernel gives out anew took as long as reading.
+            # Into the same memory each time, which the kernel need not clear anew.
             if os.preadv(self.descriptor, [text], large) < MIB:
                 raise Failure(f"{self.path} ends within a MiB, or could not be read at {large}")
             if text != nothing:

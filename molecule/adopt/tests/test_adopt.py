@@ -57,7 +57,7 @@ def test_images_and_containers_are_all_there(host):
 
 
 def test_it_is_not_removed_since_it_was_not_made_here(host):
-    status, output = seen.run_playbook("shared/reset.yml", many_tasks=True)
+    status, output = seen.run_playbook("shared/reset.yml")
     assert status != 0
     assert "docker/thinpool was not made by this collection" in output
     assert "lvchange --addtag devicemapper.containers docker/thinpool" in output

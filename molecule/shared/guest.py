@@ -4,9 +4,10 @@
 
 """Guests: virtual machines with blank disks, for the molecule scenarios and `make demo`.
 
-This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine is booted once
-per layout of disks and its state saved, and every guest is a copy of that state, resumed within seconds. Everything
-is kept under ~/.cache/devicemapper.containers (XDG_CACHE_HOME is heeded); README.md beside this file tells more.
+This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine without blank disks
+is booted once and its state saved, and every guest is a copy of that state, resumed within seconds and then given its
+disks. Everything is kept under ~/.cache/devicemapper.containers (XDG_CACHE_HOME is heeded); README.md beside this file
+tells more.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ GUESTS = Path(os.environ.get("GUEST_DIR") or CACHE / "guests").absolute()
 KEY = CACHE / "ssh_key"
 HOOK = Path(__file__).resolve().with_name("image-hook.sh")
 COMPILED = HOOK.with_name("compiled.py")
+PREPARE = HOOK.with_name("image-prepare.sh")
 
 # Beyond what debvm puts into every image: systemd, a cloud kernel, networkd, apt.
 INSTALLED = (
@@ -155,9 +157,8 @@ def ssh_key() -> Path:
 def image(release: str, prepared: str = "") -> Path:
     """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
-    install = PREPARED.get(prepared, ())
-    files = [path.read_text() for path in (HOOK, COMPILED, public)]
-    parts = (inspect.getsource(image), INSTALLED, install, DOWNLOADED[release], *files)
+    files = [path.read_text() for path in (HOOK, COMPILED, PREPARE, public)]
+    parts = (inspect.getsource(image), INSTALLED, PREPARED.get(prepared, ()), DOWNLOADED[release], *files)
     folder = CACHE / "images" / f"{release}-{key_of(*parts)}"
     if not folder.is_dir() and os.geteuid() != 0:
         say("building an image needs root: asking sudo")
@@ -165,11 +166,11 @@ def image(release: str, prepared: str = "") -> Path:
         subprocess.run([*again, *([f"--prepared={prepared}"] if prepared else [])], check=False)
         if not folder.is_dir():
             raise GuestError("the image was not built")
+    tar = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
 
-    def build(scratch: Path) -> None:
+    def debootstrap(scratch: Path, tree: Path) -> None:
         say(f"building the {release} image, once, 1 to 3 minutes ...")
         # debvm's own file system is a converted ext2 with 1 KiB blocks and no d_type, which no real host has.
-        tree = scratch / "root"
         create = ["debvm-create", "-h", "guest", "-r", release, "-s", "ext4", "-o", tree, "--", "--format=directory"]
         create += [f"--include={','.join(INSTALLED)}", "--skip=cleanup/apt/lists,cleanup/apt/cache"]
         # These stay in force inside the guest, where recommended packages would have to be downloaded.
@@ -177,8 +178,23 @@ def image(release: str, prepared: str = "") -> Path:
         create += [f"--dpkgopt={word}" for word in ("force-unsafe-io", "path-exclude=/usr/share/man/*")]
         create += ["--dpkgopt=path-exclude=/usr/share/doc/*", f"--customize-hook={HOOK}", *debian_mirrors()[:1]]
         settings = {"GUEST_OUTPUT": str(scratch), "GUEST_KEY": str(public), "GUEST_DEBS": " ".join(DOWNLOADED[release])}
-        settings.update(GUEST_INSTALL=" ".join(install), GUEST_COMPILED=str(COMPILED))
-        run(create, env={**os.environ, **settings})
+        run(create, env={**os.environ, **settings, "GUEST_COMPILED": str(COMPILED)})
+        # As an archive, and for its maker alone: old programs that run as root must not lie about.
+        run([*tar, "--create", "--file", scratch / "root.tar", "--directory", tree, "."])
+        (scratch / "root.tar").chmod(0o600)
+
+    def prepare(scratch: Path, tree: Path) -> None:
+        plain = image(release)
+        say(f"building the {release} image with {prepared}, once, 15 to 40 seconds ...")
+        tree.mkdir()
+        run([*tar, "--extract", "--preserve-permissions", "--file", plain / "root.tar", "--directory", tree])
+        run(["unshare", "--mount", "sh", PREPARE, tree, *PREPARED[prepared]])
+        for name in ("kernel", "initrd"):
+            shutil.copy(plain / name, scratch)
+
+    def build(scratch: Path) -> None:
+        tree = scratch / "root"
+        (prepare if prepared else debootstrap)(scratch, tree)
         file_system = ["mke2fs", "-q", "-t", "ext4", "-L", "debvm", "-E", "lazy_itable_init=0"]
         run([*file_system, "-d", tree, scratch / "root.img", "6G"])
         shutil.rmtree(tree)
@@ -205,15 +221,30 @@ class Disk:
         return cls(match[1], match[2])
 
 
+def drive(name: str, folder: str = "") -> str:
+    """Return qemu's option for what a disk's file is, in the folder or where qemu was started."""
+    file = f"{folder}{name}.qcow2".replace(",", ",,")
+    return f"if=none,id={name},file={file},format=qcow2,discard=unmap"
+
+
+def device(name: str) -> str:
+    """Return qemu's option for how a disk is seen."""
+    return f"virtio-blk-pci,drive={name},serial={name}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What qemu is told to emulate; guests of equal machines resume the same saved state."""
+    """What qemu is told to emulate; guests whose machines differ in blank disks alone resume the same saved state."""
 
     release: str
     disks: tuple[Disk, ...] = ()
     memory: int = 1536
     accelerator: str = "tcg"
     prepared: str = ""
+
+    def without_disks(self) -> Machine:
+        """Return the machine without blank disks, as it is booted once for all that differ in these."""
+        return dataclasses.replace(self, disks=())
 
     def command(self, port: int) -> list[str]:
         """Return the qemu command line; files are named relative to the guest's folder."""
@@ -231,8 +262,7 @@ class Machine:
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"]
         command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]
         for name in ("root", *(disk.serial for disk in self.disks)):
-            command += ["-drive", f"if=none,id={name},file={name}.qcow2,format=qcow2,discard=unmap"]
-            command += ["-device", f"virtio-blk-pci,drive={name},serial={name}"]
+            command += ["-drive", drive(name), "-device", device(name)]
         command += ["-chardev", "socket,id=console,path=console,server=on,wait=off,logfile=console.log,logappend=on"]
         return [*command, "-serial", "chardev:console", "-qmp", "unix:monitor,server=on,wait=off", "-daemonize"]
 
@@ -267,8 +297,8 @@ class Guest:
         for leftover in ("pid", "monitor", "console"):
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / leftover).unlink()
-        resume = ["-loadvm", SNAPSHOT] if saved else []
-        run([*machine.command(port), *resume, "-pidfile", self.folder / "pid"], cwd=self.folder)
+        command = [*machine.without_disks().command(port), "-loadvm", SNAPSHOT] if saved else machine.command(port)
+        run([*command, "-pidfile", self.folder / "pid"], cwd=self.folder)
         if not port:
             port = int(re.search(r"HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)", self.monitor("info usernet"))[1])  # type: ignore[index]
         (self.folder / "guest.json").write_text(json.dumps({"port": port, "machine": dataclasses.asdict(machine)}))
@@ -312,6 +342,16 @@ class Guest:
         finally:
             os.close(folder)
 
+    def plug_in(self, machine: Machine) -> None:
+        """Give a running guest its blank disks, in the order that they have when it is booted with them."""
+        for disk in machine.disks:
+            # qemu has left the folder.
+            options = drive(disk.serial, f"{self.folder}/").replace("\\", "\\\\").replace('"', '\\"')
+            for command in (f'drive_add 0 "{options}"', f"device_add {device(disk.serial)}"):
+                answer = self.monitor(command).strip()
+                if answer not in ("", "OK"):
+                    raise GuestError(f"qemu could not add disk {disk.serial} to guest {self.name}: {answer}")
+
     def kill(self) -> None:
         """End qemu at once, as a power cut would."""
         pid = self.pid
@@ -348,12 +388,15 @@ class Guest:
         port = self.settings()["port"]
         return ["ssh", *SSH_OPTIONS, "-oConnectTimeout=10", "-i", str(KEY), "-p", str(port), "ansible@127.0.0.1"]
 
-    def introduce(self, resumed: bool) -> None:
-        """Give the guest its own name and, where it is a copy, the time and an identity of its own."""
+    def introduce(self, resumed: bool, machine: Machine) -> None:
+        """Give the guest its own name and, where it is a copy, the time, an identity and disks of its own."""
         script = f"hostname {self.name}; hostname > /etc/hostname; echo 127.0.0.1 localhost {self.name} > /etc/hosts"
         if resumed:
             script += f"; date -s @{time.time():.0f}; echo {uuid.uuid4().hex} > /etc/machine-id"
             script += "; systemctl restart systemd-journald"
+            self.plug_in(machine)
+        for disk in machine.disks:
+            script += f"; udevadm wait --timeout=60 /dev/disk/by-id/virtio-{disk.serial}"
         run([*self.ssh(), f"sudo sh -ec {shlex.quote(script)}"])
 
 
@@ -384,10 +427,12 @@ def accelerator() -> str:
 
 
 def saved_state(machine: Machine) -> Path:
-    """Return the folder with the disks of a machine that was booted and then saved while it ran."""
+    """Return the folder with the disk of a machine that was booted without others and then saved while it ran."""
+    machine = machine.without_disks()
 
     def build(folder: Path) -> None:
-        say(f"booting a {machine.release} machine with {len(machine.disks)} blank disks, once, to save its state ...")
+        prepared = f", prepared for {machine.prepared}" if machine.prepared else ""
+        say(f"booting a {machine.release} machine{prepared}, once, to save its state ...")
         guest = Guest(folder)
         machine.make_disks(folder)
         guest.start(machine)
@@ -420,12 +465,11 @@ def up(args: argparse.Namespace) -> None:
     resume = os.environ.get("GUEST_SAVED_STATE") != "0"
     source = saved_state(machine) if resume else None
     guest.folder.mkdir(parents=True)
+    machine.make_disks(guest.folder)
     if source:
-        run(["cp", "--sparse=always", "--reflink=auto", *sorted(source.glob("*.qcow2")), guest.folder])
-    else:
-        machine.make_disks(guest.folder)
+        run(["cp", "--sparse=always", "--reflink=auto", source / "root.qcow2", guest.folder])
     guest.start(machine, saved=resume)
-    guest.introduce(resumed=resume)
+    guest.introduce(resume, machine)
     print(shlex.join(guest.ssh()))
 
 

@@ -5,7 +5,7 @@
 # Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.
 # GUEST_OUTPUT is the folder that gets kernel and initrd; GUEST_KEY the public key that may log in; GUEST_DEBS the
 # packages whose .deb files wait in the guest's apt cache, so that installing them there downloads nothing;
-# GUEST_INSTALL those of them that are installed here already; GUEST_COMPILED what every Python of the guest imports.
+# GUEST_COMPILED what every Python of the guest imports.
 set -eu
 root=$1
 
@@ -52,14 +52,3 @@ export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 apt-get clean
 # shellcheck disable=SC2086  # a list of words
 apt-get install --yes --download-only $GUEST_DEBS
-if [ -n "$GUEST_INSTALL" ]; then
-    # Only now: the initrd is that of a host without LVM, as in the other images.
-    # shellcheck disable=SC2086  # a list of words
-    chroot "$root" env -u APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-download $GUEST_INSTALL
-    case " $GUEST_INSTALL " in
-    *" docker.io "*)
-        # Its first start is for those who have said what storage it shall use.
-        chroot "$root" systemctl disable docker.socket docker.service
-        ;;
-    esac
-fi

@@ -4,10 +4,10 @@
 
 """Guests: virtual machines with blank disks, for the molecule scenarios and `make demo`.
 
-This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine without blank disks
-is booted once and its state saved, and every guest is a copy of that state, resumed within seconds and then given its
-disks. Everything is kept under ~/.cache/devicemapper.containers (XDG_CACHE_HOME is heeded); README.md beside this file
-tells more.
+This is the only file that knows debvm and qemu. An image is built once per Debian release, a machine without blank
+disks is booted once and its state saved, and every guest is a copy of that state, resumed within seconds and then given
+its disks. Everything is kept under ~/.cache/devicemapper.containers (XDG_CACHE_HOME is heeded); README.md beside this
+file tells more.
 """
 
 from __future__ import annotations

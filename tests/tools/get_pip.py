@@ -5,20 +5,51 @@
 """Install pip from Python's own bundle, in the place of the get-pip.py that ansible-test would download.
 
 ansible-test asks no package index for it but a server of its own, which networks with an index alone do not reach.
+It makes fifteen environments with it, of which the first of a Python installs pip (5 s) and the others share the files.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
+from pathlib import Path
 
+# sanity.py makes this folder, beside each copy of this file.
+SHARED = Path(__file__).resolve().with_name("pips")
 # ansible-test's wrapper around pip runs the file that GET_PIP names: the pip started here would end up here again.
-environment = {name: value for name, value in os.environ.items() if name != "GET_PIP"}
-wanted = [argument for argument in sys.argv[1:] if not argument.startswith("-")] or ["pip"]
-subprocess.run(
-    [sys.executable, "-m", "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL, env=environment
-)
-subprocess.run(
-    [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted], check=True, env=environment
-)
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "GET_PIP"}
+
+
+def install(wanted: list[str]) -> None:
+    python = [sys.executable, "-m"]
+    subprocess.run([*python, "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    quietly = ["pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*python, *quietly, *wanted], check=True, env=ENVIRONMENT)
+
+
+def link(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True)
+
+
+def main() -> None:
+    wanted = [argument for argument in sys.argv[1:] if not argument.startswith("-")] or ["pip"]
+    packages = Path(sysconfig.get_path("purelib"))
+    kept = SHARED / "-".join([str(sys.implementation.cache_tag), *wanted])
+    if kept.exists():
+        link(kept, packages)
+        return
+    install(wanted)
+    new = Path(tempfile.mkdtemp(dir=SHARED))
+    link(packages, new)
+    try:
+        new.rename(kept)
+    except OSError:  # another run was faster
+        shutil.rmtree(new)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,10 +26,13 @@ PIP_RELEASES = ("23_1_2", "24_2", "25_2")
 def home(core: str) -> Path:
     """Return a home folder for ansible-test: its environments stay there, and no collection of the user's is in it."""
     folder = CACHE / "sanity" / core
-    pips = folder / ".ansible" / "test" / "cache"
-    pips.mkdir(parents=True, exist_ok=True)
+    cache, shared = folder / ".ansible" / "test" / "cache", folder.with_name("pips")
+    for path in (cache, shared):
+        path.mkdir(parents=True, exist_ok=True)
+    if not (cache / "pips").is_symlink():
+        (cache / "pips").symlink_to(shared)
     for release in PIP_RELEASES:
-        shutil.copyfile(TOOLS / "get_pip.py", pips / f"get_pip_{release}.py")
+        shutil.copyfile(TOOLS / "get_pip.py", cache / f"get_pip_{release}.py")
     # ansible-test empties the environment: a user's choice of package index reaches its pip through this file alone.
     settings = Path.home() / ".config" / "pip"
     if settings.exists() and not (folder / ".config").exists():

@@ -2,10 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Install pip from Python's own bundle, in the place of the get-pip.py that ansible-test would download.
+"""Install pip into the environment whose Python runs this: the first of a Python and the others share the files.
 
-ansible-test asks no package index for it but a server of its own, which networks with an index alone do not reach.
-It makes fifteen environments with it, of which the first of a Python installs pip (5 s) and the others share the files.
+pip comes from Python's own bundle, in the place of the get-pip.py that ansible-test would download: that asks no package
+index but a server of its own, which networks with an index alone do not reach. ansible-test makes fifteen environments
+for a core, and installing takes 5 s of processor time in each.
+
+Usage: get_pip.py [REQUIREMENT ...], for example pip==24.2
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-# sanity.py makes this folder, beside each copy of this file.
+# Beside the copy of this file that is run.
 SHARED = Path(__file__).resolve().with_name("pips")
 # ansible-test's wrapper around pip runs the file that GET_PIP names: the pip started here would end up here again.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "GET_PIP"}
@@ -43,6 +46,7 @@ def main() -> None:
         link(kept, packages)
         return
     install(wanted)
+    SHARED.mkdir(exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=SHARED))
     link(packages, new)
     try:

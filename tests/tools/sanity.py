@@ -26,11 +26,11 @@ PIP_RELEASES = ("23_1_2", "24_2", "25_2")
 def home(core: str) -> Path:
     """Return a home folder for ansible-test: its environments stay there, and no collection of the user's is in it."""
     folder = CACHE / "sanity" / core
-    cache, shared = folder / ".ansible" / "test" / "cache", folder.with_name("pips")
-    for path in (cache, shared):
+    cache, pips = folder / ".ansible" / "test" / "cache", CACHE / "pips"
+    for path in (cache, pips):
         path.mkdir(parents=True, exist_ok=True)
     if not (cache / "pips").is_symlink():
-        (cache / "pips").symlink_to(shared)
+        (cache / "pips").symlink_to(pips)
     for release in PIP_RELEASES:
         shutil.copyfile(TOOLS / "get_pip.py", cache / f"get_pip_{release}.py")
     # ansible-test empties the environment: a user's choice of package index reaches its pip through this file alone.

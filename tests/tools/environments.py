@@ -90,10 +90,14 @@ def environment(name: str) -> Path:
             folder.mkdir(parents=True)
             constraints = folder / "constraints.txt"
             constraints.write_text(without(pinned.read_text(), listed.read_text()))
-            pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
+            own = str(folder / "bin" / "python")
             # Python compiles what it imports; to compile all is a quarter of the time, and most is never imported.
-            install = [*pip, "--no-compile", "-r", str(listed), "-c", str(constraints)]
-            for command in ([python, "-m", "venv", str(folder)], install):
+            install = [own, "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--no-compile"]
+            for command in (
+                [python, "-m", "venv", "--without-pip", str(folder)],
+                [own, str(linked(TOOLS / "get_pip.py", CACHE))],
+                [*install, "-r", str(listed), "-c", str(constraints)],
+            ):
                 if subprocess.run(command, check=False).returncode:
                     give_up(f"the environment {name} could not be made: {' '.join(command)}")
             # Written last: an interrupted installation leaves none and is started afresh next time.
@@ -101,16 +105,22 @@ def environment(name: str) -> Path:
     return folder
 
 
+def linked(path: Path, folder: Path, name: str = "") -> Path:
+    """Return a link to a file, in a folder that others make their links in at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / (name or path.name)
+    if not link.is_symlink() or os.readlink(link) != str(path):
+        new = folder / f".{os.getpid()}"
+        new.symlink_to(path)
+        new.replace(link)
+    return link
+
+
 def interpreter_links() -> Path:
     """Return a folder of links python3.X to the real interpreters, to go first on the PATH of ansible-test."""
     folder = CACHE / "interpreters"
-    folder.mkdir(parents=True, exist_ok=True)
     for version, python in interpreters().items():
-        link = folder / f"python{version}"
-        if not link.is_symlink() or os.readlink(link) != python:
-            new = folder / f".{os.getpid()}"
-            new.symlink_to(python)
-            new.replace(link)
+        linked(Path(python), folder, f"python{version}")
     return folder
 
 

@@ -123,22 +123,22 @@ def main() -> int:
         give_up(f"SCENARIOS is {wanted!r}; it can be all, or left out")
     LOGS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(GUESTS_AT_A_TIME) as guests, ThreadPoolExecutor(1) as others:
-        running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
-        # Only now: on a new machine this takes a minute, since an image is built to try.
-        missing = left_out(wanted)
-        on_guests: list[Future[bool]] = []
-        for scenario in scenarios():
-            if scenario in missing:
-                continue
-            words = ["molecule", f"SCENARIO={scenario}"]
-            alone = scenario in TWO_GUESTS
-            one = others.submit(check_alone, words, list(on_guests)) if alone else guests.submit(check, words)
-            on_guests.append(one)
-            running[one] = words
         try:
+            running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
+            # Only now: on a new machine this takes a minute, since an image is built to try.
+            missing = left_out(wanted)
+            on_guests: list[Future[bool]] = []
+            for scenario in scenarios():
+                if scenario in missing:
+                    continue
+                words = ["molecule", f"SCENARIO={scenario}"]
+                alone = scenario in TWO_GUESTS
+                one = others.submit(check_alone, words, list(on_guests)) if alone else guests.submit(check, words)
+                on_guests.append(one)
+                running[one] = words
             while wait(running, timeout=HEARTBEAT).not_done:
                 tell(f"running: {', '.join(' '.join(words) for one, words in running.items() if one.running())}")
-        except KeyboardInterrupt:
+        except BaseException:
             # Leaving the pools would otherwise start what is still queued.
             for pool in (guests, others):
                 pool.shutdown(wait=False, cancel_futures=True)

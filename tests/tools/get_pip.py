@@ -4,9 +4,9 @@
 
 """Install pip into the environment whose Python runs this: the first of a Python and the others share the files.
 
-pip comes from Python's own bundle, in the place of the get-pip.py that ansible-test would download: that asks no package
-index but a server of its own, which networks with an index alone do not reach. ansible-test makes fifteen environments
-for a core, and installing takes 5 s of processor time in each.
+pip comes from Python's own bundle, in the place of the get-pip.py that ansible-test would download: that asks no
+package index but a server of its own, which networks with an index alone do not reach. ansible-test makes fifteen
+environments for a core, and to install pip takes 5 s of processor time in each.
 
 Usage: get_pip.py [REQUIREMENT ...], for example pip==24.2
 """
@@ -21,8 +21,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-# Beside the copy of this file that is run.
-SHARED = Path(__file__).resolve().with_name("pips")
+# Beside this file under the name by which it is run (environments.py, sanity.py).
+SHARED = Path(__file__).absolute().with_name("pips")
 # ansible-test's wrapper around pip runs the file that GET_PIP names: the pip started here would end up here again.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "GET_PIP"}
 

@@ -10,13 +10,12 @@ Usage: sanity.py [CORE]
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from collection import copied
-from environments import cores, environment, interpreter_links
+from environments import cores, environment, interpreter_links, linked
 from workshop import CACHE, TOOLS, give_up, only_one, say
 
 # The releases of pip that the supported cores ask for: 2.17, 2.18 and 2.19, 2.20 and later.
@@ -26,13 +25,12 @@ PIP_RELEASES = ("23_1_2", "24_2", "25_2")
 def home(core: str) -> Path:
     """Return a home folder for ansible-test: its environments stay there, and no collection of the user's is in it."""
     folder = CACHE / "sanity" / core
-    cache, pips = folder / ".ansible" / "test" / "cache", CACHE / "pips"
-    for path in (cache, pips):
-        path.mkdir(parents=True, exist_ok=True)
-    if not (cache / "pips").is_symlink():
-        (cache / "pips").symlink_to(pips)
+    cache = folder / ".ansible" / "test" / "cache"
     for release in PIP_RELEASES:
-        shutil.copyfile(TOOLS / "get_pip.py", cache / f"get_pip_{release}.py")
+        linked(TOOLS / "get_pip.py", cache, f"get_pip_{release}.py")
+    pips = CACHE / "pips"
+    pips.mkdir(exist_ok=True)
+    linked(pips, cache)
     # ansible-test empties the environment: a user's choice of package index reaches its pip through this file alone.
     settings = Path.home() / ".config" / "pip"
     if settings.exists() and not (folder / ".config").exists():

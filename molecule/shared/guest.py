@@ -157,8 +157,9 @@ def ssh_key() -> Path:
 def image(release: str, prepared: str = "") -> Path:
     """Return the folder with root.img, kernel and initrd of a release; only building it needs root."""
     public = ssh_key().with_suffix(".pub")
-    files = [path.read_text() for path in (HOOK, COMPILED, PREPARE, public)]
-    parts = (inspect.getsource(image), INSTALLED, PREPARED.get(prepared, ()), DOWNLOADED[release], *files)
+    install = PREPARED.get(prepared, ())
+    files = [path.read_text() for path in (HOOK, COMPILED, public, *([PREPARE] if prepared else []))]
+    parts = (inspect.getsource(image), INSTALLED, install, DOWNLOADED[release], *files)
     folder = CACHE / "images" / f"{release}-{key_of(*parts)}"
     if not folder.is_dir() and os.geteuid() != 0:
         say("building an image needs root: asking sudo")
@@ -188,7 +189,7 @@ def image(release: str, prepared: str = "") -> Path:
         say(f"building the {release} image with {prepared}, once, 15 to 40 seconds ...")
         tree.mkdir()
         run([*tar, "--extract", "--preserve-permissions", "--file", plain / "root.tar", "--directory", tree])
-        run(["unshare", "--mount", "sh", PREPARE, tree, *PREPARED[prepared]])
+        run(["unshare", "--mount", "sh", PREPARE, tree, *install])
         for name in ("kernel", "initrd"):
             shutil.copy(plain / name, scratch)
 

@@ -13,7 +13,8 @@ mount --rbind /dev "$root/dev"
 # Nothing of what is installed is started here (policy-rc.d(8)).
 printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
-chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-download "$@"
+# A folder for temporary files that this machine's user has chosen is not there.
+chroot "$root" env --unset=TMPDIR DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-download "$@"
 rm "$root/usr/sbin/policy-rc.d"
 case " $* " in
 *" docker.io "*)

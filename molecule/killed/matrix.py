@@ -22,11 +22,15 @@ start of one program in it, and one of these ways to kill:
 
 All kills are SIGKILL. The programs are replaced by wrappers in a folder that PATH begins with; nothing in the modules
 knows of them.
+
+What a kill leaves only now and then, when it meets the moment between two calls of the kernel, is made by hand and run
+from as well: volumes that are suspended, or mapped without a table in use.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -112,6 +116,7 @@ class Operation:
     name: str
     start: Start
     calls: tuple[tuple[str, dict[str, t.Any]], ...]
+    stuck: tuple[tuple[str, str], ...] = ()  # what a kill may leave of the start state, in words and as a command
 
 
 def pool_call(**options: t.Any) -> tuple[str, dict[str, t.Any]]:
@@ -130,6 +135,31 @@ MAKE_POOL = (
     f"--zero n --metadataprofile {PROFILE} --addtag devicemapper.containers {VG}"
 )
 THIN = f"dmsetup create used --table '0 131072 thin /dev/mapper/{VG}-{POOL} 0'"
+
+
+def without_table(device: str, more: str = "true") -> str:
+    """Return the command that leaves a device as a program does that is killed before it loads a table, or after."""
+    return (
+        f"uuid=$(dmsetup info -c --noheadings -o uuid {device}) && table=$(dmsetup table {device}) && "
+        f"dmsetup remove --retry {device} && dmsetup create {device} --uuid $uuid --notable && {more} && udevadm settle"
+    )
+
+
+META, DEVICE = f"{VG}-{POOL}meta", f"{VG}-{POOL}"
+STUCK_VOLUME = (
+    ("a suspended volume", f"dmsetup suspend {META}"),
+    ("a volume without a table", without_table(META)),
+    ("a volume whose table is not in use", without_table(META, f'dmsetup load {META} --table "$table"')),
+    ("a volume without its link", f"rm /dev/{VG}/{POOL}meta"),
+)
+STUCK_POOL = (
+    ("a suspended pool", "".join(f"dmsetup suspend {DEVICE}{part};" for part in ("", "_tdata", "_tmeta"))),
+    ("a pool without a table", f"dmsetup remove --retry used && {without_table(DEVICE)}"),
+    (
+        "a pool whose table is not in use",
+        "dmsetup remove --retry used && " + without_table(DEVICE, f'dmsetup load {DEVICE} --table "$table"'),
+    ),
+)
 
 BLANK = Start("blank", (f"mkfs.ext4 -q -F {DATA1}",))
 ONE_GROUP = Start("group", (f"wipefs --quiet --all {DATA1}", f"{GROUP} {DATA1}", *SOMEBODY), base="blank", active=True)
@@ -165,9 +195,10 @@ OPERATIONS = (
         "profile",
         WATCHED,
         (("lvm_profile", {"name": PROFILE, "thin_pool_autoextend_threshold": 70}), pool_call()),
+        STUCK_POOL,
     ),
     Operation("create", ONE_GROUP, (pool_call(),)),
-    Operation("convert", BOTH, (pool_call(),)),
+    Operation("convert", BOTH, (pool_call(),), STUCK_VOLUME),
     Operation("convert from data alone", DATA_ALONE, (pool_call(),)),
     Operation(
         "grow",
@@ -640,6 +671,21 @@ def points(programs: t.Sequence[Program], every: bool) -> t.Iterator[tuple[Progr
             yield program, "after", 0
 
 
+@contextlib.contextmanager
+def trial(tally: Tally, way: str, label: str) -> t.Iterator[list[str]]:
+    """Count and print what becomes of one trial; what was seen is put into the list."""
+    started, notes = time.monotonic(), []
+    tally.points[way] = tally.points.get(way, 0) + 1
+    try:
+        yield notes
+    except Failure as failure:
+        tally.failed.append(f"{label}: {failure}")
+        print(f"{label}: FAILED: {failure}", flush=True)
+    else:
+        tally.converged += 1
+        print(f"{label}: {notes[-1]} ({time.monotonic() - started:.1f} s)", flush=True)
+
+
 def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally:
     """Try every point of an operation."""
     tally = Tally()
@@ -650,9 +696,7 @@ def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally
     put = False  # whether the host is in the start state
     for program, way, seconds in points(reference.programs, every):
         label = f"{operation.name}: {way} {program.number} {program.words[:60]}" + (f" {seconds} s" if seconds else "")
-        started = time.monotonic()
-        tally.points[way] = tally.points.get(way, 0) + 1
-        try:
+        with trial(tally, way, label) as notes:
             if not put:
                 put_back(operation.start, disks)
             put = False
@@ -670,12 +714,16 @@ def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally
                 if left:
                     shown[key] = refused
             put = left == reference.begin and key in shown and note == "left what was seen before"
-            tally.converged += 1
             tally.refused += refused
-            print(f"{label}: {note} ({time.monotonic() - started:.1f} s)", flush=True)
-        except Failure as failure:
-            tally.failed.append(f"{label}: {failure}")
-            print(f"{label}: FAILED: {failure}", flush=True)
+            notes.append(note)
+    for words, command in operation.stuck:
+        with trial(tally, "stuck", f"{operation.name}: {words}") as notes:
+            put_back(operation.start, disks)
+            sh(command)
+            refused = converge(operation, reference)
+            tally.reruns += 1
+            tally.refused += refused
+            notes.append("refused, then converged" if refused else "converged")
     tally.seconds = time.monotonic() - begun
     return tally
 
@@ -683,7 +731,7 @@ def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally
 def table(tallies: dict[str, Tally]) -> str:
     """Return the numbers, for people."""
     total = Tally()
-    ways = ("before", "amid", "while", "after")
+    ways = ("before", "amid", "while", "after", "stuck")
     for tally in tallies.values():
         total.programs += tally.programs
         total.reruns += tally.reruns

@@ -138,8 +138,20 @@ def probe(path: str) -> tuple[Signature, ...]:
 
 
 def contents(volumes: t.Iterable[LogicalVolume]) -> dict[str, str]:
-    """Return what logical volumes hold, in words, by their names; empty words: no signature."""
-    return {volume.name: ", ".join(map(str, probe(f"/dev/{volume.full_name}"))) for volume in volumes}
+    """Return what logical volumes that are live hold, in words, by their names; empty words: no signature."""
+    found = {}
+    for volume in volumes:
+        path = f"/dev/{volume.full_name}"
+        try:
+            found[volume.name] = ", ".join(map(str, probe(path)))
+        except _process.ProcessError as error:
+            if os.path.exists(path):
+                raise
+            raise Refused(
+                f"{path} is not there, though {volume.full_name} is active, so what it holds cannot be looked at: run "
+                f"'lvchange --refresh {volume.full_name}', and see that systemd-udevd runs"
+            ) from error
+    return found
 
 
 def signatures(text: str) -> tuple[Signature, ...]:

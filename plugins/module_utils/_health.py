@@ -140,12 +140,20 @@ def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
             "inactive", "critical", f"{name} is not active, so nothing can use it: run 'lvchange --activate y {name}'"
         )
         return
+    if not volume.live and not volume.suspended:
+        yield Reason(
+            "inactive",
+            "critical",
+            f"{name} is active but has no table in the kernel, so nothing can use it: an LVM command may have been "
+            f"killed. See that none runs, then 'lvchange --refresh {name}'",
+        )
+        return
     if volume.suspended:
         yield Reason(
             "suspended",
             "critical",
             f"{name} is suspended, and all that is written to it waits: an LVM command may have been killed. See that "
-            f"none runs, then 'dmsetup resume {volume.dm_name}'",
+            f"none runs, then 'lvchange --refresh {name}'",
         )
     if mode in ("fail", "error") or volume.health == "failed":
         yield Reason(
@@ -239,7 +247,7 @@ def _of_extension(pool: Pool) -> t.Iterator[Reason]:
 def _of_watch(pool: Pool) -> t.Iterator[Reason]:
     """Whether anybody looks after it."""
     name, volume = pool.name, pool.volume
-    if not volume.active:
+    if not volume.live and not volume.suspended:
         return
     if not volume.monitored:
         yield Reason(

@@ -244,6 +244,15 @@ class LogicalVolume:
         return self.type == "thin-pool"
 
     @property
+    def live(self) -> bool:
+        """Whether the kernel serves it.
+
+        A command that was killed may leave a volume active and yet suspended, mapped without a table (lvs(8), lv_attr,
+        State: d), or with one that is not in use (i); X is a device without a node. Reading a suspended one hangs.
+        """
+        return self.active and not self.suspended and self.attributes[4:5] not in ("d", "i", "X")
+
+    @property
     def full_name(self) -> str:
         return f"{self.vg}/{self.name}"
 

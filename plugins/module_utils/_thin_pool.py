@@ -174,7 +174,7 @@ def convertible(report: Report, wish: Wish) -> list[LogicalVolume]:
     found = [report.volume(wish.vg, name) for name in (wish.name, wish.metadata_volume)]
     if found[0] is not None and found[0].is_pool:
         return []
-    return [volume for volume in found if volume is not None and volume.active]
+    return [volume for volume in found if volume is not None and volume.live]
 
 
 def targets(report: Report, wish: Wish, group: VolumeGroup, data_now: int, metadata_now: int) -> Targets:
@@ -456,6 +456,13 @@ def _convert(
             f"{' and '.join(inactive)} {'is' if len(inactive) == 1 else 'are'} not active, so what they hold cannot be "
             f"looked at: run 'lvchange -ay {' '.join(inactive)}'"
         )
+    # An interrupted lvcreate leaves one without a table in use (seen).
+    stuck = [volume.full_name for volume in (data, metadata) if volume and not volume.live]
+    if stuck:
+        raise Refused(
+            f"{' and '.join(stuck)} {'is' if len(stuck) == 1 else 'are'} active but cannot be read, as an interrupted "
+            f"command leaves it: see that no LVM command runs, then run 'lvchange --refresh {' '.join(stuck)}'"
+        )
     steps = []
     extent_size = group.extent_size
     data_now = data.size // extent_size if data else 0
@@ -563,6 +570,17 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         steps.append(_active_step(wish))
         # Activating loads the table anew and begins to monitor (lvm.conf, activation/monitoring).
         after = replace(after, active=True, low_water_mark=_mark(after, wish), monitored=True)
+    elif wish.active and not pool.live:
+        # No LVM command is at it: that would have held the group's lock until the report was made.
+        steps.append(
+            Step(
+                f"refresh thin pool {pool.full_name}, which an interrupted command left "
+                + ("suspended" if pool.suspended else "without a table"),
+                ("lvchange", "--yes", "--refresh", pool.full_name),
+            )
+        )
+        state = f"{pool.attributes[:4]}a{pool.attributes[5:]}"
+        after = replace(after, suspended=False, attributes=state, low_water_mark=_mark(after, wish))
     if (wanted.data, wanted.metadata) != (data_now, metadata_now):
         if pool.check_needed or pool.health not in ("", "out_of_data"):
             raise Refused(

@@ -15,7 +15,9 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB
 
 EXT4 = Signature("ext4", 0x438)
 MEMBER = Signature("LVM2_member", 0x218)
@@ -47,6 +49,13 @@ def test_a_signature_is_written_with_its_place():
 def test_probing_only_reads(commands):
     commands.expect("wipefs --no-act --parsable /dev/vdb", "0x438,e108da58-514d-45ba-987f-20f9f46c706f,,ext4\n")
     assert _block_device.probe("/dev/vdb") == (EXT4,)
+
+
+def test_a_volume_without_its_node_is_refused_with_the_command_that_makes_it(commands):
+    volume = LogicalVolume("docker", "thinpoolmeta", "linear", 8 * MIB, active=True)
+    commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta", rc=1)
+    with pytest.raises(Refused, match="/dev/docker/thinpoolmeta is not there, .*'lvchange --refresh docker/thinpoolm"):
+        _block_device.contents([volume])
 
 
 @pytest.mark.parametrize(

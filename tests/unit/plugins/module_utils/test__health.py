@@ -82,6 +82,11 @@ def short(**changes):
         pytest.param(replace(WELL, policy=Policy(100, 20)), ["warning no_autoextend"], id="profile-that-says-never"),
         pytest.param(volume(active=False, monitored=False, low_water_mark=None), ["critical inactive"], id="inactive"),
         pytest.param(volume(suspended=True), ["critical suspended"], id="suspended"),
+        pytest.param(
+            volume(attributes="twi-d-t---", low_water_mark=None, data_percent=None, metadata_percent=None),
+            ["critical inactive"],
+            id="without-a-table",
+        ),
         pytest.param(status(mode="fail"), ["critical failed"], id="failed"),
         pytest.param(volume(health="failed"), ["critical failed"], id="failed-as-lvm-says"),
         pytest.param(status(mode="ro"), ["critical metadata_read_only"], id="read-only"),

@@ -197,3 +197,41 @@ def test_plain_volumes_that_are_both_inactive_are_refused_with_one_command(captu
     wish = replace(WISH, size=Size.parse("95%VG"))
     with pytest.raises(_thin_pool.Refused, match="run 'lvchange -ay docker/thinpool docker/thinpoolmeta'"):
         _thin_pool.decide(report, wish)
+
+
+@pytest.mark.parametrize("state", ["no_table", "inactive_table", "suspended"])
+def test_a_volume_that_is_active_and_cannot_be_read_is_not_read_but_refused_with_a_command(captured, state):
+    report = left(captured, f"interrupted_create_{state}")
+    assert [volume.name for volume in _thin_pool.convertible(report, WISH)] == ["thinpool"]
+    with pytest.raises(
+        _thin_pool.Refused, match="docker/thinpoolmeta is active but .* run 'lvchange --refresh docker/thinpoolmeta'"
+    ):
+        _thin_pool.decide(report, WISH, signatures={"thinpool": ""})
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "more"),
+    [
+        ("interrupted_refresh_suspended", "suspended", []),
+        ("interrupted_activate_no_table", "without a table", ["monitor thin pool docker/thinpool"]),
+        ("interrupted_activate_inactive_table", "without a table", ["monitor thin pool docker/thinpool"]),
+    ],
+)
+def test_a_pool_that_is_active_and_not_served_is_refreshed_before_it_is_grown(captured, state, words, more):
+    report = left(captured, state)
+    steps, after = _thin_pool.decide(report, replace(WISH, size=Size.parse("90%VG")))
+    assert actions(steps) == [
+        f"refresh thin pool docker/thinpool, which an interrupted command left {words}",
+        "grow data of thin pool docker/thinpool from 2047 to 2303 extents (9.00 GiB)",
+        *more,
+    ]
+    assert " ".join(steps[0].command) == "lvchange --yes --refresh docker/thinpool"
+    pool = after.volume("docker", "thinpool")
+    assert (pool.live, pool.low_water_mark) == (True, 3684)
+    assert _thin_pool.decide(after, replace(WISH, size=Size.parse("90%VG"))) == ([], after)
+
+
+def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):
+    report = left(captured, "interrupted_refresh_suspended")
+    steps, _after = _thin_pool.decide(report, replace(WISH, active=False))
+    assert actions(steps) == ["deactivate thin pool docker/thinpool"]

@@ -69,7 +69,9 @@ options:
     type: bool
     default: true
   active:
-    description: Whether the pool shall be active. One that is in use is not deactivated.
+    description:
+      - Whether the pool shall be active. One that is in use is not deactivated.
+      - One that a killed LVM command left suspended, or without a table in the kernel, is refreshed.
     type: bool
     default: true
   when_full:

@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _process, _suspended
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
@@ -346,6 +346,7 @@ def read() -> Report:
     """
     if not _process.find("lvm"):
         raise Refused(MISSING)
+    _suspended.check()
     command = [
         "lvm",
         "fullreport",

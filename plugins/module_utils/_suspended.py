@@ -1,0 +1,56 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Devices of the device mapper that stay suspended, so that whatever reads them waits, LVM's own look at the host too."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import attribute, listdir
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+
+BLOCK = "/sys/block"
+# Commands suspend devices for parts of a second, and longer where what was written goes to a slow disk first.
+PATIENCE = 10  # seconds
+
+
+def check() -> None:
+    """Refuse to start LVM where it would wait for a suspended device, and not even SIGKILL would end it (seen).
+
+    LVM looks for its labels on every device but its own volumes (lvm.conf, devices/scan_lvs), so on each container's
+    device, which waits for the pool below. Its ignore_suspended_devices knows nothing of what lies below.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        suspended = [name for name in listdir(BLOCK) if attribute(f"{BLOCK}/{name}", "dm/suspended") == "1"]
+        if not any(map(_is_scanned, suspended)):
+            return
+        if time.monotonic() >= end:
+            break
+        time.sleep(0.2)
+    # One that lies on another is resumed after it: a pool that is resumed reads its metadata.
+    below = {name: len(set(suspended) & _below(name)) for name in suspended}
+    names = [
+        attribute(f"{BLOCK}/{name}", "dm/name") or name
+        for name in sorted(suspended, key=lambda name: (below[name], name))
+    ]
+    raise Refused(
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} suspended for more than {PATIENCE} seconds, and what "
+        "reads or writes there waits, LVM's commands too: a command may have been killed. See that none of LVM's or "
+        f"Docker's is at work, then run 'dmsetup resume {' '.join(names)}'"
+    )
+
+
+def _is_scanned(name: str) -> bool:
+    """Return whether LVM reads the device, or one that lies on it."""
+    uuid = attribute(f"{BLOCK}/{name}", "dm/uuid") or ""
+    return not uuid.startswith("LVM-") or any(map(_is_scanned, listdir(f"{BLOCK}/{name}/holders")))
+
+
+def _below(name: str) -> set[str]:
+    slaves = listdir(f"{BLOCK}/{name}/slaves")
+    return set(slaves).union(*map(_below, slaves))

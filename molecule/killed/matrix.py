@@ -640,11 +640,11 @@ def converge(operation: Operation, reference: Reference) -> bool:
         runs = perform(operation)
         if runs[-1].rc:
             raise Failure(f"the rerun failed after {told[0]}: {runs[-1].text}")
-    found = look()
+    kept, found = data(operation), look()  # in this order: where the pool was out of use, it is taken into use first
     if found != reference.end:
         actions = [run.result.get("actions") for run in runs]
         raise Failure(f"another end after {actions}:\n{difference(reference.end, found)}")
-    if data(operation) != reference.data:
+    if kept != reference.data:
         raise Failure("data was lost")
     again(operation)
     return refused

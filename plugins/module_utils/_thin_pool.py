@@ -580,7 +580,9 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
             )
         )
         state = f"{pool.attributes[:4]}a{pool.attributes[5:]}"
-        after = replace(after, suspended=False, attributes=state, low_water_mark=_mark(after, wish))
+        # A table that was loaded already is the one that comes into use, with the mark of its time (seen).
+        mark = None if pool.attributes[4:5] == "i" else _mark(after, wish)
+        after = replace(after, suspended=False, attributes=state, low_water_mark=mark)
     if (wanted.data, wanted.metadata) != (data_now, metadata_now):
         if pool.check_needed or pool.health not in ("", "out_of_data"):
             raise Refused(
@@ -608,7 +610,8 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
             )
         )
         after = replace(after, size=wanted.data * extent_size)
-    if steps and after.active:  # activating and growing load a new table, with the mark of the profile attached so far
+    if after.active and (after.size, after.metadata_size) != (pool.size, pool.metadata_size):
+        # Growing loads a new table, with the mark of the profile attached so far.
         after = replace(after, low_water_mark=_mark(after, wish))
     if wish.zero is not None and pool.zero != wish.zero:
         steps.append(

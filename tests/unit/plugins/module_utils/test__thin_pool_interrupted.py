@@ -235,3 +235,14 @@ def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):
     report = left(captured, "interrupted_refresh_suspended")
     steps, _after = _thin_pool.decide(report, replace(WISH, active=False))
     assert actions(steps) == ["deactivate thin pool docker/thinpool"]
+
+
+def test_a_table_that_was_loaded_before_is_followed_by_one_with_the_right_mark(captured):
+    report = left(captured, "interrupted_activate_inactive_table")
+    steps, after = _thin_pool.decide(report, WISH)
+    assert actions(steps) == [
+        "refresh thin pool docker/thinpool, which an interrupted command left without a table",
+        "refresh thin pool docker/thinpool, so that the kernel's low water mark is 3275 chunks",
+        "monitor thin pool docker/thinpool",
+    ]
+    assert _thin_pool.decide(after, WISH) == ([], after)

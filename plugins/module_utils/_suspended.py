@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""Devices of the device mapper that stay suspended, so that whatever reads them waits, LVM's own look at the host too."""
+"""Devices of the device mapper that stay suspended: whatever reads them waits, and LVM's own look at the host does."""
 
 from __future__ import annotations
 

@@ -24,11 +24,13 @@ from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _dm_event,
+    _dm_name,
     _health,
     _journal,
     _lock,
     _metrics,
     _process,
+    _suspended,
     _usage_reading,
     _verdict,
     _watch,
@@ -121,6 +123,7 @@ class Run:
     def __init__(self, configuration: Configuration, memory: Memory, now: float) -> None:
         self._configuration, self._memory, self._now = configuration, memory, now
         self._verdicts: list[_verdict.Verdict] = []
+        self._suspended: _suspended.Suspended | None = None
         self.errors: dict[str, str] = {}
 
     def work(self) -> None:
@@ -149,6 +152,8 @@ class Run:
                 return work()
         except (Late, Refused, _process.ProcessError, OSError) as error:
             self.errors[name] = str(error)
+            if isinstance(error, _suspended.Suspended):
+                self._suspended = error
             return None
 
     def _read_events(self) -> tuple[list[_dm_event.Event], _journal.Reading]:
@@ -215,7 +220,12 @@ class Run:
         elif "pools" in self.errors or "lock" in self.errors:
             # They could not be asked, so they are not well for all one knows.
             for name in self._configuration.pools or self._memory.pools:
-                yield from _metrics.of_health(labels_of(name), "unknown")
+                labels = labels_of(name)
+                if self._suspended and self._suspended.concerns(_dm_name.join(labels["vg"], labels["pool"])):
+                    yield from _metrics.of_health(labels, "critical")
+                    yield Sample("thin_pool_problem", {**labels, "kind": "suspended", "severity": "critical"}, 1)
+                else:
+                    yield from _metrics.of_health(labels, "unknown")
         yield from self._counters()
         if self._configuration.usage_interval:
             yield from self._usage()

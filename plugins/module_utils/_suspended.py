@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import attribute, listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
@@ -16,6 +17,18 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 BLOCK = "/sys/block"
 # Commands suspend devices for parts of a second, and longer where what was written goes to a slow disk first.
 PATIENCE = 10  # seconds
+
+
+class Suspended(Refused):
+    """Devices stay suspended."""
+
+    def __init__(self, message: str, names: t.Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)  # under /dev/mapper
+
+    def concerns(self, pool: str) -> bool:
+        """Whether it is a pool, by its name under /dev/mapper, or one of LVM's parts of it."""
+        return any(self.names.count(f"{pool}{part}") for part in ("", "-tpool", "_tdata", "_tmeta"))
 
 
 def check() -> None:
@@ -38,10 +51,11 @@ def check() -> None:
         attribute(f"{BLOCK}/{name}", "dm/name") or name
         for name in sorted(suspended, key=lambda name: (below[name], name))
     ]
-    raise Refused(
+    raise Suspended(
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} suspended for more than {PATIENCE} seconds, and what "
         "reads or writes there waits, LVM's commands too: a command may have been killed. See that none of LVM's or "
-        f"Docker's is at work, then run 'dmsetup resume {' '.join(names)}'"
+        f"Docker's is at work, then run 'dmsetup resume {' '.join(names)}'",
+        names,
     )
 
 

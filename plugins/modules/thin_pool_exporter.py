@@ -19,6 +19,8 @@ description:
     reboots."
   - A pool that is missing is told as such. LVM or a journal that does not answer in O(timeout) is told with
     C(thin_pool_monitor_step_success), the pools' health as C(unknown), and nothing more is started until it has ended.
+  - Where LVM would wait for a device that has been suspended for ten seconds, it is not started. The pool that this
+    device is, or belongs to, is C(critical) then, with the problem C(suspended).
 options:
   textfile_dir:
     description:

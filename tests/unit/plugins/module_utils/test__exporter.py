@@ -23,6 +23,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _metrics,
     _process,
     _profile,
+    _suspended,
     _usage_reading,
     _verdict,
     _watch,
@@ -249,6 +250,22 @@ def test_lvm_that_does_not_answer_is_told_and_the_rest_goes_on(host, trouble):
     name = "thin_pool_monitor_last_success_timestamp_seconds"
     assert samples[name] == before[name]
     assert samples["thin_pool_monitor_duration_seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "problem"),
+    [
+        (("docker-thinpool_tmeta", "docker-thinpool_tdata", "docker-thinpool"), "critical", 1),
+        (("docker-253:2-131-web",), "unknown", None),
+    ],
+)
+def test_a_pool_that_lvm_would_wait_for_is_told_as_suspended(host, names, expected, problem):
+    host.run()
+    host.error = _suspended.Suspended("they are suspended", names)
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="pools"}'] == 0
+    assert health(samples) == expected
+    assert samples.get('thin_pool_problem{vg="docker",pool="thinpool",kind="suspended",severity="critical"}') == problem
 
 
 def test_a_journal_that_cannot_be_read_is_told_and_the_rest_goes_on(host):

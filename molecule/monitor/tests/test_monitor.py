@@ -331,6 +331,28 @@ def test_lvm_that_hangs_is_told_in_time(host):
     assert health(metrics(host), "many/well") == ["ok"]
 
 
+def test_pool_that_stays_suspended_below_a_device_is_critical(host):
+    # LVM looks for its labels on the device and would wait for the pool, so that nobody could ask it anything.
+    seen.root(
+        host,
+        "systemctl stop thin-pool-monitor.timer && dmsetup message many-well 0 'create_thin 0' && "
+        "dmsetup create held --table '0 16384 thin /dev/mapper/many-well 0' && udevadm settle && "
+        "dmsetup suspend many-well",
+    )
+    seen.root(host, "systemctl start thin-pool-monitor.service")
+    samples = metrics(host)
+    assert health(samples, "many/well") == ["critical"]
+    assert samples[f"thin_pool_problem{of('many/well', kind='suspended', severity='critical')}"] == 1
+    assert health(samples, "grows/pool") == ["unknown"]
+    returned, output = seen.run_playbook(ROLE, METRICS, NEVER)
+    assert returned == 2, output
+    (command,) = set(re.findall("run '(dmsetup resume [^']+)'", output))
+    seen.root(host, f"{command} && dmsetup remove --retry held && dmsetup message many-well 0 'delete 0'")
+    returned, output = seen.run_playbook(ROLE, METRICS, NEVER)
+    assert returned == 0, output
+    assert health(metrics(host), "many/well") == ["ok"]
+
+
 def test_counters_are_kept_over_a_reboot(host):
     before = metrics(host)
     seen.reboot(host)

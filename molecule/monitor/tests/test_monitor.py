@@ -350,6 +350,7 @@ def test_pool_that_stays_suspended_below_a_device_is_critical(host):
     seen.root(host, f"{command} && dmsetup remove --retry held && dmsetup message many-well 0 'delete 0'")
     returned, output = seen.run_playbook(ROLE, METRICS, NEVER)
     assert returned == 0, output
+    seen.root(host, "systemctl start thin-pool-monitor.service")
     assert health(metrics(host), "many/well") == ["ok"]
 
 

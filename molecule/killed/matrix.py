@@ -153,9 +153,16 @@ STUCK_VOLUME = (
     ("a volume without its link", f"rm /dev/{VG}/{POOL}meta"),
 )
 SUSPEND_POOL = "".join(f"dmsetup suspend {DEVICE}{part};" for part in ("", "_tdata", "_tmeta"))
+# As lvextend leaves it that is killed before it commits.
+LOAD_LARGER = "".join(
+    f"dmsetup load {device} --table \"$(dmsetup table {device} | awk '{{ $2 += 65536; print }}')\";"
+    for device in (f"{DEVICE}_tdata", DEVICE)
+)
 STUCK_POOL = (
     ("a suspended pool in use", SUSPEND_POOL),
-    ("a suspended pool", f"dmsetup remove --retry used; {SUSPEND_POOL}"),
+    ("a suspended pool in use, with larger tables", LOAD_LARGER + SUSPEND_POOL),
+    ("a suspended pool, with larger tables", f"dmsetup remove --retry used; {LOAD_LARGER}{SUSPEND_POOL}"),
+    ("a pool with larger tables that are not in use", LOAD_LARGER),
     ("a pool without a table", f"dmsetup remove --retry used && {without_table(DEVICE)}"),
     (
         "a pool whose table is not in use",
@@ -632,7 +639,7 @@ def converge(operation: Operation, reference: Reference) -> bool:
     refused = False
     runs = perform(operation)
     if runs[-1].rc:
-        told = re.findall(r"'((?:(?:lv|vg|pv)(?!s )|dmsetup resume )[^']*)'", runs[-1].result.get("msg", ""))
+        told = re.findall(r"'((?:(?:lv|vg|pv)(?!s )|dmsetup clear )[^']*)'", runs[-1].result.get("msg", ""))
         if not told or "failed with status" in runs[-1].result["msg"]:
             raise Failure(f"the rerun failed: {runs[-1].text}")
         refused = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, fields
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _profile, _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _lvm, _profile, _thin_pool
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, Report, VolumeGroup
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
@@ -124,6 +124,13 @@ def judge(pool: Pool, limits: Limits) -> list[Reason]:
     return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
 
 
+def _unstick(volume: LogicalVolume) -> str:
+    """Return the commands that bring a pool back into use as LVM has it, whatever was loaded for it and not used."""
+    parts = (volume.name, volume.data_volume, volume.metadata_volume)
+    names = " ".join(_dm_name.join(volume.vg, part) for part in parts if part)
+    return f"dmsetup clear {names} && lvchange --refresh {volume.full_name}"
+
+
 def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
     """What keeps the pool from working at all."""
     name, volume, status = pool.name, pool.volume, pool.status
@@ -145,7 +152,7 @@ def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
             "inactive",
             "critical",
             f"{name} is active but has no table in the kernel, so nothing can use it: an LVM command may have been "
-            f"killed. See that none runs, then 'lvchange --refresh {name}'",
+            f"killed. See that none runs, then '{_unstick(volume)}'",
         )
         return
     if volume.suspended:
@@ -153,7 +160,7 @@ def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
             "suspended",
             "critical",
             f"{name} is suspended, and all that is written to it waits: an LVM command may have been killed. See that "
-            f"none runs, then 'lvchange --refresh {name}'",
+            f"none runs, then '{_unstick(volume)}'",
         )
     if mode in ("fail", "error") or volume.health == "failed":
         yield Reason(

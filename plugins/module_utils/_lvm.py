@@ -40,7 +40,8 @@ _FIELDS = {
     "seg": (
         "vg_name lv_name lv_uuid lv_attr lv_size lv_tags lv_active lv_device_open lv_suspended lv_health_status "
         "lv_check_needed lv_profile lv_when_full lv_kernel_major lv_kernel_minor segtype data_lv metadata_lv "
-        "pool_lv lv_metadata_size data_percent metadata_percent chunk_size zero discards transaction_id seg_monitor"
+        "pool_lv lv_metadata_size data_percent metadata_percent chunk_size zero discards transaction_id seg_monitor "
+        "lv_inactive_table"
     ),
     # Not needed, but the report has these sections whether one wants them or not, and then with every field.
     "lv": "lv_uuid",
@@ -205,6 +206,7 @@ class LogicalVolume:
     monitored: bool = False
     low_water_mark: int | None = None  # chunks, as the running kernel table has it; None while inactive
     uuid: str = ""
+    inactive_table: bool = False  # whether a table is loaded that is not in use
 
     @classmethod
     def from_row(cls, row: t.Mapping[str, t.Any]) -> LogicalVolume:
@@ -237,6 +239,7 @@ class LogicalVolume:
             transaction_id=_number(row["transaction_id"]),
             monitored=row["seg_monitor"] == "monitored",
             uuid=str(row["lv_uuid"]),
+            inactive_table=_flag(row.get("lv_inactive_table")),
         )
 
     @property

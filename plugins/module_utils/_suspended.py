@@ -51,10 +51,13 @@ def check() -> None:
         attribute(f"{BLOCK}/{name}", "dm/name") or name
         for name in sorted(suspended, key=lambda name: (below[name], name))
     ]
+    # Resuming takes a table into use that was loaded before, and lvextend loads larger ones before it commits: a pool
+    # would be larger for the kernel than for LVM (seen). So what was loaded is dropped; LVM loads it again.
+    words = " ".join(names)
     raise Suspended(
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} suspended for more than {PATIENCE} seconds, and what "
         "reads or writes there waits, LVM's commands too: a command may have been killed. See that none of LVM's or "
-        f"Docker's is at work, then run 'dmsetup resume {' '.join(names)}'",
+        f"Docker's is at work, then run 'dmsetup clear {words} && dmsetup resume {words}'",
         names,
     )
 

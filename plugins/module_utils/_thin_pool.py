@@ -570,19 +570,9 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
         steps.append(_active_step(wish))
         # Activating loads the table anew and begins to monitor (lvm.conf, activation/monitoring).
         after = replace(after, active=True, low_water_mark=_mark(after, wish), monitored=True)
-    elif wish.active and not pool.live:
-        # No LVM command is at it: that would have held the group's lock until the report was made.
-        steps.append(
-            Step(
-                f"refresh thin pool {pool.full_name}, which an interrupted command left "
-                + ("suspended" if pool.suspended else "without a table"),
-                ("lvchange", "--yes", "--refresh", pool.full_name),
-            )
-        )
-        state = f"{pool.attributes[:4]}a{pool.attributes[5:]}"
-        # A table that was loaded already is the one that comes into use, with the mark of its time (seen).
-        mark = None if pool.attributes[4:5] == "i" else _mark(after, wish)
-        after = replace(after, suspended=False, attributes=state, low_water_mark=mark)
+    elif wish.active:
+        more, report, after = _unstick(report, pool, wish)
+        steps += more
     if (wanted.data, wanted.metadata) != (data_now, metadata_now):
         if pool.check_needed or pool.health not in ("", "out_of_data"):
             raise Refused(
@@ -651,6 +641,41 @@ def _change(report: Report, wish: Wish, group: VolumeGroup, pool: LogicalVolume)
     taken = wanted.needed + max(0, after.size // extent_size - wanted.data)
     foretold = report.with_volume(after).with_group(replace(group, extents_free=group.extents_free - taken))
     return steps, _with_spare(foretold, group, wanted.metadata if wanted.metadata > metadata_now else 0)
+
+
+def _unstick(report: Report, pool: LogicalVolume, wish: Wish) -> tuple[list[Step], Report, LogicalVolume]:
+    """Return the steps that bring an active pool back into use as LVM has it, and report and pool after them.
+
+    No LVM command is at it: that would have held the group's lock until the report was made.
+    """
+    steps = []
+    after = pool
+    parts = [report.volume(pool.vg, name) for name in (pool.name, pool.data_volume, pool.metadata_volume)]
+    loaded = [part for part in parts if part and part.inactive_table]
+    if loaded:
+        # lvextend loads larger tables before it commits. Where it was killed in between, the next resume, by dmsetup or
+        # by lvchange, would take them into use, and the pool would be larger for the kernel than for LVM (seen): it
+        # could not be activated any more, and LVM would give its last extents to others.
+        steps.append(
+            Step(
+                f"drop what an interrupted command loaded for thin pool {pool.full_name} and did not take into use",
+                ("dmsetup", "clear", *(part.dm_name for part in loaded)),
+            )
+        )
+        for part in loaded:
+            report = report.with_volume(replace(part, inactive_table=False))
+        after = replace(after, inactive_table=False)
+    if not pool.live:
+        steps.append(
+            Step(
+                f"refresh thin pool {pool.full_name}, which an interrupted command left "
+                + ("suspended" if pool.suspended else "without a table"),
+                ("lvchange", "--yes", "--refresh", pool.full_name),
+            )
+        )
+        state = f"{pool.attributes[:4]}a{pool.attributes[5:]}"
+        after = replace(after, suspended=False, attributes=state, low_water_mark=_mark(after, wish))
+    return steps, report, after
 
 
 def _overdue(

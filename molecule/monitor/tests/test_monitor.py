@@ -346,7 +346,7 @@ def test_pool_that_stays_suspended_below_a_device_is_critical(host):
     assert health(samples, "grows/pool") == ["unknown"]
     returned, output = seen.run_playbook(ROLE, METRICS, NEVER)
     assert returned == 2, output
-    (command,) = set(re.findall("run '(dmsetup resume [^']+)'", output))
+    (command,) = set(re.findall("run '(dmsetup clear [^']+)'", output))
     seen.root(host, f"{command} && dmsetup remove --retry held && dmsetup message many-well 0 'delete 0'")
     returned, output = seen.run_playbook(ROLE, METRICS, NEVER)
     assert returned == 0, output

@@ -76,19 +76,19 @@ def test_where_lvm_would_not_wait_nothing_is_said(block, devices, suspended):
             {**POOL, **CONTAINER},
             INTERRUPTED,
             "docker-thinpool_tmeta, docker-thinpool_tdata, docker-thinpool are suspended for more than 10 seconds.*"
-            "'dmsetup resume docker-thinpool_tmeta docker-thinpool_tdata docker-thinpool'$",
+            "'dmsetup clear .* && dmsetup resume docker-thinpool_tmeta docker-thinpool_tdata docker-thinpool'$",
             id="a-pool-below-a-container",
         ),
         pytest.param(
             {**POOL, **CONTAINER},
             ("dm-3",),
-            "docker-253:2-131-web is suspended for.*'dmsetup resume docker-253:2-131-web'$",
+            "docker-253:2-131-web is suspended for.*'dmsetup clear docker-253:2-131-web && dmsetup resume docker-2[^ ]*'$",
             id="a-container",
         ),
         pytest.param(
             {"dm-0": ("mpatha", "mpath-36001", ["sda"]), "dm-1": ("vg-lv", "LVM-vgid", ["dm-0"])},
             ("dm-0", "dm-1"),
-            "'dmsetup resume mpatha vg-lv'$",
+            "'dmsetup clear mpatha vg-lv && dmsetup resume mpatha vg-lv'$",
             id="a-disk-of-several-paths",
         ),
     ],

@@ -237,12 +237,43 @@ def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):
     assert actions(steps) == ["deactivate thin pool docker/thinpool"]
 
 
-def test_a_table_that_was_loaded_before_is_followed_by_one_with_the_right_mark(captured):
-    report = left(captured, "interrupted_activate_inactive_table")
-    steps, after = _thin_pool.decide(report, WISH)
+def with_loaded(report: Report, *names: str) -> Report:
+    for name in names:
+        report = report.with_volume(replace(report.volume("docker", name), inactive_table=True))
+    return report
+
+
+@pytest.mark.parametrize(
+    ("state", "names", "expected"),
+    [
+        pytest.param(
+            "interrupted_refresh_suspended",
+            ("thinpool", "thinpool_tdata"),
+            ["refresh thin pool docker/thinpool, which an interrupted command left suspended"],
+            id="suspended",
+        ),
+        pytest.param(
+            "interrupted_activate_inactive_table",
+            ("thinpool",),
+            [
+                "refresh thin pool docker/thinpool, which an interrupted command left without a table",
+                "monitor thin pool docker/thinpool",
+            ],
+            id="without-another",
+        ),
+        pytest.param("pool", ("thinpool_tmeta",), [], id="in-use-as-before"),
+    ],
+)
+def test_a_table_that_was_loaded_and_not_used_is_dropped_before_anything_can_use_it(captured, state, names, expected):
+    report = with_loaded(left(captured, state), *names)
+    wish = replace(WISH, size=Size.parse("10%VG"))
+    if state == "pool":
+        report = report.with_volume(replace(report.volume("docker", "thinpool"), low_water_mark=3889))
+    steps, after = _thin_pool.decide(report, wish)
     assert actions(steps) == [
-        "refresh thin pool docker/thinpool, which an interrupted command left without a table",
-        "refresh thin pool docker/thinpool, so that the kernel's low water mark is 3275 chunks",
-        "monitor thin pool docker/thinpool",
+        "drop what an interrupted command loaded for thin pool docker/thinpool and did not take into use",
+        *expected,
     ]
-    assert _thin_pool.decide(after, WISH) == ([], after)
+    assert steps[0].command == ("dmsetup", "clear", *(f"docker-{name}" for name in names))
+    assert not any(volume.inactive_table for volume in after.volumes)
+    assert _thin_pool.decide(after, wish) == ([], after)

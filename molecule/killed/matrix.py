@@ -66,8 +66,8 @@ SHIMMED = (
 )
 
 SHIM = """#!/bin/sh
-# wish: the number of the start at which to act, how, and after how many seconds.
-read -r number way seconds < {wish}
+# wish: the number of the start at which to act, how, after how many seconds, and the program that it must be.
+read -r number way seconds program < {wish}
 read -r count < {count}
 count=$((count + 1))
 echo $count > {count}
@@ -80,12 +80,12 @@ case $way in
         echo "$start $end {name} $*" >> {log}
         exit $status;;
 esac
-[ "$count" = "$number" ] || exec {real} "$@"
+[ "$count $program" = "$number {name}" ] || exec {real} "$@"
 case $way in
     before) kill -9 $PPID;;
     after) {real} "$@"; kill -9 $PPID;;
     while) kill -9 $PPID; exec {real} "$@";;
-    amid) {real} "$@" <&0 & program=$!; sleep "$seconds"; kill -9 $program $PPID;;
+    amid) {real} "$@" <&0 & started=$!; sleep "$seconds"; kill -9 $started $PPID;;
     tell) echo "killed-matrix: {name} starts" > /dev/console; exec {real} "$@";;
 esac
 """
@@ -717,7 +717,13 @@ def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally
             if not put:
                 put_back(operation.start, disks)
             put = False
-            runs = perform(operation, f"{program.number} {way} {seconds}")
+            wish = f"{program.number} {way} {seconds} {program.name}"
+            runs = perform(operation, wish)
+            if not runs[-1].killed and not runs[-1].rc:
+                # Another program came in its place, since one before it failed and was remedied: dmeventd -R, which
+                # does not always get an answer in time. What it would have met is tried again.
+                put_back(operation.start, disks)
+                runs = perform(operation, wish)
             if not runs[-1].killed:
                 raise Failure(f"it was not killed: {runs[-1].text}")
             left = {} if way == "while" or hangs() else look()
@@ -822,7 +828,7 @@ def main() -> int:
         sh("sync")
         print(program.seconds)
     else:
-        print([run.text for run in perform(operation, f"{program.number} tell 0")])
+        print([run.text for run in perform(operation, f"{program.number} tell 0 {program.name}")])
     return 0
 
 

@@ -28,7 +28,7 @@ class Suspended(Refused):
 
     def concerns(self, pool: str) -> bool:
         """Whether it is a pool, by its name under /dev/mapper, or one of LVM's parts of it."""
-        return any(self.names.count(f"{pool}{part}") for part in ("", "-tpool", "_tdata", "_tmeta"))
+        return any(f"{pool}{part}" in self.names for part in ("", "-tpool", "_tdata", "_tmeta"))
 
 
 def check() -> None:

@@ -457,11 +457,13 @@ def _convert(
             f"looked at: run 'lvchange -ay {' '.join(inactive)}'"
         )
     # An interrupted lvcreate leaves one without a table in use (seen).
-    stuck = [volume.full_name for volume in (data, metadata) if volume and not volume.live]
+    stuck = [volume for volume in (data, metadata) if volume and not volume.live]
     if stuck:
+        names = [volume.full_name for volume in stuck]
         raise Refused(
-            f"{' and '.join(stuck)} {'is' if len(stuck) == 1 else 'are'} active but cannot be read, as an interrupted "
-            f"command leaves it: see that no LVM command runs, then run 'lvchange --refresh {' '.join(stuck)}'"
+            f"{' and '.join(names)} {'is' if len(stuck) == 1 else 'are'} active but cannot be read, as an interrupted "
+            "command leaves it: see that no LVM command runs, then run 'dmsetup clear "
+            f"{' '.join(volume.dm_name for volume in stuck)} && lvchange --refresh {' '.join(names)}'"
         )
     steps = []
     extent_size = group.extent_size

@@ -142,3 +142,12 @@ def test_a_shortage_is_told_with_its_figures():
 )
 def test_the_worst_counts(severities, expected):
     assert worst(severities) == expected
+
+
+@pytest.mark.parametrize("changes", [{"suspended": True}, {"attributes": "twi-i-t---"}], ids=["suspended", "no-table"])
+def test_what_was_loaded_and_not_used_is_dropped_before_a_pool_is_refreshed(changes):
+    parts = {"data_volume": "thinpool_tdata", "metadata_volume": "thinpool_tmeta"}
+    assert judge(volume(**parts, **changes), Limits())[0].message.endswith(
+        "'dmsetup clear docker-thinpool docker-thinpool_tdata docker-thinpool_tmeta && lvchange --refresh "
+        "docker/thinpool'"
+    )

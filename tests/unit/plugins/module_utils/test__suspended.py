@@ -9,13 +9,14 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _suspended
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
+# The numbers are no order: what was made again has the lowest that was free.
 POOL = {
-    "dm-0": ("docker-thinpool_tmeta", "LVM-vgid-tmeta", ["vdb"]),
-    "dm-1": ("docker-thinpool_tdata", "LVM-vgid-tdata", ["vdb"]),
-    "dm-2": ("docker-thinpool", "LVM-vgid-tpool", ["dm-0", "dm-1"]),
+    "dm-0": ("docker-thinpool", "LVM-vgid-tpool", ["dm-1", "dm-2"]),
+    "dm-1": ("docker-thinpool_tmeta", "LVM-vgid-tmeta", ["vdb"]),
+    "dm-2": ("docker-thinpool_tdata", "LVM-vgid-tdata", ["vdb"]),
 }
-CONTAINER = {"dm-3": ("docker-253:2-131-web", "", ["dm-2"])}
-THIN = {"dm-3": ("docker-thin", "LVM-vgid", ["dm-2"])}
+CONTAINER = {"dm-3": ("docker-253:2-131-web", "", ["dm-0"])}
+THIN = {"dm-3": ("docker-thin", "LVM-vgid", ["dm-0"])}
 INTERRUPTED = ("dm-0", "dm-1", "dm-2")
 
 

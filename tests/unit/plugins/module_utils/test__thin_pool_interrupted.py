@@ -203,32 +203,37 @@ def test_plain_volumes_that_are_both_inactive_are_refused_with_one_command(captu
 def test_a_volume_that_is_active_and_cannot_be_read_is_not_read_but_refused_with_a_command(captured, state):
     report = left(captured, f"interrupted_create_{state}")
     assert [volume.name for volume in _thin_pool.convertible(report, WISH)] == ["thinpool"]
-    with pytest.raises(
-        _thin_pool.Refused, match="docker/thinpoolmeta is active but .* run 'lvchange --refresh docker/thinpoolmeta'"
-    ):
+    told = "'dmsetup clear docker-thinpoolmeta && lvchange --refresh docker/thinpoolmeta'"
+    with pytest.raises(_thin_pool.Refused, match=f"docker/thinpoolmeta is active but .* run {told}"):
         _thin_pool.decide(report, WISH, signatures={"thinpool": ""})
 
 
+DROP = "drop what an interrupted command loaded for thin pool docker/thinpool and did not take into use"
+REFRESH = "refresh thin pool docker/thinpool, which an interrupted command left"
+MONITOR = "monitor thin pool docker/thinpool"
+
+
 @pytest.mark.parametrize(
-    ("state", "words", "more"),
+    ("state", "before", "after_growing"),
     [
-        ("interrupted_refresh_suspended", "suspended", []),
-        ("interrupted_activate_no_table", "without a table", ["monitor thin pool docker/thinpool"]),
-        ("interrupted_activate_inactive_table", "without a table", ["monitor thin pool docker/thinpool"]),
+        ("interrupted_refresh_suspended", [f"{REFRESH} suspended"], []),
+        ("interrupted_extend_larger_tables", [DROP, f"{REFRESH} suspended"], []),
+        ("interrupted_activate_no_table", [f"{REFRESH} without a table"], [MONITOR]),
+        ("interrupted_activate_inactive_table", [DROP, f"{REFRESH} without a table"], [MONITOR]),
     ],
 )
-def test_a_pool_that_is_active_and_not_served_is_refreshed_before_it_is_grown(captured, state, words, more):
-    report = left(captured, state)
-    steps, after = _thin_pool.decide(report, replace(WISH, size=Size.parse("90%VG")))
+def test_a_pool_that_is_active_and_not_served_is_refreshed_before_it_is_grown(captured, state, before, after_growing):
+    wish = replace(WISH, size=Size.parse("90%VG"))
+    steps, after = _thin_pool.decide(left(captured, state), wish)
     assert actions(steps) == [
-        f"refresh thin pool docker/thinpool, which an interrupted command left {words}",
+        *before,
         "grow data of thin pool docker/thinpool from 2047 to 2303 extents (9.00 GiB)",
-        *more,
+        *after_growing,
     ]
-    assert " ".join(steps[0].command) == "lvchange --yes --refresh docker/thinpool"
+    assert " ".join(steps[len(before) - 1].command) == "lvchange --yes --refresh docker/thinpool"
     pool = after.volume("docker", "thinpool")
     assert (pool.live, pool.low_water_mark) == (True, 3684)
-    assert _thin_pool.decide(after, replace(WISH, size=Size.parse("90%VG"))) == ([], after)
+    assert _thin_pool.decide(after, wish) == ([], after)
 
 
 def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):
@@ -237,43 +242,25 @@ def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):
     assert actions(steps) == ["deactivate thin pool docker/thinpool"]
 
 
-def with_loaded(report: Report, *names: str) -> Report:
-    for name in names:
-        report = report.with_volume(replace(report.volume("docker", name), inactive_table=True))
-    return report
-
-
 @pytest.mark.parametrize(
-    ("state", "names", "expected"),
+    ("state", "names"),
     [
-        pytest.param(
-            "interrupted_refresh_suspended",
-            ("thinpool", "thinpool_tdata"),
-            ["refresh thin pool docker/thinpool, which an interrupted command left suspended"],
-            id="suspended",
-        ),
-        pytest.param(
-            "interrupted_activate_inactive_table",
-            ("thinpool",),
-            [
-                "refresh thin pool docker/thinpool, which an interrupted command left without a table",
-                "monitor thin pool docker/thinpool",
-            ],
-            id="without-another",
-        ),
-        pytest.param("pool", ("thinpool_tmeta",), [], id="in-use-as-before"),
+        ("interrupted_extend_larger_tables", {"docker-thinpool", "docker-thinpool_tdata"}),
+        ("interrupted_activate_inactive_table", {"docker-thinpool"}),
     ],
 )
-def test_a_table_that_was_loaded_and_not_used_is_dropped_before_anything_can_use_it(captured, state, names, expected):
-    report = with_loaded(left(captured, state), *names)
-    wish = replace(WISH, size=Size.parse("10%VG"))
-    if state == "pool":
-        report = report.with_volume(replace(report.volume("docker", "thinpool"), low_water_mark=3889))
-    steps, after = _thin_pool.decide(report, wish)
-    assert actions(steps) == [
-        "drop what an interrupted command loaded for thin pool docker/thinpool and did not take into use",
-        *expected,
-    ]
-    assert steps[0].command == ("dmsetup", "clear", *(f"docker-{name}" for name in names))
+def test_tables_that_were_loaded_and_not_used_are_dropped_where_they_are(captured, state, names):
+    steps, after = _thin_pool.decide(left(captured, state), WISH)
+    assert steps[0].command[:2] == ("dmsetup", "clear")
+    assert set(steps[0].command[2:]) == names
     assert not any(volume.inactive_table for volume in after.volumes)
-    assert _thin_pool.decide(after, wish) == ([], after)
+    assert _thin_pool.decide(after, WISH) == ([], after)
+
+
+def test_a_table_that_was_loaded_and_not_used_is_dropped_from_a_pool_in_use_too(captured):
+    report = left(captured, "pool")
+    report = report.with_volume(replace(report.volume("docker", "thinpool"), low_water_mark=3889))
+    report = report.with_volume(replace(report.volume("docker", "thinpool_tmeta"), inactive_table=True))
+    steps, after = _thin_pool.decide(report, WISH)
+    assert [(step.action, " ".join(step.command)) for step in steps] == [(DROP, "dmsetup clear docker-thinpool_tmeta")]
+    assert _thin_pool.decide(after, WISH) == ([], after)

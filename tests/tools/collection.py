@@ -32,7 +32,10 @@ NAME = Path("ansible_collections", "devicemapper", "containers")
 
 @contextlib.contextmanager
 def copied() -> Iterator[Path]:
-    """Lend a copy of the checkout, tests and all, for tools that must run inside such a folder or that write to it."""
+    """Lend a copy of what git tracks, tests and all.
+
+    For tools that must run inside such a folder, that write to it, or that would look at every file that lies about.
+    """
     with tempfile.TemporaryDirectory(prefix="copy-") as folder:
         tree = Path(folder, NAME)
         for name in tracked_files():
@@ -42,7 +45,7 @@ def copied() -> Iterator[Path]:
 
 
 def build(folder: Path) -> Path:
-    """Return the archive, built from a copy: the checkout may hold files that git ignores and galaxy.yml does not."""
+    """Return the archive, built from a copy: a checkout may hold what is no part of it."""
     with copied() as tree:
         ansible_galaxy("build", "--force", "--output-path", str(folder), str(tree))
     return max(folder.glob("devicemapper-containers-*.tar.gz"), key=lambda path: path.stat().st_mtime)

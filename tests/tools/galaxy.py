@@ -20,7 +20,7 @@ from pathlib import Path
 
 from collection import NAME, build
 from environments import environment
-from workshop import ROOT, give_up, say
+from workshop import ROOT, give_up, say, tracked
 
 COLLECTION = "devicemapper.containers"
 # Nothing that is called by its name may need a file in these.
@@ -97,9 +97,9 @@ def documented(folder: Path) -> None:
     """Compare what ansible-doc knows with the files there are, and have it show each."""
     known = json.loads(run(folder, "ansible-doc", "--metadata-dump", COLLECTION))["all"]
     files = {
-        "module": [path.stem for path in ROOT.glob("plugins/modules/*.py")],
-        "filter": [path.stem for path in ROOT.glob("plugins/filter/*.py")],
-        "role": [path.parents[1].name for path in ROOT.glob("roles/*/tasks/main.yml")],
+        "module": [path.stem for path in tracked("plugins/modules/*.py")],
+        "filter": [path.stem for path in tracked("plugins/filter/*.py")],
+        "role": [path.parents[1].name for path in tracked("roles/*/tasks/main.yml")],
     }
     for kind, names in files.items():
         full_names = sorted(f"{COLLECTION}.{name}" for name in names)
@@ -118,7 +118,7 @@ def documented(folder: Path) -> None:
 
 def played(folder: Path) -> None:
     """Have Ansible read every playbook, and run the one that needs no host."""
-    playbooks = sorted(f"{COLLECTION}.{path.stem}" for path in ROOT.glob("playbooks/*.yml"))
+    playbooks = sorted(f"{COLLECTION}.{path.stem}" for path in tracked("playbooks/*.yml"))
     run(folder, "ansible-playbook", "--syntax-check", "--inventory", "localhost,", *playbooks)
     wish, answer = SIZING
     said = run(folder, "ansible-playbook", f"{COLLECTION}.sizing", "--inventory", "localhost,", "--extra-vars", wish)

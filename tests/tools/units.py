@@ -17,8 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from collection import copied
 from environments import cores, environment, interpreter_for
-from workshop import ROOT, give_up, say
+from workshop import give_up, say
 
 OLDEST_TARGET = "target-3.8"
 MEMORY = "/dev/shm"
@@ -38,16 +39,17 @@ def memory() -> str | None:
     return MEMORY if usable and os.access(MEMORY, os.W_OK) else None
 
 
-def pytest(name: str, *arguments: str, **extra: str) -> bool:
+def pytest(tree: Path, name: str, *arguments: str, **extra: str) -> bool:
+    """Run tests of a copy of the collection, so that they see what others will, and nothing else that lies about."""
     python = environment(name) / "bin" / "python"
     say(f"pytest, {name}")
     command = [str(python), "-m", "pytest", "--quiet", *arguments]
     with tempfile.TemporaryDirectory(prefix="units-", dir=memory()) as folder:
         variables = {**os.environ, "TMPDIR": folder, **extra}
-        return subprocess.run(command, check=False, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL).returncode == 0
+        return subprocess.run(command, check=False, cwd=tree, env=variables, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def on_oldest_target(core: str) -> bool:
+def on_oldest_target(tree: Path, core: str) -> bool:
     """Run the plugins' tests with what a managed host is sent of Ansible: module_utils, and nothing else."""
     if interpreter_for(OLDEST_TARGET) is None:
         say("Python 3.8 left out: not found here")
@@ -59,23 +61,24 @@ def on_oldest_target(core: str) -> bool:
         (ansible / "__init__.py").touch()
         (ansible / "module_utils").symlink_to(library)
         (ansible / "release.py").symlink_to(library.parent / "release.py")
-        return pytest(OLDEST_TARGET, "tests/unit/plugins", PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
+        return pytest(tree, OLDEST_TARGET, "tests/unit/plugins", PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
 
 
-def rulebooks() -> bool:
+def rulebooks(tree: Path) -> bool:
     if interpreter_for("rulebook") is None:
         say("rulebooks left out: no Python here that ansible-rulebook runs on")
         return True
-    return pytest("rulebook", "tests/rulebook")
+    return pytest(tree, "rulebook", "tests/rulebook")
 
 
 if __name__ == "__main__":
     wanted = sys.argv[1] if sys.argv[1:] and sys.argv[1] else None
     usable = cores(wanted)
-    passed = [pytest(f"core-{core}", *(sys.argv[2:] or ["tests/unit"])) for core in usable]
-    if wanted is None:
-        passed.append(on_oldest_target(usable[0]))
-        passed.append(rulebooks())
+    with copied() as copy:
+        passed = [pytest(copy, f"core-{core}", *(sys.argv[2:] or ["tests/unit"])) for core in usable]
+        if wanted is None:
+            passed.append(on_oldest_target(copy, usable[0]))
+            passed.append(rulebooks(copy))
     if not all(passed):
         give_up("unit tests failed")
     say("unit tests passed")

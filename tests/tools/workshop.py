@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 import typing as t
-from pathlib import Path
+from pathlib import Path, PurePath
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +42,34 @@ def only_one(path: Path) -> Iterator[None]:
         yield
 
 
+@functools.lru_cache(maxsize=None)
 def tracked_files() -> list[str]:
-    """Return what git would commit from the checkout as it stands now: known and new files, not the ignored ones."""
+    """Return what git tracks of the checkout as it stands now; where it tracks nothing, all but what it would ignore.
+
+    Other tools and people leave files in a checkout that are no part of it: what is said of those helps nobody.
+    """
+    found = git_lists("--cached")
+    if not found:  # an archive that was unpacked
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["git", "init", "--quiet", "--bare", folder], check=True)
+            return git_lists("--others", "--exclude-standard", at=(f"--git-dir={folder}", f"--work-tree={ROOT}"))
+    others = git_lists("--others", "--exclude-standard")
+    if others:
+        say(f"left out, since git does not track it (git add): {', '.join(others)[:200]}")
+    return found
+
+
+def git_lists(*which: str, at: tuple[str, ...] = ()) -> list[str]:
+    """Return the files of the checkout that git lists; none where there is no repository."""
     # Root working in a user's clone is normal here (sudo make test); git refuses that without safe.directory.
-    git = ["git", "-c", "safe.directory=*", "-C", str(ROOT)]
+    command = ["git", "-c", "safe.directory=*", *at, "ls-files", "-z", *which]
     listed = subprocess.run(
-        [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    return sorted(name for name in set(listed.split("\0")) if name and os.path.lexists(ROOT / name))
+        command, check=False, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    names = set(listed.stdout.split("\0"))
+    return sorted(name for name in names if name and os.path.lexists(ROOT / name))
+
+
+def tracked(pattern: str) -> list[Path]:
+    """Return the paths of the tracked files that match a pattern as a whole."""
+    return [ROOT / name for name in tracked_files() if PurePath("/", name).match(f"/{pattern}")]

@@ -18,8 +18,8 @@ from collection import copied
 from environments import cores, environment, interpreter_links, linked
 from workshop import CACHE, TOOLS, give_up, only_one, say
 
-# The releases of pip that the supported cores ask for: 2.17, 2.18 and 2.19, 2.20 and later.
-PIP_RELEASES = ("23_1_2", "24_2", "25_2")
+# The releases of pip that the supported cores ask for: 2.19, and 2.20 and later.
+PIP_RELEASES = ("24_2", "25_2")
 
 
 def home(core: str) -> Path:

@@ -42,22 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextlib.contextmanager
 def given(arguments: dict[str, t.Any]) -> Iterator[None]:
-    """Let the next AnsibleModule find these arguments and no warnings of others, on every supported ansible-core."""
+    """Let the next AnsibleModule find these arguments and no warnings of others."""
     from ansible.module_utils.common import warnings
+    from ansible.module_utils.testing import patch_module_args
 
     warnings._global_warnings.clear()
-    try:
-        from ansible.module_utils.testing import patch_module_args
-    except ImportError:  # before ansible-core 2.19
-        from ansible.module_utils import basic
-
-        with pytest.MonkeyPatch.context() as patch:
-            text = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
-            patch.setattr(basic, "_ANSIBLE_ARGS", text)
-            yield
-    else:
-        with patch_module_args(arguments):
-            yield
+    with patch_module_args(arguments):
+        yield
 
 
 @pytest.fixture

@@ -1153,8 +1153,7 @@ UNUSABLE = [
     pytest.param("write", errno.EROFS, "daemon.json cannot be written: Read-only file system", id="read-only"),
     pytest.param("write", errno.ENOSPC, "daemon.json cannot be written: No space left on device", id="full"),
     pytest.param("fsync", errno.EIO, "daemon.json cannot be written: Input/output error", id="broken-disk"),
-    # With an ansible-core before 2.19 in Ansible's own words.
-    pytest.param("rename", errno.EPERM, "daemon.json.*: (.Errno 1. )?Operation not permitted", id="immutable"),
+    pytest.param("rename", errno.EPERM, "daemon.json cannot be written: Operation not permitted", id="immutable"),
 ]
 
 

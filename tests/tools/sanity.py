@@ -10,6 +10,7 @@ Usage: sanity.py [CORE]
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,10 @@ from workshop import CACHE, TOOLS, give_up, only_one, say
 
 # The releases of pip that the supported cores ask for: 2.19, and 2.20 and later.
 PIP_RELEASES = ("24_2", "25_2")
+# 2.22.0rc1 takes a state of dill's repository, for the sake of Python 3.15, from a server that networks with a package
+# index alone do not reach.
+DILL = re.compile(r"^dill @ https:.*$", re.MULTILINE)
+DILL_RELEASED = "dill==0.4.1"
 
 
 def home(core: str) -> Path:
@@ -39,6 +44,14 @@ def home(core: str) -> Path:
     return folder
 
 
+def take_releases(folder: Path) -> None:
+    """Have ansible-test, as installed in an environment, ask nothing but the package index."""
+    for path in folder.glob("lib/*/site-packages/ansible_test/_data/requirements/sanity.pylint.txt"):
+        text = path.read_text()
+        if DILL.search(text):
+            path.write_text(DILL.sub(DILL_RELEASED, text))
+
+
 def sanity(core: str) -> bool:
     programs = environment(f"core-{core}") / "bin"
     path = os.pathsep.join([str(programs), str(interpreter_links()), os.environ["PATH"]])
@@ -46,6 +59,7 @@ def sanity(core: str) -> bool:
     say(f"{' '.join(command)}, ansible-core {core}")
     # Its environments are made without a lock: two runs with one home folder would spoil them for each other.
     with copied() as tree, only_one(CACHE / "sanity" / core):
+        take_releases(programs.parent)
         finished = subprocess.run(
             [str(programs / command[0]), *command[1:]],
             check=False,

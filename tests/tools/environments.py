@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import debian_python
 from workshop import CACHE, TOOLS, give_up, only_one, say
 
 PROBE = "import sys, ensurepip, venv; print(sys._base_executable)"
@@ -36,8 +37,11 @@ def interpreters() -> dict[str, str]:
     """
     pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
     folders = [folder for folder in os.get_exec_path() if Path(folder).name != "shims"]
+    folders += sorted(glob.glob(f"{pyenv}/versions/*/bin"))
+    if debian_python.is_complete():
+        folders.append(str(debian_python.PROGRAM.parent))
     found: dict[str, str] = {}
-    for folder in [*folders, *sorted(glob.glob(f"{pyenv}/versions/*/bin"))]:
+    for folder in folders:
         for path in sorted(glob.glob(f"{folder}/python3.*")):
             version = Path(path).name[len("python") :]
             if version in found or not re.fullmatch(r"3\.\d+", version):
@@ -52,12 +56,18 @@ def interpreters() -> dict[str, str]:
 
 
 def interpreter_for(name: str) -> tuple[str, str] | None:
-    """Return version and executable of the oldest Python here in the range that the requirements' first line gives."""
-    oldest, newest = python_range(name)
-    fitting = [version for version in interpreters() if minor(oldest) <= minor(version) <= minor(newest)]
-    return min(
-        ((version, interpreters()[version]) for version in fitting), key=lambda found: minor(found[0]), default=None
-    )
+    """Return version and executable of the oldest Python here in the range that the requirements' first line gives.
+
+    Where there is none, that of a newer Debian is fetched if it is in the range.
+    """
+    oldest, newest = map(minor, python_range(name))
+    fitting = [version for version in interpreters() if oldest <= minor(version) <= newest]
+    if not fitting and oldest <= minor(debian_python.VERSION) <= newest and debian_python.can_be_fetched():
+        debian_python.fetch()
+        interpreters.cache_clear()
+        fitting = [version for version in interpreters() if version == debian_python.VERSION]
+    version = min(fitting, key=minor, default=None)
+    return (version, interpreters()[version]) if version else None
 
 
 def python_range(name: str) -> tuple[str, str]:
@@ -137,6 +147,8 @@ def cores(wanted: str | None = None) -> list[str]:
             usable.append(core)
         else:
             say(f"ansible-core {core} left out: no Python {' to '.join(python_range(f'core-{core}'))} here")
+    if not usable:
+        give_up("no Python here runs one of these: install one with its venv, or name another CORE")
     return usable
 
 

@@ -17,7 +17,7 @@ prepare:
 	@$(TOOL)/debian_packages.py
 
 demo: prepare ## boot a guest with blank disks and run the playbook direct_lvm against it
-	@$(TOOL)/guests.py tests/tools/demo
+	@CORE="$(CORE)" $(TOOL)/guests.py tests/tools/demo
 
 test: prepare ## everything: lint, docs, units, sanity, molecule scenarios; without KVM not all, but with SCENARIOS=all
 	@$(TOOL)/everything.py $(SCENARIOS)
@@ -43,11 +43,11 @@ site: prepare ## the folder docs as a site, in dist/site/, to be opened from the
 galaxy: prepare ## the archive, looked at as Galaxy and ansible-builder do, and used without its folders docs and tests
 	@$(TOOL)/galaxy.py
 
-molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default
-	@$(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
+molecule: prepare ## one scenario on virtual machines: make molecule SCENARIO=default; with the newest ansible-core: CORE=2.22
+	@CORE="$(CORE)" $(TOOL)/guests.py molecule --base-config molecule/shared/base.yml test --scenario-name $(SCENARIO)
 
 bench: prepare ## measure the role beside the manual and the usual role, and write docs/performance.md; one part: PART=peers
-	@$(TOOL)/guests.py python3 tests/tools/bench/bench.py $(PART)
+	@CORE="$(CORE)" $(TOOL)/guests.py python3 tests/tools/bench/bench.py $(PART)
 
 build: prepare ## the archive that ansible-galaxy installs, in dist/
 	@$(TOOL)/collection.py build dist

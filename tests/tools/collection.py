@@ -21,7 +21,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from environments import environment
+from environments import core_for, environment
 from workshop import CACHE, ROOT, only_one, tracked_files
 
 if t.TYPE_CHECKING:
@@ -82,7 +82,7 @@ def remove_old(folder: Path, days: int = 7) -> None:
 
 
 def ansible_galaxy(command: str, *arguments: str) -> None:
-    program = environment("molecule") / "bin" / "ansible-galaxy"
+    program = environment(f"molecule-{core_for('molecule', '')}") / "bin" / "ansible-galaxy"
     subprocess.run(
         [str(program), "collection", command, *arguments], check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr
     )

@@ -134,13 +134,24 @@ def interpreter_links() -> Path:
     return folder
 
 
-def cores(wanted: str | None = None) -> list[str]:
+def known_cores(kind: str) -> list[str]:
+    """Return the versions of ansible-core that there are environments of a kind for, oldest first."""
+    start = f"requirements-{kind}-"
+    return sorted((path.stem[len(start) :] for path in TOOLS.glob(f"{start}*.txt")), key=minor)
+
+
+def core_for(kind: str, wanted: str) -> str:
+    """Return the version that is wanted, or the oldest."""
+    known = known_cores(kind)
+    if wanted and wanted not in known:
+        give_up(f"CORE is {wanted!r}; for this it can be {' or '.join(known)}")
+    return wanted or known[0]
+
+
+def cores(wanted: str = "") -> list[str]:
     """Return the versions of ansible-core that can run here, oldest first, and tell which were left out and why."""
-    known = [path.stem[len("requirements-core-") :] for path in TOOLS.glob("requirements-core-*.txt")]
-    if wanted is not None and wanted not in known:
-        give_up(f"CORE={wanted} is not one of {', '.join(sorted(known, key=minor))}")
     usable = []
-    for core in sorted([wanted] if wanted else known, key=minor):
+    for core in [core_for("core", wanted)] if wanted else known_cores("core"):
         found = interpreter_for(f"core-{core}")
         if found:
             say(f"ansible-core {core} on Python {found[0]}")

@@ -5,7 +5,7 @@
 """Run a command that works with guests: molecule, the demo or the benchmark.
 
 It gets ansible-core, molecule and pytest-testinfra on its PATH, and the collection as users have it: installed from
-the archive, and no other collection in sight.
+the archive, and no other collection in sight. The variable CORE names the ansible-core: the oldest, or the newest.
 
 Usage: guests.py COMMAND [ARGUMENTS]
 """
@@ -16,7 +16,7 @@ import os
 import sys
 
 from collection import install
-from environments import environment
+from environments import core_for, environment
 from workshop import ROOT, TOOLS
 
 
@@ -30,13 +30,14 @@ def keep_connections() -> None:
 
 
 def variables() -> dict[str, str]:
+    programs = environment(f"molecule-{core_for('molecule', os.environ.get('CORE', ''))}")
     return {
         **os.environ,
-        "PATH": f"{environment('molecule') / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(install()),
         "ANSIBLE_CONFIG": str(TOOLS / "ansible.cfg"),
         # For molecule/shared/base.yml.
-        "MITOGEN_STRATEGY_PLUGINS": str(next(environment("molecule").glob("lib/*/*/ansible_mitogen/plugins/strategy"))),
+        "MITOGEN_STRATEGY_PLUGINS": str(next(programs.glob("lib/*/*/ansible_mitogen/plugins/strategy"), "")),
     }
 
 

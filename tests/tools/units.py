@@ -72,11 +72,11 @@ def rulebooks(tree: Path) -> bool:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1] if sys.argv[1:] and sys.argv[1] else None
+    wanted = sys.argv[1] if sys.argv[1:] else ""
     usable = cores(wanted)
     with copied() as copy:
         passed = [pytest(copy, f"core-{core}", *(sys.argv[2:] or ["tests/unit"])) for core in usable]
-        if wanted is None:
+        if not wanted:
             passed.append(on_oldest_target(copy, usable[0]))
             passed.append(rulebooks(copy))
     if not all(passed):

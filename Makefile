@@ -56,4 +56,5 @@ release: prepare ## version, changelog, archive, commit and tag, not pushed: mak
 	@$(TOOL)/release.py "$(VERSION)" "$(CHECK)"
 
 format: prepare ## lay out the Python code as lint wants it
-	@ruff="$$($(TOOL)/environments.py lint)/bin/ruff" && $$ruff check --no-cache --fix-only . && $$ruff format --no-cache .
+	@ruff="$$($(TOOL)/environments.py lint)/bin/ruff" && files="$$(git ls-files '*.py' '*.md')" && \
+		$$ruff check --no-cache --fix-only $$files && $$ruff format --no-cache $$files

@@ -349,9 +349,9 @@ def test_a_place_that_is_gone_is_told_and_the_rest_comes(host, tmp_path):
         found = await running.next(3)
         await until(lambda: follows(host))
         await running.stop()
-        running = Source(cursor_dir=str(tmp_path))
-        host.say("WARNING: Thin pool a-b data is now 90.00% full.")
-        return found + await running.next(1)
+        async with source(cursor_dir=str(tmp_path)) as running:
+            host.say("WARNING: Thin pool a-b data is now 90.00% full.")
+            return found + await running.next(1)
 
     gap, *rest = asyncio.run(run())
     assert (gap["kind"], gap["severity"], gap["meta"]) == ("journal_gap", "warning", {"hosts": "localhost"})

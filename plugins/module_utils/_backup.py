@@ -37,12 +37,12 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _process,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DRIVER
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     LogicalVolume,
     PhysicalVolume,
     VolumeGroup,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 FORMAT = 1  # of the archive
 MANIFEST = "manifest.json"

@@ -17,8 +17,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lock, _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import attribute, listdir
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume
@@ -77,6 +78,34 @@ class BlockDevice:
                 "signatures (wipe_signatures: true), or choose another device"
             )
         return reasons
+
+    @contextlib.contextmanager
+    def held(self, timeout: float = 60) -> t.Iterator[None]:
+        """Hold the device while it is still as it was found; a change since then is refused.
+
+        The lock is the one that udev and other tools heed before they probe or partition a disk
+        (https://systemd.io/BLOCK_DEVICE_LOCKING), so it is taken on the whole disk.
+        """
+        try:
+            disk = _whole_disk(self.path)
+        except OSError as error:
+            raise Refused(f"{self.label} is gone since it was looked at: {error.strerror}") from error
+        with _lock.held(disk, timeout) as descriptor:
+            now = examine(self.name)
+            if now != self:
+                known = self.refusals(wipe_signatures=False)
+                new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in known]
+                raise Refused(
+                    f"{self.label} changed after it was looked at and is left alone: "
+                    + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
+                )
+            yield
+            # LVM does not wait until a label is through the disk's cache. A power cut after the group that refers to it
+            # was written, on another disk, would leave a group that misses a device (seen).
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                raise Refused(f"{self.label} does not keep what is written to it: {error.strerror}") from error
 
 
 def problem(name: str) -> str | None:
@@ -224,35 +253,6 @@ def _uses(path: str, maj_min: str, sys: str) -> t.Iterator[str]:
             yield f"is the backing device of /dev/{loop}: see 'losetup --detach /dev/{loop}'"
 
 
-@contextlib.contextmanager
-def held(device: BlockDevice, timeout: float = 60) -> t.Iterator[None]:
-    """Hold a device that is still as it was found; a change since then is refused.
-
-    The lock is the one that udev and other tools heed before they probe or partition a disk
-    (https://systemd.io/BLOCK_DEVICE_LOCKING), so it is taken on the whole disk.
-    """
-    try:
-        disk = _whole_disk(device.path)
-    except OSError as error:
-        raise Refused(f"{device.label} is gone since it was looked at: {error.strerror}") from error
-    with _lock.held(disk, timeout) as descriptor:
-        now = examine(device.name)
-        if now != device:
-            known = device.refusals(wipe_signatures=False)
-            new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in known]
-            raise Refused(
-                f"{device.label} changed after it was looked at and is left alone: "
-                + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
-            )
-        yield
-        # LVM does not wait until a label is through the disk's cache. A power cut after the group that refers to it
-        # was written, on another disk, would leave a group that misses a device (seen).
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            raise Refused(f"{device.label} does not keep what is written to it: {error.strerror}") from error
-
-
 def _whole_disk(path: str) -> str:
     """Return the node of a device's disk: its own, or that of the disk that it is a partition of."""
     number = os.stat(path).st_rdev
@@ -260,31 +260,17 @@ def _whole_disk(path: str) -> str:
     return f"/dev/{os.path.basename(os.path.dirname(sys) if os.path.exists(f'{sys}/partition') else sys)}"
 
 
-def attribute(directory: str, name: str) -> str | None:
-    """Return what a file of sysfs says; None where there is none."""
-    try:
-        with open(f"{directory}/{name}", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return None
-
-
-def listdir(directory: str) -> list[str]:
-    """Return the names in a directory; none where it is none."""
-    return os.listdir(directory) if os.path.isdir(directory) else []
-
-
 def _mount_points(path: str, maj_min: str) -> list[str]:
     """Return where a device is mounted, in any mount namespace (proc(5), mountinfo; mount_namespaces(7))."""
     points: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    for process in ("self", "1", *sorted(filter(str.isdigit, listdir("/proc")), key=int)):
+    for pid in ("self", "1", *sorted(filter(str.isdigit, listdir("/proc")), key=int)):
         try:
             # A process in a chroot is shown the mounts below its root alone: one process of a namespace is not enough.
-            view = (os.readlink(f"/proc/{process}/ns/mnt"), os.readlink(f"/proc/{process}/root"))
+            view = (os.readlink(f"/proc/{pid}/ns/mnt"), os.readlink(f"/proc/{pid}/root"))
             if view in seen:
                 continue
-            with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
                 lines = file.read().splitlines()
         except OSError:  # the process ended meanwhile
             continue
@@ -293,7 +279,7 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
             source = fields[fields.index("-") + 2]
             # btrfs mounts carry a number of their own, so the source's name counts too.
             if fields[2] == maj_min or (source.startswith("/") and os.path.realpath(source) == path):
-                where = f" in the mount namespace of process {process}" if seen else ""
+                where = f" in the mount namespace of process {pid}" if seen else ""
                 points.setdefault(fields[4], f"{fields[4]}{where}")
         seen.add(view)
     return sorted(points.values())

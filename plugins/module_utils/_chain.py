@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _boot,
@@ -25,48 +25,18 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _pool_chain,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_made_pool import PoolByDocker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_on_loop import LoopStorage
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_storage import GivenPool
-from ansible_collections.devicemapper.containers.plugins.module_utils._loop_files import LoopFiles
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chain import Chain
 
 _AWAY = (
     "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
     "which moves {root} aside, or remove it"
 )
-
-
-@dataclass(frozen=True)
-class Wish(_pool_chain.Wish):
-    """What the role's variables ask for."""
-
-    docker_packages: tuple[str, ...]
-    storage_opts: tuple[str, ...]
-    daemon_options: t.Mapping[str, t.Any]
-    existing_data: str = "refuse"  # or backup, keep
-    engine: str = "docker"  # or none: the pool alone
-    managed_by: str = "collection"  # docker, loop: who makes the pool
-    loop_data_size: int = 0  # bytes
-    loop_metadata_size: int = 0
-
-    def wants_docker(self, docker: Docker) -> bool:
-        """Whether there is a Docker to look after, or will be."""
-        return self.engine == "docker" and (docker.installed or bool(self.docker_packages))
-
-
-@dataclass(frozen=True)
-class Host(_pool_chain.Host):
-    """What was read of the host."""
-
-    daemon_text: str | None = None
-    boot_text: str | None = None
-    docker: Docker = Docker()
-    data: DockerData = DockerData()
-    missing_docker_packages: tuple[str, ...] = ()
-    loop_files: LoopFiles | None = None  # looked at where they are wished
 
 
 _STORAGE: dict[str, type[GivenPool]] = {"collection": GivenPool, "docker": PoolByDocker, "loop": LoopStorage}
@@ -235,7 +205,7 @@ def _check_containers(docker: Docker, name: str) -> list[str]:
     return []
 
 
-def data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
+def find_data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
     """Return where Docker will keep its data, with the options that are wished."""
     return _docker_data.find_root(daemon_text, flags, wish.daemon_options)
 

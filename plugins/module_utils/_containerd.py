@@ -14,8 +14,8 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_config, _docker, _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_config, _process, _systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 SERVICE = "containerd.service"
 # Where the kernel shows processes; another folder in tests.
@@ -58,7 +58,7 @@ class Containerd:
 def read() -> Containerd:
     """Return what there is of containerd: up to four processes."""
     path = _process.find("containerd") or ""
-    unit = _docker.read_unit(SERVICE)
+    unit = _systemd.read_unit(SERVICE)
     active = unit.get("ActiveState") in ("active", "activating", "reloading")
     pid = unit.get("MainPID", "0")
     return Containerd(
@@ -69,7 +69,7 @@ def read() -> Containerd:
         active=active,
         enabled=unit.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "indirect", "generated"),
         needs_reload=unit.get("NeedDaemonReload") == "yes",
-        config=config_path(_docker.flags(unit)),
+        config=config_path(_systemd.flags(unit)),
         plugin=_ask() if active and _process.find("ctr") else "",
         open_files=_open_files(pid) if active else frozenset(),
         started=_started(pid) if active else None,
@@ -94,7 +94,7 @@ def bare_version(text: str) -> str:
 
 def configured_path() -> str:
     """Return the file that the unit starts containerd with: at most one process, systemctl."""
-    return config_path(_docker.flags(_docker.read_unit(SERVICE)))
+    return config_path(_systemd.flags(_systemd.read_unit(SERVICE)))
 
 
 def config_path(flags: t.Sequence[str]) -> str:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _file, _toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 
 DEFAULT_PATH = "/etc/containerd/config.toml"
 PLUGIN = "io.containerd.snapshotter.v1.devmapper"

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _bolt, _process
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_snapshots import SNAPSHOTTER
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import listdir
 
 MOBY = "moby"  # Docker's namespace
 # The label by which content holds a snapshot (docs/garbage-collection.md); more may follow behind a slash.

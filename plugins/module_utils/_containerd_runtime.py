@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_config import Section
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 
 SNAPSHOTTER = "devmapper"
 # Of configurations of version 2, and of later ones.

@@ -17,8 +17,9 @@ import typing as t
 from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 
 SNAPSHOTTER = "devmapper"
 FEATURE = "containerd-snapshotter"

@@ -13,8 +13,9 @@ import math
 import re
 import typing as t
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, human
 
 DEFAULT_PATH = "/etc/docker/daemon.json"

@@ -15,8 +15,9 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import listdir
 
 DEFAULT_ROOT = "/var/lib/docker"
 DRIVER = "devicemapper"
@@ -224,13 +225,6 @@ def _same(data: DockerData, status: PoolStatus) -> bool:
         return True
     # An interrupted transaction. An empty pool has none if a base device is on record: it was made anew.
     return status.transaction_id == data.transaction_id - 1 and bool(status.data_used or not data.has_base)
-
-
-def listdir(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def load(path: str) -> dict[str, t.Any]:

@@ -21,9 +21,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _docker,
     _docker_data,
     _file,
+    _systemd,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DRIVER, listdir, load
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DRIVER, load
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._usage import Owner
 
 # Files among the records that are no device's.
@@ -44,7 +46,7 @@ class Place:
 def find() -> Place:
     """Return where Docker's records are on this host: at most one process, systemctl."""
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
-    flags = _docker.flags(_docker.read_unit())
+    flags = _systemd.flags(_docker.read_unit())
     return Place(_docker_data.find_root(daemon_text, flags), configured_pool(daemon_text, flags))
 
 

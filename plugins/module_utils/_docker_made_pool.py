@@ -45,7 +45,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._pool_chai
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import KIB, Size, human
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Wish
+    from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Wish
 
 VG, POOL, METADATA = "docker", "thinpool", "thinpoolmeta"
 _CHUNK_SIZE = 512 * KIB

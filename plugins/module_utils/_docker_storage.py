@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _docker_data,
-    _pool_chain,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker_data, _pool_chain
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DRIVER, DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
+    from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
 
 Document = t.Mapping[str, t.Any]
 

@@ -35,8 +35,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _verdict,
     _watch,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._metrics import Sample
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 FILE = "thin_pool.prom"  # node_exporter reads *.prom
 STATE = "state.json"

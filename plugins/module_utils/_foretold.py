@@ -18,7 +18,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _boot,
     _lvm,
     _physical_volume,
-    _plan,
     _pool_chain,
     _pool_status,
     _process,
@@ -28,6 +27,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _view,
     _volume_group,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils import _docker, _docker_data
@@ -104,7 +104,7 @@ def told(
     return {
         "changed": False,
         "actions": chain.actions,
-        "links": {link: _plan.actions(steps) for link, steps in chain.links.items()},
+        "links": {link: actions(steps) for link, steps in chain.links.items()},
         "diff": chain.diff,
         "devices": [device.path for device in host.devices],
         "boot": {"path": _boot.path(service, wish.vg, wish.pool), "content": _boot.text(wish.vg, wish.pool)},

@@ -24,10 +24,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker,
     _docker_data,
+    _errors,
     _file,
     _foretold,
     _package,
-    _plan,
     _pool_chain,
     _process,
 )
@@ -105,7 +105,7 @@ def foretell(options: dict[str, t.Any], warn: _foretold.Warn) -> dict[str, t.Any
         manager = None
     else:
         if not names:
-            raise _plan.Refused("devices is empty: name at least one block device for the pool")
+            raise _errors.Refused("devices is empty: name at least one block device for the pool")
         family = _package.read_family()
         host = read(names, wish, family)
         chain = _containerd_chain.foretell(host, wish)

@@ -18,11 +18,12 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker,
     _docker_data,
+    _docker_request,
+    _errors,
     _file,
     _foretold,
     _loop_files,
     _package,
-    _plan,
     _process,
     _size,
 )
@@ -40,38 +41,38 @@ DOCKER = (
 )
 
 
-def wish_of(options: dict[str, t.Any]) -> _chain.Wish:
+def wish_of(options: dict[str, t.Any]) -> _docker_request.Wish:
     """Return the wish that the options spell."""
     params = {key: options[key] for key in DOCKER}
     for name in ("loop_data_size", "loop_metadata_size"):
         params[name] = _size.option(name, _loop_files.parse_size, params[name])
     params["docker_packages"] = tuple(params["docker_packages"])
     params["storage_opts"] = tuple(params["storage_opts"])
-    wish = _chain.Wish(**_foretold.pool_options(options), **params)
+    wish = _docker_request.Wish(**_foretold.pool_options(options), **params)
     _foretold.check(wish)
     if wish.managed_by != "collection" and wish.engine != "docker":
-        raise _plan.Refused(
+        raise _errors.Refused(
             f"managed_by: {wish.managed_by} is a way of Docker's, and with engine: {wish.engine} Docker is left alone: "
             "set managed_by: collection"
         )
     return wish
 
 
-def names_of(options: dict[str, t.Any], wish: _chain.Wish) -> list:
+def names_of(options: dict[str, t.Any], wish: _docker_request.Wish) -> list:
     """Return the devices that are given; a pool on files has none."""
     return [] if wish.managed_by == "loop" else options["devices"] or []
 
 
-def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
+def read(names: list, wish: _docker_request.Wish, family: str) -> _docker_request.Host:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
     on_loop = wish.managed_by == "loop"
     report = None if on_loop else _foretold.read_report()
     looks_at_docker = wish.engine == "docker"
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH) if looks_at_docker else None
     docker = _docker.read() if looks_at_docker else _docker.Docker()
-    data = _docker_data.read(_chain.data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
+    data = _docker_data.read(_chain.find_data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
-    return _chain.Host(
+    return _docker_request.Host(
         **_foretold.storage(report, names, wish),
         daemon_text=daemon_text,
         boot_text=_file.read(_boot.path(_docker.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
@@ -84,7 +85,7 @@ def read(names: list, wish: _chain.Wish, family: str) -> _chain.Host:
     )
 
 
-def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, docker: _docker.Docker) -> tuple:
+def missing_packages(family: str, wish: _docker_request.Wish, daemon_text: str | None, docker: _docker.Docker) -> tuple:
     """Return the packages that the storage and those that Docker needs and the host lacks."""
     docker_wanted = wish.wants_docker(docker)
     storage = _chain.needed_packages(family, wish, daemon_text, docker_wanted, _process.find)
@@ -95,10 +96,10 @@ def missing_packages(family: str, wish: _chain.Wish, daemon_text: str | None, do
     return [package for package in storage if package in lacking], [package for package in engine if package in lacking]
 
 
-def to_it(options: dict[str, t.Any], wish: _chain.Wish, warn: _foretold.Warn) -> tuple:
+def to_it(options: dict[str, t.Any], wish: _docker_request.Wish, warn: _foretold.Warn) -> tuple:
     names = names_of(options, wish)
     if not names and wish.managed_by != "loop":
-        raise _plan.Refused("devices is empty: name at least one block device for the pool")
+        raise _errors.Refused("devices is empty: name at least one block device for the pool")
     family = _package.read_family()
     host = read(names, wish, family)
     chain = _chain.foretell(host, wish)
@@ -109,7 +110,7 @@ def to_it(options: dict[str, t.Any], wish: _chain.Wish, warn: _foretold.Warn) ->
     return host, chain, "apt" if family == "debian" else "dnf"
 
 
-def from_it(options: dict[str, t.Any], wish: _chain.Wish) -> tuple:
+def from_it(options: dict[str, t.Any], wish: _docker_request.Wish) -> tuple:
     host = read(names_of(options, wish), wish, family="")
     host = replace(host, **_foretold.with_members(host, wish))
     if host.docker.active:

@@ -12,8 +12,8 @@ import typing as t
 from dataclasses import dataclass, fields
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _lvm, _profile, _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, Report, VolumeGroup
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human

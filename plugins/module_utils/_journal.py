@@ -28,7 +28,7 @@ from datetime import datetime, timedelta, timezone
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _process
 from ansible_collections.devicemapper.containers.plugins.module_utils._dm_event import Event, Line
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 # Every module that changes something holds it from before it reads until it has written: what was decided on
 # cannot be changed by another run in between.

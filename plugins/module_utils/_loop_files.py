@@ -16,15 +16,12 @@ import os
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _pool_status,
-    _process,
-    _size,
-)
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils import _pool_status, _process, _size
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import KIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import attribute, listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import (
     METADATA_MAXIMUM,
     METADATA_MINIMUM,
@@ -120,7 +117,7 @@ def read(root: str) -> LoopFiles:
 
 def _holders(file: LoopFile) -> set[str]:
     """Return what stands on a file's loop device, by the kernel's names."""
-    return set(_block_device.listdir(f"{SYS}/{os.path.basename(file.device)}/holders")) if file.device else set()
+    return set(listdir(f"{SYS}/{os.path.basename(file.device)}/holders")) if file.device else set()
 
 
 def _read_file(path: str) -> LoopFile:
@@ -128,19 +125,19 @@ def _read_file(path: str) -> LoopFile:
         size = os.stat(path).st_size
     except OSError:
         return LoopFile(path)
-    for name in sorted(_block_device.listdir(SYS)):
-        if name.startswith("loop") and _block_device.attribute(f"{SYS}/{name}", "loop/backing_file") == path:
-            sectors = int(_block_device.attribute(f"{SYS}/{name}", "size") or 0)
+    for name in sorted(listdir(SYS)):
+        if name.startswith("loop") and attribute(f"{SYS}/{name}", "loop/backing_file") == path:
+            sectors = int(attribute(f"{SYS}/{name}", "size") or 0)
             return LoopFile(path, size, f"/dev/{name}", sectors * _SECTOR)
     return LoopFile(path, size)
 
 
 def _read_pool(holder: str) -> LoopPool:
-    name = _block_device.attribute(f"{SYS}/{holder}", "dm/name") or ""
+    name = attribute(f"{SYS}/{holder}", "dm/name") or ""
     return LoopPool(
         name,
         _process.run("dmsetup", "table", name).strip(),
-        suspended=_block_device.attribute(f"{SYS}/{holder}", "dm/suspended") == "1",
+        suspended=attribute(f"{SYS}/{holder}", "dm/suspended") == "1",
         status=_pool_status.read().get(name),
     )
 

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _process, _suspended
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
 OWNER_TAG = "devicemapper.containers"

@@ -27,8 +27,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _pool_status,
     _process,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 # Held from before a snapshot is looked for until it is released, by the programs that read it too: one that outlives a

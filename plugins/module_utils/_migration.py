@@ -31,8 +31,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Container, Docker, Image
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
 
 FORMAT = 1  # of the inventory
@@ -49,6 +50,7 @@ _LOAD = (
     'docker image load --quiet --input "$1" && id=$2 && shift 2 && '
     'for name; do docker image tag "$id" "$name" || exit; done'
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import listdir
 
 
 @dataclass(frozen=True)
@@ -485,7 +487,7 @@ def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Curr
     data = _docker_data.read(root)
     text = _file.read(wish.inventory)
     known = parse(text, wish.inventory)
-    names = _docker_data.listdir(wish.directory)
+    names = listdir(wish.directory)
     source = docker.info.driver if docker.info else known.source if known else ""
     return Current(
         docker=docker,
@@ -519,7 +521,7 @@ def layers(root: str, driver: str) -> int:
     """
     folder = f"{root}/image/{driver}/layerdb/sha256"
     total = 0
-    for layer in _docker_data.listdir(folder):
+    for layer in listdir(folder):
         try:
             with open(f"{folder}/{layer}/size", encoding="ascii") as file:
                 total += int(file.read())

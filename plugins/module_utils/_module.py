@@ -11,13 +11,8 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _file,
-    _lock,
-    _plan,
-    _process,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils import _errors, _file, _lock, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step, actions, take_steps
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -40,9 +35,6 @@ class ManagedHost:
         if backup:
             self.backups.append(backup)
 
-    def hold(self, device: _block_device.BlockDevice) -> t.ContextManager[None]:
-        return _block_device.held(device)
-
 
 def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool = False) -> t.NoReturn:
     """End the module with the result of its work, or with the error that a person can act on."""
@@ -54,25 +46,25 @@ def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool 
                 held.enter_context(_process.lent(lock))
             found = work()
         module.exit_json(**found)
-    except _plan.Refused as refusal:
+    except _errors.Refused as refusal:
         module.fail_json(msg=str(refusal))
     except _process.ProcessError as error:
         module.fail_json(**error.as_result())
     raise AssertionError("unreachable")
 
 
-def carry_out(module: AnsibleModule, steps: t.Sequence[_plan.Step]) -> list[str]:
+def carry_out(module: AnsibleModule, steps: t.Sequence[Step]) -> list[str]:
     """Take the steps, or in check mode only tell them; return the paths of backups made on the way."""
     host = ManagedHost(module)
     if not module.check_mode:
-        _plan.carry_out(steps, host)
+        take_steps(steps, host)
     return host.backups
 
 
-def result(steps: t.Sequence[_plan.Step], before: t.Any, after: t.Any, header: str, **state: t.Any) -> State:
+def result(steps: t.Sequence[Step], before: t.Any, after: t.Any, header: str, **state: t.Any) -> State:
     """Return what every changing module returns; ``before`` and ``after`` are dictionaries or texts."""
     changed = bool(steps)
-    found: State = {"changed": changed, "actions": _plan.actions(steps), **state}
+    found: State = {"changed": changed, "actions": actions(steps), **state}
     if changed:
         found["diff"] = {"before_header": header, "after_header": header, "before": before, "after": after}
     return found

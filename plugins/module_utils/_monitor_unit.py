@@ -28,8 +28,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _metadata_snapshot,
     _process,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 
 PROGRAM = "/usr/local/lib/devicemapper.containers"
 CONFIGURATION = "/etc/thin-pool-monitor.json"
@@ -82,13 +83,13 @@ def read() -> Installed:
     # That of a unit which is not there is "not-found", and the exit status is 0 all the same.
     shown = _process.run("systemctl", "show", f"{UNIT}.timer", f"{UNIT}.service", "--property", _PROPERTIES)
     timer, _blank, service = shown.partition("\n\n")
-    files = {}
+    texts = {}
     for path in (SERVICE, TIMER, CONFIGURATION, *glob.glob(f"{PROGRAM}/**/*.py", recursive=True)):
         text = _file.read(path)
         if text is not None:
-            files[path] = text
+            texts[path] = text
     found = Installed(
-        files=files,
+        files=texts,
         folders=tuple(folder for folder in (PROGRAM, STATE, CACHE) if os.path.isdir(folder)),
         enabled="UnitFileState=enabled" in timer,
         active="ActiveState=active" in timer,
@@ -107,7 +108,7 @@ def decide(current: Installed, wish: Wish | None) -> tuple[list[Step], Installed
 
 
 def _put_there(current: Installed, wish: Wish) -> tuple[list[Step], Installed]:
-    wanted = files(wish)
+    wanted = wanted_files(wish)
     steps = []
     moved = current.textfile_dir not in ("", wish.textfile_dir)
     if moved:
@@ -168,7 +169,7 @@ def metrics(folder: str) -> str:
 # --- The files --------------------------------------------------------------------------------------------------------
 
 
-def files(wish: Wish) -> dict[str, str]:
+def wanted_files(wish: Wish) -> dict[str, str]:
     """Return the text of every file by its path."""
     configuration = {
         "textfile_dir": wish.textfile_dir,

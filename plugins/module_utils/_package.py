@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 STORAGE = {
     "debian": ("lvm2", "thin-provisioning-tools", "dmeventd"),

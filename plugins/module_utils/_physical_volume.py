@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import LABEL, BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import PhysicalVolume, Report
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
 
 

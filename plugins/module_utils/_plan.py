@@ -15,23 +15,14 @@ from dataclasses import dataclass
 from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
     from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
 
 
-class Refused(Exception):
-    """A wish that is not carried out.
+class Device(t.Protocol):
+    """What a step writes to as it was found."""
 
-    The message names the object, says what is wrong with it and which option or command helps.
-    """
-
-
-class Unwanted(Refused):
-    """Several refusals at once, so that a person mends them all before the next run."""
-
-    def __init__(self, reasons: t.Iterable[str]) -> None:
-        self.reasons = tuple(reasons)
-        super().__init__("\n".join(self.reasons))
+    def held(self) -> t.ContextManager[None]:
+        """Keep others away from it, once it is seen to be as it was found."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class Step:
     action: str
     command: tuple[str, ...] = ()
     write: Write | None = None
-    device: BlockDevice | None = None
+    device: Device | None = None
     remedy: tuple[str, ...] = ()
 
 
@@ -59,21 +50,18 @@ class Host(t.Protocol):
     def write(self, change: Write) -> None:
         """Replace or remove a file."""
 
-    def hold(self, device: BlockDevice) -> t.ContextManager[None]:
-        """Keep others away from a device, once it is seen to be as it was found."""
-
 
 def actions(steps: t.Iterable[Step]) -> list[str]:
     """Return the sentences of the steps, as modules return them in ``actions``."""
     return [step.action for step in steps]
 
 
-def carry_out(steps: t.Sequence[Step], host: Host) -> None:
+def take_steps(steps: t.Sequence[Step], host: Host) -> None:
     """Take the steps in their order; the first failure without a remedy ends it, and a rerun decides anew."""
     for step in steps:
         with contextlib.ExitStack() as held:
             if step.device is not None:
-                held.enter_context(host.hold(step.device))
+                held.enter_context(step.device.held())
             if step.write is not None:
                 host.write(step.write)
             if step.command:

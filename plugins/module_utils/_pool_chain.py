@@ -26,9 +26,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _volume_group,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size, human

@@ -14,8 +14,9 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _file, _lvm, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 
 DEFAULT_DIRECTORY = "/etc/lvm/profile"  # where LVM is not installed yet; what Debian's and Red Hat's packages use
 THRESHOLD = "thin_pool_autoextend_threshold"

@@ -28,7 +28,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _file,
     _process,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import listdir
 
 PROC = "/proc"
 SYS = "/sys"
@@ -233,14 +234,14 @@ def mounts(directory: str) -> tuple[Mount, ...]:
     """
     found: dict[str, Mount] = {}
     namespaces = set()
-    for process in ("self", "1", _text(PID_FILE).strip()):
+    for pid in ("self", "1", _text(PID_FILE).strip()):
         try:
-            namespace = os.readlink(f"{PROC}/{process}/ns/mnt")
+            namespace = os.readlink(f"{PROC}/{pid}/ns/mnt")
         except OSError:
             continue
-        if process and namespace not in namespaces:
+        if pid and namespace not in namespaces:
             namespaces.add(namespace)
-            for mount in parse_mounts(_text(f"{PROC}/{process}/mountinfo")):
+            for mount in parse_mounts(_text(f"{PROC}/{pid}/mountinfo")):
                 if mount.point.startswith(directory):
                     found.setdefault(mount.point, mount)
     return tuple(found[point] for point in sorted(found))
@@ -270,7 +271,7 @@ def _devices() -> dict[str, tuple[str, int]]:
     stat is sectors written (Documentation/block/stat.rst).
     """
     found = {}
-    for kernel_name in _docker_data.listdir(f"{SYS}/block"):
+    for kernel_name in listdir(f"{SYS}/block"):
         name = _text(f"{SYS}/block/{kernel_name}/dm/name").strip()
         if re.match(r"docker-\d+:\d+-\d+-.", name):
             figures = _text(f"{SYS}/block/{kernel_name}/stat").split()

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import attribute, listdir
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._sysfs import attribute, listdir
 
 BLOCK = "/sys/block"
 # Commands suspend devices for parts of a second, and longer where what was written goes to a slow disk first.

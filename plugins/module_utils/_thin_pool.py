@@ -13,13 +13,14 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _lvm, _volume_group
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     OWNER_TAG,
     LogicalVolume,
     Report,
     VolumeGroup,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, MIB, Size, human
 
 # lib/config/defaults.h DEFAULT_THIN_POOL_{MIN,MAX}_CHUNK_SIZE; the kernel wants a multiple of 64 KiB

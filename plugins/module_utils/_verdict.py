@@ -18,9 +18,9 @@ from datetime import datetime, timezone
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_name, _health, _volume_group
 from ansible_collections.devicemapper.containers.plugins.module_utils._dm_event import SEVERITIES, Event
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._health import Limits, Pool, Reason
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import human

@@ -14,13 +14,14 @@ from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _physical_volume
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     OWNER_TAG,
     PhysicalVolume,
     Report,
     VolumeGroup,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import GIB, KIB, MIB, human
 
 # lvm.conf metadata/extent_size is not set by distributions; 4 MiB is LVM's own default (lib/config/defaults.h).

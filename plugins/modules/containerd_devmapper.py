@@ -182,11 +182,12 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _containerd,
     _containerd_config,
     _containerd_runtime,
+    _errors,
     _module,
-    _plan,
     _pool_status,
     _process,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 
 
 def main() -> None:
@@ -215,7 +216,7 @@ def work(module: AnsibleModule) -> dict:
     path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
     runtimes = _containerd_runtime.of(params.pop("runtimes"))
     if not path.startswith("/"):
-        raise _plan.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+        raise _errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     settings = _containerd_config.Settings(**params)
     _containerd_config.check(settings, _pool_status.read() if _process.find("dmsetup") and state == "present" else ())
     _containerd_runtime.check(runtimes)
@@ -242,7 +243,7 @@ def work(module: AnsibleModule) -> dict:
     after = _containerd_config.after(current, changes)
     found = {
         "changed": bool(steps),
-        "actions": _plan.actions(steps),
+        "actions": actions(steps),
         "path": after.holder,
         "devmapper": after.section(),
     }

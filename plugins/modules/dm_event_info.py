@@ -259,9 +259,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _dm_event,
+    _errors,
     _journal,
     _module,
-    _plan,
     _process,
 )
 
@@ -285,7 +285,7 @@ def work(module: AnsibleModule) -> dict:
     cursor, since = module.params["cursor"] or "", module.params["since"] or ""
     pools = [_dm_event.pool_of(name) for name in module.params["pools"]]
     if limit < 1:
-        raise _plan.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
+        raise _errors.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()
     reading = _journal.read_file(path, cursor, since, now, booted()) if path else _journal.read(cursor, since, now)
     names = device_names(module) if any(line.source == "kernel" and line.current for line in reading.lines) else {}

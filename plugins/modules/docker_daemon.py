@@ -106,9 +106,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker,
     _docker_data,
+    _errors,
     _file,
     _module,
-    _plan,
+    _systemd,
 )
 
 
@@ -131,13 +132,13 @@ def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     path = wanted.pop("path")
     if not path.startswith("/"):
-        raise _plan.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+        raise _errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     driver = wanted["storage_driver"]
     if driver is not None and not re.fullmatch(r"[\w./:@-]+", driver, re.ASCII):
-        raise _plan.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
+        raise _errors.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
     text = _file.read(path)
     # The unit's flags only matter for Docker's own file, not for one that is prepared elsewhere.
-    flags = _docker.flags(_docker.read_unit()) if path == _daemon_json.DEFAULT_PATH else ()
+    flags = _systemd.flags(_docker.read_unit()) if path == _daemon_json.DEFAULT_PATH else ()
     steps, after = _daemon_json.decide(text, path, flags=flags, **wanted)
     daemon = _daemon_json.parse(after, path)
     is_dockers = path == _daemon_json.DEFAULT_PATH and daemon.get(_daemon_json.DRIVER) == _docker_data.DRIVER

@@ -317,8 +317,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
     _daemon_json,
+    _errors,
     _module,
-    _plan,
     _seen,
     _size,
     _thin_pool,
@@ -348,7 +348,7 @@ def wanted_of(module: AnsibleModule) -> _verification.Wanted:
     _thin_pool.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
     for name in given["devices"]:
         if not name.startswith("/") or "\0" in name:
-            raise _plan.Refused(_block_device.problem(name))
+            raise _errors.Refused(_block_device.problem(name))
     # What Docker would refuse to start with, nothing needs to be compared with.
     _daemon_json.decide(
         None,

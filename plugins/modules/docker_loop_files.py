@@ -105,11 +105,12 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _daemon_json,
     _docker,
     _docker_data,
+    _errors,
     _file,
     _loop_files,
     _module,
-    _plan,
     _size,
+    _systemd,
 )
 
 
@@ -126,17 +127,17 @@ def main() -> None:
 
 
 def work(module: AnsibleModule) -> dict:
-    sizes: dict[str, t.Any] = {
+    wanted: dict[str, t.Any] = {
         name: _size.option(name, _loop_files.parse_size, module.params[name]) for name in ("data_size", "metadata_size")
     }
     root = module.params["data_root"]
     if root is None:
-        flags = _docker.flags(_docker.read_unit())
+        flags = _systemd.flags(_docker.read_unit())
         root = _docker_data.find_root(_file.read(_daemon_json.DEFAULT_PATH), flags)
     elif not root.startswith("/"):
-        raise _plan.Refused(f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}")
+        raise _errors.Refused(f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}")
     before = _loop_files.read(root)
-    steps, after = _loop_files.decide(before, **sizes)
+    steps, after = _loop_files.decide(before, **wanted)
     _module.carry_out(module, steps)
     if steps and not module.check_mode:
         after = _loop_files.read(root)

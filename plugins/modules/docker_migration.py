@@ -205,6 +205,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _dm_name,
     _docker,
     _docker_data,
+    _errors,
     _file,
     _migration,
     _module,
@@ -245,11 +246,11 @@ def wish_of(module: AnsibleModule, root: str) -> _migration.Wish:
         _volume_group.check_name(what, params[option])
     size = params["pool_size"]
     if size is not None and size <= 0:
-        raise _plan.Refused(f"pool_size must be a number of bytes above 0, not {size}")
+        raise _errors.Refused(f"pool_size must be a number of bytes above 0, not {size}")
     directory = f"{root}.migration" if params["directory"] is None else params["directory"]
     _file.check_folder("directory", directory)
     if not directory.strip("/"):
-        raise _plan.Refused(f"directory must be the absolute path of a directory of its own, not {directory!r}")
+        raise _errors.Refused(f"directory must be the absolute path of a directory of its own, not {directory!r}")
     return _migration.Wish(
         driver=params["storage_driver"],
         vg=params["vg"],
@@ -265,24 +266,24 @@ def wish_of(module: AnsibleModule, root: str) -> _migration.Wish:
 def take(module: AnsibleModule, wish: _migration.Wish, root: str, migration: _migration.Migration) -> None:
     """Take the steps, and see between the last of them that nothing is left to carry."""
     host = PatientHost(module)
-    _plan.carry_out(migration.carry, host)
+    _plan.take_steps(migration.carry, host)
     try:
-        _plan.carry_out(migration.switch, host)
-    except (_plan.Refused, _process.ProcessError) as error:
+        _plan.take_steps(migration.switch, host)
+    except (_errors.Refused, _process.ProcessError) as error:
         for step in migration.undo:
             try:
-                _plan.carry_out([step], host)
-            except (_plan.Refused, _process.ProcessError):
+                _plan.take_steps([step], host)
+            except (_errors.Refused, _process.ProcessError):
                 continue  # what was not done yet cannot be undone; Docker is started all the same
-        raise _plan.Refused(
+        raise _errors.Refused(
             f"Docker did not get to {wish.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
         ) from error
     if migration.finish and migration.carry:
         again = _migration.read(wish, _docker.read(), _file.read(_daemon_json.DEFAULT_PATH), root)
         left = _migration.decide(again, wish).carry
         if left:
-            raise _plan.Refused(f"after all was loaded there is still to do: {'; '.join(_plan.actions(left))}")
-    _plan.carry_out(migration.finish, host)
+            raise _errors.Refused(f"after all was loaded there is still to do: {'; '.join(_plan.actions(left))}")
+    _plan.take_steps(migration.finish, host)
 
 
 def work(module: AnsibleModule) -> dict:

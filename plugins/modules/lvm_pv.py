@@ -98,10 +98,10 @@ physical_volumes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _errors,
     _lvm,
     _module,
     _physical_volume,
-    _plan,
     _view,
 )
 
@@ -122,7 +122,7 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     if not wanted["devices"]:
-        raise _plan.Refused("devices is empty: name at least one block device")
+        raise _errors.Refused("devices is empty: name at least one block device")
     report = _lvm.read()
     devices = _physical_volume.examine(report, wanted.pop("devices"))
     paths = [device.path for device in devices]

@@ -212,9 +212,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _block_device,
+    _errors,
     _lvm,
     _module,
-    _plan,
     _profile,
     _size,
     _thin_pool,
@@ -275,7 +275,7 @@ def work(module: AnsibleModule) -> dict:
     signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
     steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
     if steps and policy and policy.missing_thin_check:
-        raise _plan.Refused(_lvm.no_thin_check(wish.full_name, policy.missing_thin_check))
+        raise _errors.Refused(_lvm.no_thin_check(wish.full_name, policy.missing_thin_check))
     _module.carry_out(module, steps)
     if steps and not module.check_mode:
         after = _lvm.read()

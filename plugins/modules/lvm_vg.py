@@ -130,10 +130,10 @@ volume_group:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _errors,
     _lvm,
     _module,
     _physical_volume,
-    _plan,
     _size,
     _view,
     _volume_group,
@@ -162,7 +162,9 @@ def work(module: AnsibleModule) -> dict:
     wanted["extent_size"] = _size.option("extent_size", _size.parse_bytes, wanted["extent_size"])
     _volume_group.check_name("volume group", name)
     if wanted["remove_unlisted"] and not wanted["devices"] and wanted["state"] == "present":
-        raise _plan.Refused(f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps")
+        raise _errors.Refused(
+            f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps"
+        )
     report = _lvm.read()
     wanted["devices"] = _physical_volume.examine(report, wanted["devices"])
     steps, after = _volume_group.decide(report, **wanted)

@@ -171,13 +171,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _docker,
     _docker_data,
     _docker_layers,
+    _errors,
     _file,
     _lvm,
     _metadata_snapshot,
     _module,
-    _plan,
     _pool_status,
     _profile,
+    _systemd,
     _volume_group,
 )
 
@@ -205,11 +206,11 @@ def work(module: AnsibleModule) -> dict:
     report = _lvm.read()
     group, pool = report.group(vg), report.volume(vg, name)
     if group is None or pool is None or not pool.is_pool:
-        raise _plan.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
+        raise _errors.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
     _target, status = _metadata_snapshot.find(_pool_status.read() if pool.active else {}, pool)
     reason = _metadata_snapshot.obstacle(pool, status)
     if reason or status is None:
-        raise _plan.Refused(f"{reason}. A backup that was made before is as it was")
+        raise _errors.Refused(f"{reason}. A backup that was made before is as it was")
     docker = docker_of(pool, status)
     wish = _backup.Wish(
         group=group,
@@ -257,7 +258,7 @@ def containerd_of(pool: _lvm.LogicalVolume, *, is_dockers: bool) -> _backup.Cont
     """Return what containerd keeps of a pool, None where its configuration names another one, or none."""
     try:
         configuration = _containerd_config.read(_containerd.configured_path())
-    except _plan.Refused:
+    except _errors.Refused:
         if is_dockers:  # and so no matter of a configuration that cannot be read
             return None
         raise
@@ -269,12 +270,12 @@ def containerd_of(pool: _lvm.LogicalVolume, *, is_dockers: bool) -> _backup.Cont
     ]
     if configuration.pool_name != pool.dm_name or not all(map(os.path.isfile, databases)):
         return None
-    files = [source.path for source in configuration.sources]
+    paths = [source.path for source in configuration.sources]
     daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
     if _containerd_store.is_configured(daemon_text):
-        root = _docker_data.find_root(daemon_text, _docker.flags(_docker.read_unit()))
-        files += _containerd_store.records(_docker_data.read(root))
-    return _backup.ContainerdRecords(folder, tuple(databases), tuple(files))
+        root = _docker_data.find_root(daemon_text, _systemd.flags(_docker.read_unit()))
+        paths += _containerd_store.records(_docker_data.read(root))
+    return _backup.ContainerdRecords(folder, tuple(databases), tuple(paths))
 
 
 if __name__ == "__main__":

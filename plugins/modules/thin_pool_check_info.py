@@ -240,10 +240,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _dm_event,
+    _errors,
     _health,
     _journal,
     _module,
-    _plan,
     _process,
     _verdict,
     _view,
@@ -316,7 +316,7 @@ def read_events(since: str, path: str) -> tuple[list, list[_health.Reason]]:
     """Return what happened, and as a reason why that could not be read: the pools' state tells most by itself."""
     try:
         return _watch.read_events(since=since, path=path)[0], []
-    except (_plan.Refused, _process.ProcessError) as error:
+    except (_errors.Refused, _process.ProcessError) as error:
         if path or _journal.moment(since, 0) is None:  # then it is an option that is wrong
             raise
         return [], [_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]

@@ -119,11 +119,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _errors,
     _health,
     _journal,
     _module,
     _monitor_unit,
-    _plan,
     _verdict,
 )
 
@@ -161,22 +161,22 @@ def wish_of(params: t.Mapping[str, t.Any]) -> _monitor_unit.Wish:
     """Return the wish that the options spell."""
     folder = params["textfile_dir"]
     if not re.fullmatch(r"/[A-Za-z0-9/_.,:@+-]*", folder):
-        raise _plan.Refused(
+        raise _errors.Refused(
             f"textfile_dir {folder!r} is not a whole path of letters, digits and / _ . , : @ + - (it is written into "
             "a unit of systemd)"
         )
     if not os.path.isdir(folder):
-        raise _plan.Refused(
+        raise _errors.Refused(
             f"textfile_dir {folder} is no folder on this host: give it the one that node_exporter's "
             "--collector.textfile.directory names, and make that first"
         )
     for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
         if not least <= params[option] <= most:
-            raise _plan.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
+            raise _errors.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
     if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
-        raise _plan.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
+        raise _errors.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
     if _journal.moment(params["since"], 0) is None:
-        raise _plan.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
+        raise _errors.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
         _journal.read_file(params["path"], since="now", now=time.time())
     for name in params["pools"]:

@@ -519,11 +519,7 @@ containerd:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _containerd_runtime,
-    _loop_files,
-    _module,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_runtime, _loop_files, _module
 
 
 def main() -> None:

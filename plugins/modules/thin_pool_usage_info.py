@@ -211,9 +211,9 @@ thin_pools:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import (
+    _errors,
     _lvm,
     _module,
-    _plan,
     _usage_reading,
     _volume_group,
 )
@@ -233,7 +233,7 @@ def work(module: AnsibleModule) -> dict:
         if given is not None:
             _volume_group.check_name(kind, given)
     if limit is not None and limit < 1:
-        raise _plan.Refused(f"limit must be 1 or more, not {limit}: leave it out for all devices")
+        raise _errors.Refused(f"limit must be 1 or more, not {limit}: leave it out for all devices")
     report = _lvm.read()
     pools = [
         volume

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "docker_versions.md"
 ROWS = [

@@ -116,11 +116,11 @@ def test_figures_are_those_that_the_modules_decide_by(answers, place):
         assert "automatic extension: off" in text
         assert "extension 1" not in text
         return
-    sizes, needed, free = extensions(pool, group, int(wish.get("sizing_autoextend_percent", 20)))
-    assert numbers(r"extents?, (\d+) then", text) == sizes[:5]
+    extended, needed, free = extensions(pool, group, int(wish.get("sizing_autoextend_percent", 20)))
+    assert numbers(r"extents?, (\d+) then", text) == extended[:5]
     assert numbers(r"would take (\d+) extent", text) == [needed]
     assert numbers(r"and (\d+) are free: IT FAILS", text) == [free]
-    often = {0: "CAN NEVER HAPPEN", 1: "can happen once"}.get(len(sizes), f"can happen {len(sizes)} times")
+    often = {0: "CAN NEVER HAPPEN", 1: "can happen once"}.get(len(extended), f"can happen {len(extended)} times")
     assert f"\nautomatic extension: {often}\n" in text
 
 

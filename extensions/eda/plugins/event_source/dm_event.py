@@ -158,7 +158,7 @@ def _find_collection() -> None:
 _find_collection()
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 logger = logging.getLogger("devicemapper.containers.dm_event")
 

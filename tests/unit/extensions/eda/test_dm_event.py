@@ -21,7 +21,7 @@ import yaml
 
 from ansible_collections.devicemapper.containers.extensions.eda.plugins.event_source import dm_event
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 stand_in = importlib.import_module("stand_in")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
+from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device, _sysfs
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import MIB
 
 EXT4 = Signature("ext4", 0x438)
@@ -223,8 +223,9 @@ def machine(monkeypatch, tmp_path):
         stat=os_stat,
         open=os_open,
     )
-    monkeypatch.setattr(_block_device, "os", seen)
-    monkeypatch.setattr(_block_device, "open", moved(open), raising=False)
+    for reader in (_block_device, _sysfs):
+        monkeypatch.setattr(reader, "os", seen)
+        monkeypatch.setattr(reader, "open", moved(open), raising=False)
     return there
 
 
@@ -505,7 +506,7 @@ VDB = BlockDevice("/dev/disk/by-id/x", "/dev/vdb", size=10 * 1024**3)
 def holding(device):
     """Return whether a device is granted, or why not."""
     try:
-        with _block_device.held(device, timeout=0):
+        with device.held(timeout=0):
             return True
     except Refused as refusal:
         return str(refusal)
@@ -546,7 +547,7 @@ def test_a_device_that_changed_is_not_held(now, changes, end):
 
 def test_a_device_as_it_was_found_is_held_by_one_alone(now):
     now()
-    with _block_device.held(VDB, timeout=0):
+    with VDB.held(timeout=0):
         assert "is locked by another process" in holding(VDB)
     assert holding(VDB) is True
 
@@ -555,7 +556,7 @@ def test_a_device_is_looked_at_again_once_it_is_held(now, monkeypatch):
     now()
     seen = []
     monkeypatch.setattr(_block_device, "examine", lambda name: seen.append(name) or VDB)
-    with _block_device.held(VDB, timeout=0):
+    with VDB.held(timeout=0):
         assert seen == [VDB.name]
         holding(VDB)
         assert seen == [VDB.name]
@@ -565,7 +566,7 @@ def test_what_was_written_to_a_device_is_through_its_cache_before_anything_refer
     now()
     order = []
     monkeypatch.setattr(_block_device.os, "fsync", lambda descriptor: order.append("flushed"))
-    with _block_device.held(VDB, timeout=0):
+    with VDB.held(timeout=0):
         order.append("written")
     assert order == ["written", "flushed"]
 

@@ -19,12 +19,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _profile,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
@@ -803,7 +804,7 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
     ],
 )
 def test_the_data_root_is_found(daemon_text, options, flags, expected):
-    assert _chain.data_root(daemon_text, replace(DEFAULTS, daemon_options=options), flags) == expected
+    assert _chain.find_data_root(daemon_text, replace(DEFAULTS, daemon_options=options), flags) == expected
 
 
 def test_the_pool_alone_leaves_docker_alone(converged):

@@ -17,11 +17,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _profile,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, Report
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd, _docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd, _systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd"
 RELEASES = sorted(path.name for path in CAPTURED.iterdir() if path.is_dir())
@@ -78,7 +78,7 @@ def test_containerd_is_read_in_four_processes(commands, monkeypatch, process):
         "MainPID": "7",
         "ExecStart": "{ path=/usr/bin/containerd ; argv[]=/usr/bin/containerd -c /x.toml ; ignore_errors=no ; }",
     }
-    monkeypatch.setattr(_docker, "read_unit", lambda service: unit)
+    monkeypatch.setattr(_systemd, "read_unit", lambda service: unit)
     commands.expect("containerd --version", captured("1.7.24", "version.txt"))
     commands.expect("containerd config default", captured("1.7.24", "default.toml"))
     commands.expect(

@@ -24,9 +24,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_records import Records
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_config, _toml
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_config import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd"
 RELEASES = sorted(path.name for path in CAPTURED.iterdir() if path.is_dir())

@@ -16,7 +16,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_config import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd_runtime import Runtime
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd"
 WISH = Settings(pool_name="containerd-thinpool", base_image_size="10GB")

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_store, _daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker, Info
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 OURS = {"storage-driver": "devmapper", "features": {"containerd-snapshotter": True}}
 

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 
 PATH = "/etc/docker/daemon.json"
 POOL = "dm.thinpooldev=/dev/mapper/docker-thinpool"
@@ -425,7 +425,7 @@ def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path)
     environment = tmp_path / "docker"
     environment.write_text('# Debian\nDOCKER_OPTS="--storage-driver=overlay2 --log-level warn"\n', encoding="utf-8")
     text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
-    flags = _docker.flags(unit_of(text))
+    flags = _systemd.flags(unit_of(text))
     with pytest.raises(Refused) as refusal:
         _daemon_json.decide('{"log-level": "info"}', PATH, **WISH, flags=flags)
     assert str(refusal.value).startswith(
@@ -437,7 +437,7 @@ def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path)
 
 
 def test_flags_that_the_file_does_not_repeat_are_no_clash(captured):
-    flags = _docker.flags(unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")))
+    flags = _systemd.flags(unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")))
     steps, _text = _daemon_json.decide(None, PATH, **WISH, flags=flags)
     assert len(steps) == 1
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _docker
+from ansible_collections.devicemapper.containers.plugins.module_utils import _docker, _systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 DOCKER = Docker(path="/usr/sbin/dockerd", version="20.10.24", unit="loaded")
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
@@ -88,7 +88,7 @@ def test_no_docker_is_no_obstacle():
 
 def test_the_captured_units_flags_are_read(captured):
     unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent"))
-    assert _docker.flags(unit) == ("-H", "fd://", "--containerd=/run/containerd/containerd.sock")
+    assert _systemd.flags(unit) == ("-H", "fd://", "--containerd=/run/containerd/containerd.sock")
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_variables_of_an_environment_file_are_put_in(captured, tmp_path, line, w
     environment = tmp_path / "docker"
     environment.write_text(line + "\n", encoding="utf-8")
     unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", str(environment)))
-    assert _docker.flags(unit)[3:] == words
+    assert _systemd.flags(unit)[3:] == words
 
 
 def test_variables_of_the_unit_are_put_in(captured):
     text = captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")
     text = text.replace("Environment=\n", 'Environment=LANG=C "DOCKER_OPTS=-s overlay2" HOST=fd://\n')
     text = text.replace("-H fd://", "-H ${HOST}")
-    assert _docker.flags(unit_of(text)) == (
+    assert _systemd.flags(unit_of(text)) == (
         *("-H", "fd://", "--containerd=/run/containerd/containerd.sock"),
         *("-s", "overlay2"),
     )
@@ -126,12 +126,12 @@ def test_the_environment_file_counts_more_than_the_unit(captured, tmp_path):
     environment.write_text("DOCKER_OPTS=-D\n", encoding="utf-8")
     text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
     text = text.replace("Environment=\n", "Environment=DOCKER_OPTS=--tls\n")
-    assert _docker.flags(unit_of(text))[3:] == ("-D",)
+    assert _systemd.flags(unit_of(text))[3:] == ("-D",)
 
 
 @pytest.mark.parametrize("unit", [{}, {"LoadState": "not-found"}, {"ExecStart": ""}])
 def test_a_unit_that_is_not_there_has_no_flags(unit):
-    assert _docker.flags(unit) == ()
+    assert _systemd.flags(unit) == ()
 
 
 def test_the_captured_answer_of_the_daemon_is_read(captured):

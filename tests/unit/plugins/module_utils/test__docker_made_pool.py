@@ -20,13 +20,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _profile,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_made_pool import SetUp
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, LogicalVolume, Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
 

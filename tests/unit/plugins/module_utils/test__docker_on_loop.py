@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _chain
-from ansible_collections.devicemapper.containers.plugins.module_utils._chain import Host, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._loop_files import LoopFile, LoopFiles, LoopPool
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size

@@ -28,7 +28,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils import (
     _verdict,
     _watch,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 FAILED = "Failed command for docker-thinpool."

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _file, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 
 class Module:

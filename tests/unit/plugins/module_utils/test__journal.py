@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal, _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 NOW = 1795428000.0  # 2026-11-23T10:00:00Z
 BOOTS = [f"{number:032x}" for number in range(1, 9)]
@@ -179,7 +179,7 @@ def _before(one: dict[str, t.Any], other: dict[str, t.Any]) -> bool:
 
 
 @pytest.fixture
-def journal(monkeypatch):
+def journald(monkeypatch):
     found = Journal()
     found.write("the first line of all", wanted=False)
     monkeypatch.setattr(_process, "find", lambda program: f"/usr/bin/{program}")
@@ -191,136 +191,136 @@ def messages(reading):
     return [line.message for line in reading.lines]
 
 
-def test_a_second_reading_sees_only_what_is_new(journal):
-    journal.write("one")
+def test_a_second_reading_sees_only_what_is_new(journald):
+    journald.write("one")
     first = _journal.read()
-    journal.write("two")
-    journal.write("of no matter", wanted=False)
+    journald.write("two")
+    journald.write("of no matter", wanted=False)
     second = _journal.read(first.cursor)
     third = _journal.read(second.cursor)
     assert [messages(reading) for reading in (first, second, third)] == [["one"], ["two"], []]
     assert (first.complete, second.complete, third.complete) == (True, True, True)
 
 
-def test_there_is_a_cursor_where_nothing_happened_and_it_moves_on(journal):
+def test_there_is_a_cursor_where_nothing_happened_and_it_moves_on(journald):
     first = _journal.read(since="-1h", now=NOW)
-    journal.write("of no matter", wanted=False)
+    journald.write("of no matter", wanted=False)
     second = _journal.read(first.cursor)
     assert first.lines == second.lines == ()
-    assert second.cursor == journal.entries[-1]["__CURSOR"] != first.cursor
+    assert second.cursor == journald.entries[-1]["__CURSOR"] != first.cursor
 
 
-def test_a_cursor_whose_entry_matches_nothing_skips_nothing(journal):
+def test_a_cursor_whose_entry_matches_nothing_skips_nothing(journald):
     cursor = _journal.read().cursor  # of a line of sshd
-    journal.write("one")
+    journald.write("one")
     assert messages(_journal.read(cursor)) == ["one"]
 
 
-def test_rotation_takes_the_cursors_entry_and_nothing_else_is_lost(journal):
-    journal.write("one")
+def test_rotation_takes_the_cursors_entry_and_nothing_else_is_lost(journald):
+    journald.write("one")
     cursor = _journal.read().cursor
-    journal.write("two")
-    journal.write("three")
-    del journal.entries[:-1]
+    journald.write("two")
+    journald.write("three")
+    del journald.entries[:-1]
     reading = _journal.read(cursor)
     assert (messages(reading), reading.complete) == (["three"], False)
 
 
-def test_entries_moved_from_memory_to_disk_are_not_doubled(journal):
-    journal.write("one")
+def test_entries_moved_from_memory_to_disk_are_not_doubled(journald):
+    journald.write("one")
     cursor = _journal.read().cursor
-    for number, entry in enumerate(journal.entries):
+    for number, entry in enumerate(journald.entries):
         entry["__CURSOR"] = f"s=disk;i={number + 40:x};" + entry["__CURSOR"].split(";", 2)[2]
-    journal.sequence, journal.number = "disk", 60
-    journal.write("two")
+    journald.sequence, journald.number = "disk", 60
+    journald.write("two")
     reading = _journal.read(cursor)
     assert (messages(reading), reading.complete) == (["two"], True)
 
 
-def test_a_reboot_loses_nothing(journal):
-    journal.write("one")
+def test_a_reboot_loses_nothing(journald):
+    journald.write("one")
     cursor = _journal.read().cursor
-    journal.write("two")
-    journal.reboot()
-    journal.write("three")
+    journald.write("two")
+    journald.reboot()
+    journald.write("three")
     reading = _journal.read(cursor)
     assert (messages(reading), reading.complete) == (["two", "three"], True)
     assert [line.current for line in reading.lines] == [False, True]
     assert messages(_journal.read(reading.cursor)) == []
 
 
-def test_a_reboot_with_the_clock_behind_loses_and_doubles_nothing(journal):
-    journal.write("one")
+def test_a_reboot_with_the_clock_behind_loses_and_doubles_nothing(journald):
+    journald.write("one")
     cursor = _journal.read().cursor
-    journal.reboot(clock=-3600 * 10**6, sequence="b")
-    journal.write("two")
+    journald.reboot(clock=-3600 * 10**6, sequence="b")
+    journald.write("two")
     reading = _journal.read(cursor)
     assert (messages(reading), reading.complete) == (["two"], True)
-    journal.write("three")
+    journald.write("three")
     again = _journal.read(reading.cursor)
     assert messages(again) == ["three"]
-    journal.clock += 7200 * 10**6
-    journal.write("four")
+    journald.clock += 7200 * 10**6
+    journald.write("four")
     assert messages(_journal.read(again.cursor)) == ["four"]
 
 
-def test_a_journal_in_memory_is_gone_after_a_reboot_and_that_is_told(journal):
-    journal.write("one")
+def test_a_journal_in_memory_is_gone_after_a_reboot_and_that_is_told(journald):
+    journald.write("one")
     cursor = _journal.read().cursor
-    del journal.entries[:]
-    journal.reboot(sequence="b")
-    journal.write("two")
+    del journald.entries[:]
+    journald.reboot(sequence="b")
+    journald.write("two")
     reading = _journal.read(cursor)
     assert (messages(reading), reading.complete) == (["two"], False)
 
 
-def test_a_journal_that_begins_after_the_asked_time_is_not_complete(journal):
-    journal.write("one")
+def test_a_journal_that_begins_after_the_asked_time_is_not_complete(journald):
+    journald.write("one")
     assert _journal.read(since="-1h", now=NOW).complete is False
     assert _journal.read(since="now", now=NOW + 1).complete is True
 
 
-def test_since_is_a_time(journal):
-    journal.write("one")
-    journal.clock += 60 * 10**6
-    journal.write("two")
+def test_since_is_a_time(journald):
+    journald.write("one")
+    journald.clock += 60 * 10**6
+    journald.write("two")
     assert messages(_journal.read(since="2026-11-23T10:00:30Z", now=0.0)) == ["two"]
-    assert any("--since=@1795428030.000000" in command for command in journal.commands)
+    assert any("--since=@1795428030.000000" in command for command in journald.commands)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_whatever_happens_in_between_each_line_comes_once(journal, seed):
+def test_whatever_happens_in_between_each_line_comes_once(journald, seed):
     chance = random.Random(seed)
     written, read, cursor, crashed = [], [], "", False
     for number in range(60):
         event = chance.choice(["write"] * 6 + ["other", "other", "read", "read", "reboot", "crash", "clock"])
         if event == "write":
             written.append(f"line {number}")
-            journal.write(written[-1])
+            journald.write(written[-1])
         elif event == "other":
-            journal.write(f"other {number}", wanted=False)
+            journald.write(f"other {number}", wanted=False)
         elif event == "read":
             reading = _journal.read(cursor)
             assert reading.complete
             read += messages(reading)
             cursor = reading.cursor
         elif event == "clock":
-            journal.clock += chance.randrange(-3600, 3600) * 10**6
-        elif event == "reboot" and journal.boot != BOOTS[-1]:
-            journal.reboot()
-        elif event == "crash" and journal.boot != BOOTS[-1] and not crashed:
+            journald.clock += chance.randrange(-3600, 3600) * 10**6
+        elif event == "reboot" and journald.boot != BOOTS[-1]:
+            journald.reboot()
+        elif event == "crash" and journald.boot != BOOTS[-1] and not crashed:
             # Read before, as a timer does, and once: what was cut off in a boot that nothing has read, or was numbered
             # anew twice while the clock was wrong, has no order any more that a journal could tell.
             reading = _journal.read(cursor)
             read, cursor, crashed = read + messages(reading), reading.cursor, True
-            journal.reboot(clock=chance.randrange(-3600, 3600) * 10**6, sequence="b")
+            journald.reboot(clock=chance.randrange(-3600, 3600) * 10**6, sequence="b")
     # The first reading has the journal's own order.
     assert sorted(read + messages(_journal.read(cursor))) == sorted(written)
 
 
-def test_an_old_journalctl_without_output_fields_is_understood(journal):
-    journal.understands_fields = False
-    journal.write("one")
+def test_an_old_journalctl_without_output_fields_is_understood(journald):
+    journald.understands_fields = False
+    journald.write("one")
     assert messages(_journal.read()) == ["one"]
 
 
@@ -339,8 +339,8 @@ def test_an_old_journalctl_without_output_fields_is_understood(journal):
         ({"_COMM": "vgchange", "SYSLOG_IDENTIFIER": "lvm"}, "lvm"),
     ],
 )
-def test_the_writer_is_known_by_unit_and_command(journal, fields, source):
-    journal.write("something", **fields)
+def test_the_writer_is_known_by_unit_and_command(journald, fields, source):
+    journald.write("something", **fields)
     (line,) = _journal.read().lines
     assert line.source == source
 
@@ -353,21 +353,21 @@ def test_the_writer_is_known_by_unit_and_command(journal, fields, source):
         (None, ""),
     ],
 )
-def test_a_field_is_read_in_each_of_its_shapes(journal, message, expected):
-    journal.write(MESSAGE=message)
+def test_a_field_is_read_in_each_of_its_shapes(journald, message, expected):
+    journald.write(MESSAGE=message)
     assert messages(_journal.read()) == [expected]
 
 
 @pytest.mark.parametrize(
     "cursor", ["nonsense", "s=1;i=2", "s=a;i=1;b=zz;m=1;t=1;x=1", "s=a;i=1;b=" + "0" * 32 + ";m=x;t=1;x=1"]
 )
-def test_what_is_no_cursor_is_refused_with_the_options_name(journal, cursor):
+def test_what_is_no_cursor_is_refused_with_the_options_name(journald, cursor):
     with pytest.raises(Refused, match="'cursor'"):
         _journal.read(cursor)
 
 
-def test_an_empty_journal_is_refused_with_the_way_out(journal):
-    del journal.entries[:]
+def test_an_empty_journal_is_refused_with_the_way_out(journald):
+    del journald.entries[:]
     with pytest.raises(Refused, match="'path'"):
         _journal.read()
 
@@ -386,21 +386,21 @@ def test_no_journalctl_is_refused_with_the_way_out(monkeypatch):
         ("Failed to seek to cursor: Invalid argument", {"cursor": "CURSOR"}, "'cursor'"),
     ],
 )
-def test_an_error_of_journalctl_is_told_with_what_helps(journal, monkeypatch, stderr, options, expected):
-    real = journal.run
+def test_an_error_of_journalctl_is_told_with_what_helps(journald, monkeypatch, stderr, options, expected):
+    real = journald.run
 
     def run(*command, **kwargs):
         if options and "--lines=1" in command and "--boot" in command:
             return real(*command, **kwargs)
         raise _process.ProcessError("failed", command, 1, stderr)
 
-    options = {name: journal.entries[0]["__CURSOR"] if value == "CURSOR" else value for name, value in options.items()}
+    options = {name: journald.entries[0]["__CURSOR"] if value == "CURSOR" else value for name, value in options.items()}
     monkeypatch.setattr(_process, "run", run)
     with pytest.raises(Refused, match=expected):
         _journal.read(**options)
 
 
-def test_another_error_of_journalctl_is_passed_on(journal, monkeypatch):
+def test_another_error_of_journalctl_is_passed_on(journald, monkeypatch):
     def run(*command, **_options):
         raise _process.ProcessError("broke", command, 1, "Bad message")
 

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lock
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 
 def test_a_lock_is_held_by_one_alone_and_given_back(tmp_path):

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _loop_files
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._loop_files import LoopFile, LoopFiles, LoopPool
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 MIB, GIB = 1024**2, 1024**3

@@ -10,8 +10,8 @@ import re
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import Report
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 EXTENT = 4194304
 STATES = [

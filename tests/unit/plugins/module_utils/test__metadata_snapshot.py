@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lock, _metadata_snapshot, _process
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._metadata_snapshot import Mark
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 
 TAKE = "dmsetup message docker-thinpool 0 reserve_metadata_snap"

@@ -13,13 +13,14 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils import _boot, _docker_data, _migration
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Container, Docker, Image, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._migration import (
     Current,
     Inventory,
     Room,
     Wish,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 
 MIB = 1024**2
 GIB = 1024**3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _monitor_unit, _plan
+from ansible_collections.devicemapper.containers.plugins.module_utils import _errors, _monitor_unit
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor_unit import Installed, Wish, decide
 
 WISH = Wish(textfile_dir="/srv/metrics", settings={"pools": ["docker/thinpool"]})
@@ -108,7 +108,7 @@ def test_first_installation_ends_with_a_run():
 def test_program_runs_by_itself(tmp_path):
     """It is the collection's own code and needs nothing beside it, not even Ansible."""
     wish = replace(WISH, textfile_dir=str(tmp_path))
-    for path, text in _monitor_unit.files(wish).items():
+    for path, text in _monitor_unit.wanted_files(wish).items():
         target = Path(f"{tmp_path}/root{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace(_monitor_unit.STATE, str(tmp_path)), encoding="utf-8")
@@ -122,7 +122,7 @@ def test_program_runs_by_itself(tmp_path):
 
 
 def test_configuration_is_what_the_program_reads():
-    text = _monitor_unit.files(WISH)[_monitor_unit.CONFIGURATION]
+    text = _monitor_unit.wanted_files(WISH)[_monitor_unit.CONFIGURATION]
     assert json.loads(text) == {
         "textfile_dir": "/srv/metrics",
         "state_dir": "/var/lib/thin-pool-monitor",
@@ -181,13 +181,13 @@ def test_a_blank_host_has_nothing(commands, paths):
 
 def test_a_host_without_systemd_is_refused(monkeypatch, paths):
     monkeypatch.setattr(_monitor_unit._process, "find", lambda program: None)
-    with pytest.raises(_plan.Refused, match="there is no systemd"):
+    with pytest.raises(_errors.Refused, match="there is no systemd"):
         _monitor_unit.read()
 
 
 def test_only_the_usage_needs_more_of_the_system_to_be_writable():
     plain, more = (
-        _monitor_unit.files(replace(WISH, usage_interval=seconds))[_monitor_unit.SERVICE] for seconds in (0, 900)
+        _monitor_unit.wanted_files(replace(WISH, usage_interval=seconds))[_monitor_unit.SERVICE] for seconds in (0, 900)
     )
     assert "ReadWritePaths=/srv/metrics -/run/lock -/run/lvm\n" in plain
     assert "ReadWritePaths=/srv/metrics /run\n" in more

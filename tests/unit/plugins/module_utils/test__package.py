@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _package
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._package import Candidate
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 
 
 def test_the_captured_distribution_is_known(captured):

@@ -10,7 +10,8 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _physical_volume
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Unwanted, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 
 GIB = 1024**3
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)

@@ -9,12 +9,11 @@ import contextlib
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._file import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Step, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
 
-VDB, VDC = BlockDevice("/dev/vdb", "/dev/vdb"), BlockDevice("/dev/vdc", "/dev/vdc")
 WRITE = Write("/etc/docker/daemon.json", "{}\n")
 STEPS = [Step("tell"), Step("run", ("lvs",)), Step("write", write=WRITE), Step("both", ("dmeventd", "-R"), WRITE)]
 
@@ -34,27 +33,36 @@ class Recorder:
     def write(self, change):
         self.asked.append(change)
 
+
+class Disk:
+    """A device that notes with its host when it is held."""
+
+    def __init__(self, path, host, *, granted=True):
+        self.path = path
+        self.host = host
+        self.granted = granted
+
     @contextlib.contextmanager
-    def hold(self, device):
-        if device == self.failing:
-            raise Refused(device.path)
-        self.asked.append(f"hold {device.path}")
+    def held(self):
+        if not self.granted:
+            raise Refused(self.path)
+        self.host.asked.append(f"hold {self.path}")
         try:
             yield
         finally:
-            self.asked.append(f"let go of {device.path}")
+            self.host.asked.append(f"let go of {self.path}")
 
 
 def test_steps_are_taken_in_their_order():
     host = Recorder()
-    _plan.carry_out(STEPS, host)
+    _plan.take_steps(STEPS, host)
     assert host.asked == [("lvs",), WRITE, WRITE, ("dmeventd", "-R")]
 
 
 def test_the_first_failure_ends_it():
     host = Recorder(failing=("lvs",))
     with pytest.raises(ProcessError):
-        _plan.carry_out(STEPS, host)
+        _plan.take_steps(STEPS, host)
     assert host.asked == [("lvs",)]
 
 
@@ -70,21 +78,23 @@ REMEDIED = [Step("restart", ("dmeventd", "-R"), remedy=("vgchange", "--monitor",
 )
 def test_a_remedy_is_taken_where_its_command_fails(failing, asked):
     host = Recorder(failing)
-    _plan.carry_out(REMEDIED, host)
+    _plan.take_steps(REMEDIED, host)
     assert host.asked == asked
 
 
-ON_DEVICES = [
-    Step("wipe", ("wipefs", "/dev/vdb"), device=VDB),
-    Step("write", write=WRITE, device=VDB),
-    Step("run", ("lvs",)),
-    Step("wipe", ("wipefs", "/dev/vdc"), device=VDC),
-]
+def on_devices(host, *, granted=True):
+    vdb, vdc = Disk("/dev/vdb", host, granted=granted), Disk("/dev/vdc", host)
+    return [
+        Step("wipe", ("wipefs", "/dev/vdb"), device=vdb),
+        Step("write", write=WRITE, device=vdb),
+        Step("run", ("lvs",)),
+        Step("wipe", ("wipefs", "/dev/vdc"), device=vdc),
+    ]
 
 
 def test_a_device_is_held_for_its_step_alone():
     host = Recorder()
-    _plan.carry_out(ON_DEVICES, host)
+    _plan.take_steps(on_devices(host), host)
     assert host.asked == [
         "hold /dev/vdb",
         ("wipefs", "/dev/vdb"),
@@ -100,16 +110,16 @@ def test_a_device_is_held_for_its_step_alone():
 
 
 def test_a_device_that_is_not_granted_is_left_alone_and_ends_it():
-    host = Recorder(failing=VDB)
+    host = Recorder()
     with pytest.raises(Refused, match="/dev/vdb"):
-        _plan.carry_out([Step("run", ("lvs",)), *ON_DEVICES], host)
+        _plan.take_steps([Step("run", ("lvs",)), *on_devices(host, granted=False)], host)
     assert host.asked == [("lvs",)]
 
 
 def test_a_device_is_let_go_of_where_its_step_fails():
     host = Recorder(failing=("wipefs", "/dev/vdb"))
     with pytest.raises(ProcessError):
-        _plan.carry_out(ON_DEVICES, host)
+        _plan.take_steps(on_devices(host), host)
     assert host.asked == ["hold /dev/vdb", ("wipefs", "/dev/vdb"), "let go of /dev/vdb"]
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lock, _process
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._process import ProcessError
 
 

@@ -10,7 +10,8 @@ import re
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _process, _profile
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy, Profile
 
 PATH = "/etc/lvm/profile/docker-thinpool.profile"

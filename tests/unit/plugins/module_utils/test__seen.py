@@ -44,10 +44,10 @@ class Host:
             path, _colon, text = line.partition(": ")
             self.write(folder / path[1:], text)
         self.mounts = captured("host_mountinfo").replace("/var/lib/docker", str(self.root))
-        for process in ("self", "1", DOCKERD):
-            self.mount(process, "mnt:[4026531841]", self.mounts)
-        for process in PIDS.values():
-            (self.proc / process).mkdir()
+        for pid in ("self", "1", DOCKERD):
+            self.mount(pid, "mnt:[4026531841]", self.mounts)
+        for pid in PIDS.values():
+            (self.proc / pid).mkdir()
         self.write(self.proc / "meminfo", captured("host_meminfo"))
         self.write(self.pid_file, DOCKERD)
         self.write(self.daemon_json, json.dumps(POOL_OPTION))
@@ -65,11 +65,11 @@ class Host:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def mount(self, process: str, namespace: str, text: str) -> None:
+    def mount(self, pid: str, namespace: str, text: str) -> None:
         """Let a process be in a mount namespace in which so much is mounted."""
-        self.write(self.proc / process / "mountinfo", text)
-        (self.proc / process / "ns").mkdir(exist_ok=True)
-        link = self.proc / process / "ns" / "mnt"
+        self.write(self.proc / pid / "mountinfo", text)
+        (self.proc / pid / "ns").mkdir(exist_ok=True)
+        link = self.proc / pid / "ns" / "mnt"
         if link.is_symlink():
             link.unlink()
         link.symlink_to(namespace)
@@ -193,8 +193,8 @@ def test_lsblk_has_half_a_minute(host, monkeypatch):
 
 def test_mounts_that_dockerd_alone_has_are_seen(host, look):
     without = "".join(line for line in host.mounts.splitlines(keepends=True) if "devicemapper/mnt" not in line)
-    for process in ("self", "1"):
-        host.mount(process, "mnt:[4026531841]", without)
+    for pid in ("self", "1"):
+        host.mount(pid, "mnt:[4026531841]", without)
     host.mount(DOCKERD, "mnt:[4026532999]", host.mounts)
     assert mismatches(look()) == {}
 
@@ -202,8 +202,8 @@ def test_mounts_that_dockerd_alone_has_are_seen(host, look):
 def test_a_mount_that_is_gone_is_a_mismatch(host, look):
     gone = next(container for container in look().containers if container.name == "middle").record
     text = "".join(line for line in host.mounts.splitlines(keepends=True) if gone not in line)
-    for process in ("self", "1", DOCKERD):
-        host.mount(process, "mnt:[4026531841]", text)
+    for pid in ("self", "1", DOCKERD):
+        host.mount(pid, "mnt:[4026531841]", text)
     assert list(mismatches(look())) == ["mounts"]
     assert "and none of containers middle, which run" in mismatches(look())["mounts"]
 
@@ -234,8 +234,8 @@ def test_a_container_without_its_process_does_not_run(host, look):
 def test_dockerd_that_is_down_has_left_its_records(host, look):
     host.docker = _docker.Docker(path="/usr/sbin/dockerd", version="20.10.24")
     host.write(host.daemon_json, json.dumps({**POOL_OPTION, "data-root": str(host.root)}))
-    for process in PIDS.values():
-        shutil.rmtree(host.proc / process)
+    for pid in PIDS.values():
+        shutil.rmtree(host.proc / pid)
     seen = look()
     assert mismatches(seen) == {"docker": "20.10.24, and does not run"}
     assert (seen.records.containers, seen.containers) == (3, ())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _suspended
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 
 # The numbers are no order: what was made again has the lowest that was free.
 POOL = {

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG, LogicalVolume
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._size import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import Wish
 

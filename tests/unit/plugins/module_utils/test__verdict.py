@@ -10,9 +10,9 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event
 from ansible_collections.devicemapper.containers.plugins.module_utils._dm_event import Line
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._health import Limits, Pool
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import LogicalVolume, Report, VolumeGroup
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._profile import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._thin_pool import AutoExtension

@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils import _view, _volume_group
 from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import OWNER_TAG
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import Refused, Unwanted
 
 GIB = 1024**3
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)

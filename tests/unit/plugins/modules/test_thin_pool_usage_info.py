@@ -8,11 +8,7 @@ import json
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _docker,
-    _metadata_snapshot,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_usage_info
 
 CHUNK = 512 * 1024

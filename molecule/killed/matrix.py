@@ -487,7 +487,7 @@ def make_shims() -> None:
             shim = SHIMS / name
             shim.write_text(SHIM.format(name=name, real=real, wish=WISH, count=COUNT, log=LOG))
             shim.chmod(0o755)
-    # What the modules look up; _process puts it first.
+    # What the modules look up; process puts it first.
     os.environ["PATH"] = f"{SHIMS}:{os.environ['PATH']}"
 
 
@@ -498,9 +498,9 @@ def preload() -> None:
     import ansible.module_utils.testing  # noqa: F401  # pylint: disable=unused-import
 
     package = "ansible_collections.devicemapper.containers.plugins.module_utils"
-    for path in HERE.glob(package.replace(".", "/") + "/_*.py"):
+    for path in HERE.glob(package.replace(".", "/") + "/_*/*.py"):
         if path.stem != "__init__":
-            __import__(f"{package}.{path.stem}")
+            __import__(f"{package}.{path.parent.name}.{path.stem}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,12 +89,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _lvm,
-    _module,
-    _physical_volume,
-    _process,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    block_devices,
+    lvm_state,
+    physical_volumes,
 )
 
 
@@ -103,22 +102,22 @@ def main() -> None:
         argument_spec={"devices": {"type": "list", "elements": "path", "required": True}},
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     # Without LVM there is no report; a disk with an LVM label is not free then, since nobody can say whose it is.
-    report = _lvm.read() if _process.find("lvm") else _lvm.Report()
+    report = lvm_state.read() if process.find("lvm") else lvm_state.Report()
     return {"changed": False, "devices": [tell(report, name) for name in module.params["devices"]]}
 
 
-def tell(report: _lvm.Report, name: str) -> dict[str, t.Any]:
+def tell(report: lvm_state.Report, name: str) -> dict[str, t.Any]:
     """Return what is known of one device."""
-    problem = _block_device.problem(name)
+    problem = block_devices.problem(name)
     if not problem:
         try:
-            device = _block_device.examine(name)
-        except _process.ProcessError as error:
+            device = block_devices.examine(name)
+        except process.ProcessError as error:
             problem = f"{name} cannot be looked at: {error}"
     if problem:
         return {
@@ -131,7 +130,7 @@ def tell(report: _lvm.Report, name: str) -> dict[str, t.Any]:
             "vg": None,
         }
     volume = report.device(device.path)
-    reasons = _physical_volume.refusals(report, device)
+    reasons = physical_volumes.refusals(report, device)
     return {
         "device": name,
         "path": device.path,

@@ -178,16 +178,14 @@ backup_files:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _containerd,
-    _containerd_config,
-    _containerd_runtime,
-    _errors,
-    _module,
-    _pool_status,
-    _process,
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    containerd_config,
+    containerd_daemon,
+    cri_runtimes,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
 
 
 def main() -> None:
@@ -201,36 +199,36 @@ def main() -> None:
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "fs_options": {"type": "str"},
-            "runtimes": _containerd_runtime.OPTION,
+            "runtimes": cri_runtimes.OPTION,
             "backup": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["pool_name"])],
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     params = dict(module.params)
     path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
-    runtimes = _containerd_runtime.of(params.pop("runtimes"))
+    runtimes = cri_runtimes.of(params.pop("runtimes"))
     if not path.startswith("/"):
-        raise _errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
-    settings = _containerd_config.Settings(**params)
-    _containerd_config.check(settings, _pool_status.read() if _process.find("dmsetup") and state == "present" else ())
-    _containerd_runtime.check(runtimes)
-    current = _containerd_config.read(path)
-    installed = bool(_process.find("containerd"))
+        raise errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+    settings = containerd_config.Settings(**params)
+    containerd_config.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
+    cri_runtimes.check(runtimes)
+    current = containerd_config.read(path)
+    installed = bool(process.find("containerd"))
     # Only a configuration that is made anew, and handlers, need to know.
     needed = installed and (runtimes or not current.main)
-    containerd = _containerd.Containerd(version=_containerd.read_version() if needed else "")
-    steps, changes = _containerd_config.decide(
+    containerd = containerd_daemon.Containerd(version=containerd_daemon.read_version() if needed else "")
+    steps, changes = containerd_config.decide(
         current,
         settings,
         state=state,
         version=containerd.config_version,
-        others=_containerd_runtime.sections(
+        others=cri_runtimes.sections(
             runtimes,
             configuration=current.version(containerd.config_version),
             containerd=containerd.version,
@@ -239,8 +237,8 @@ def work(module: AnsibleModule) -> dict:
         validate=installed,
         backup=backup,
     )
-    backups = _module.carry_out(module, steps)
-    after = _containerd_config.after(current, changes)
+    backups = module_frame.carry_out(module, steps)
+    after = containerd_config.after(current, changes)
     found = {
         "changed": bool(steps),
         "actions": actions(steps),
@@ -248,7 +246,7 @@ def work(module: AnsibleModule) -> dict:
         "devmapper": after.section(),
     }
     if steps:
-        found["diff"] = [_containerd_config.difference(change) for change in changes]
+        found["diff"] = [containerd_config.difference(change) for change in changes]
     if backups:
         found["backup_files"] = backups
     return found

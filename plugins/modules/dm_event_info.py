@@ -257,13 +257,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _dm_event,
-    _errors,
-    _journal,
-    _module,
-    _process,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
 
 
 def main() -> None:
@@ -277,19 +272,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     limit, path = module.params["limit"], module.params["path"]
     cursor, since = module.params["cursor"] or "", module.params["since"] or ""
-    pools = [_dm_event.pool_of(name) for name in module.params["pools"]]
+    pools = [dm_events.pool_of(name) for name in module.params["pools"]]
     if limit < 1:
-        raise _errors.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
+        raise errors.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()
-    reading = _journal.read_file(path, cursor, since, now, booted()) if path else _journal.read(cursor, since, now)
+    reading = journal.read_file(path, cursor, since, now, booted()) if path else journal.read(cursor, since, now)
     names = device_names(module) if any(line.source == "kernel" and line.current for line in reading.lines) else {}
-    events = _dm_event.events(reading.lines, names)
+    events = dm_events.events(reading.lines, names)
     if pools:
         groups = {vg for vg, _name in pools}
         events = [event for event in events if event.concerns(pools, groups)]
@@ -305,17 +300,17 @@ def booted() -> float:
 def device_names(module: AnsibleModule) -> dict[str, str]:
     """Return the device-mapper name of every device of this host by its number."""
     try:
-        rows = _process.run(
+        rows = process.run(
             "dmsetup", "info", "--columns", "--noheadings", "--separator", " ", "-o", "major,minor,name", timeout=60
         )
-    except _process.ProcessError as error:
+    except process.ProcessError as error:
         module.warn(f"the kernel's events lack their pools: {error}")
         return {}
     found = (row.split() for row in rows.splitlines())
     return {f"{words[0]}:{words[1]}": words[2] for words in found if len(words) == 3}
 
 
-def tell(reading: _journal.Reading, events: list[_dm_event.Event], limit: int, *, oldest: bool) -> dict:
+def tell(reading: journal.Reading, events: list[dm_events.Event], limit: int, *, oldest: bool) -> dict:
     """Return what the module returns of the events."""
     truncated = len(events) > limit
     cursor = reading.cursor
@@ -327,13 +322,13 @@ def tell(reading: _journal.Reading, events: list[_dm_event.Event], limit: int, *
     severities = collections.Counter(event.severity for event in events)
     kinds = collections.Counter(event.kind for event in events)
     return {
-        "events": [_journal.view(event) for event in events],
+        "events": [journal.view(event) for event in events],
         "cursor": cursor,
         "complete": reading.complete,
         "truncated": truncated,
-        "worst": next((severity for severity in reversed(_dm_event.SEVERITIES) if severities[severity]), None),
+        "worst": next((severity for severity in reversed(dm_events.SEVERITIES) if severities[severity]), None),
         "kinds": dict(sorted(kinds.items())),
-        "severities": {severity: severities[severity] for severity in _dm_event.SEVERITIES},
+        "severities": {severity: severities[severity] for severity in dm_events.SEVERITIES},
         "unknown": kinds["unknown"],
     }
 

@@ -102,15 +102,8 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _errors,
-    _file,
-    _module,
-    _systemd,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, module_frame, systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 
 
 def main() -> None:
@@ -125,27 +118,27 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     path = wanted.pop("path")
     if not path.startswith("/"):
-        raise _errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+        raise errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     driver = wanted["storage_driver"]
     if driver is not None and not re.fullmatch(r"[\w./:@-]+", driver, re.ASCII):
-        raise _errors.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
-    text = _file.read(path)
+        raise errors.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
+    text = files.read(path)
     # The unit's flags only matter for Docker's own file, not for one that is prepared elsewhere.
-    flags = _systemd.flags(_docker.read_unit()) if path == _daemon_json.DEFAULT_PATH else ()
-    steps, after = _daemon_json.decide(text, path, flags=flags, **wanted)
-    daemon = _daemon_json.parse(after, path)
-    is_dockers = path == _daemon_json.DEFAULT_PATH and daemon.get(_daemon_json.DRIVER) == _docker_data.DRIVER
+    flags = systemd.flags(dockerd.read_unit()) if path == daemon_json.DEFAULT_PATH else ()
+    steps, after = daemon_json.decide(text, path, flags=flags, **wanted)
+    daemon = daemon_json.parse(after, path)
+    is_dockers = path == daemon_json.DEFAULT_PATH and daemon.get(daemon_json.DRIVER) == data_root.DRIVER
     if is_dockers and wanted["state"] == "present":
-        _daemon_json.check_base(daemon, _docker_data.base_size(_docker_data.find_root(after, flags)))
-    backups = _module.carry_out(module, steps)
-    found = _module.result(steps, text or "", after or "", path, daemon=daemon)
+        daemon_json.check_base(daemon, data_root.base_size(data_root.find_root(after, flags)))
+    backups = module_frame.carry_out(module, steps)
+    found = module_frame.result(steps, text or "", after or "", path, daemon=daemon)
     if backups:
         found["backup_file"] = backups[0]
     return found

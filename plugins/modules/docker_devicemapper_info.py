@@ -314,16 +314,13 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _daemon_json,
-    _errors,
-    _module,
-    _seen,
-    _size,
-    _thin_pool,
-    _verification,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    docker_checks,
+    inspection,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, thin_pools
 
 
 def main() -> None:
@@ -338,27 +335,27 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
-def wanted_of(module: AnsibleModule) -> _verification.Wanted:
+def wanted_of(module: AnsibleModule) -> docker_checks.Wanted:
     """Return what the options ask for; a device that is not there is no wrong option but a mismatch."""
     given = module.params
-    chunk_size = _size.option("chunk_size", _size.parse_bytes, given["chunk_size"])
-    _thin_pool.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
+    chunk_size = sizes.option("chunk_size", sizes.parse_bytes, given["chunk_size"])
+    thin_pools.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
     for name in given["devices"]:
         if not name.startswith("/") or "\0" in name:
-            raise _errors.Refused(_block_device.problem(name))
+            raise errors.Refused(block_devices.problem(name))
     # What Docker would refuse to start with, nothing needs to be compared with.
-    _daemon_json.decide(
+    daemon_json.decide(
         None,
-        _daemon_json.DEFAULT_PATH,
+        daemon_json.DEFAULT_PATH,
         storage_driver="devicemapper",
         storage_opts=given["storage_opts"],
         options=given["daemon_options"],
     )
-    problems = {name: _block_device.problem(name) for name in given["devices"]}
-    return _verification.Wanted(
+    problems = {name: block_devices.problem(name) for name in given["devices"]}
+    return docker_checks.Wanted(
         vg=given["vg"],
         pool=given["pool"],
         devices=tuple(os.path.realpath(name) for name, problem in problems.items() if not problem),
@@ -371,14 +368,14 @@ def wanted_of(module: AnsibleModule) -> _verification.Wanted:
 
 def work(module: AnsibleModule) -> dict:
     wanted = wanted_of(module)
-    seen = _seen.read()
-    checks = _verification.checks(seen, wanted)
+    seen = inspection.read()
+    checks = docker_checks.checks(seen, wanted)
     docker, info = seen.docker, seen.docker.info
     return {
         "changed": False,
         "matches": all(check.matches for check in checks),
         "checks": [{**asdict(check), "remedy": "" if check.matches else check.remedy} for check in checks],
-        "advice": [asdict(item) for item in _verification.advice(seen, wanted)],
+        "advice": [asdict(item) for item in docker_checks.advice(seen, wanted)],
         "disks": [asdict(disk) for disk in seen.disks_under(wanted.dm_name) or seen.disks],
         "mounts": [asdict(mount) for mount in seen.mounts],
         "records": asdict(seen.records),
@@ -404,7 +401,7 @@ def work(module: AnsibleModule) -> dict:
             "status": dict(info.status) if info else {},
         },
         "memory": asdict(seen.memory),
-        "lines": _verification.lines(seen, wanted),
+        "lines": docker_checks.lines(seen, wanted),
     }
 
 

@@ -101,16 +101,18 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _errors,
-    _file,
-    _loop_files,
-    _module,
-    _size,
-    _systemd,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    files,
+    module_frame,
+    sizes,
+    systemd,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    data_root,
+    dockerd,
+    loop_files,
 )
 
 
@@ -118,31 +120,31 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "data_root": {"type": "path"},
-            "data_size": {"type": "str", "default": _loop_files.DEFAULT_DATA_SIZE},
-            "metadata_size": {"type": "str", "default": _loop_files.DEFAULT_METADATA_SIZE},
+            "data_size": {"type": "str", "default": loop_files.DEFAULT_DATA_SIZE},
+            "metadata_size": {"type": "str", "default": loop_files.DEFAULT_METADATA_SIZE},
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     wanted: dict[str, t.Any] = {
-        name: _size.option(name, _loop_files.parse_size, module.params[name]) for name in ("data_size", "metadata_size")
+        name: sizes.option(name, loop_files.parse_size, module.params[name]) for name in ("data_size", "metadata_size")
     }
     root = module.params["data_root"]
     if root is None:
-        flags = _systemd.flags(_docker.read_unit())
-        root = _docker_data.find_root(_file.read(_daemon_json.DEFAULT_PATH), flags)
+        flags = systemd.flags(dockerd.read_unit())
+        root = data_root.find_root(files.read(daemon_json.DEFAULT_PATH), flags)
     elif not root.startswith("/"):
-        raise _errors.Refused(f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}")
-    before = _loop_files.read(root)
-    steps, after = _loop_files.decide(before, **wanted)
-    _module.carry_out(module, steps)
+        raise errors.Refused(f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}")
+    before = loop_files.read(root)
+    steps, after = loop_files.decide(before, **wanted)
+    module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = _loop_files.read(root)
-    now = _loop_files.view(after)
-    return _module.result(steps, _loop_files.view(before), now, f"loop files in {root}", loop_files=now)
+        after = loop_files.read(root)
+    now = loop_files.view(after)
+    return module_frame.result(steps, loop_files.view(before), now, f"loop files in {root}", loop_files=now)
 
 
 if __name__ == "__main__":

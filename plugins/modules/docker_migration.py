@@ -200,33 +200,34 @@ bytes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _dm_name,
-    _docker,
-    _docker_data,
-    _errors,
-    _file,
-    _migration,
-    _module,
-    _plan,
-    _process,
-    _volume_group,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    files,
+    module_frame,
+    process,
+    steps,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    data_root,
+    dockerd,
+    image_migration,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
 
 # An image may have any size, and a disk any speed: whoever waits for too long ends the run, and the next goes on.
 PATIENCE = 86400
 
 
-class PatientHost(_module.ManagedHost):
+class PatientHost(module_frame.ManagedHost):
     def run(self, *command: str) -> str:
-        return _process.run(*command, timeout=PATIENCE)
+        return process.run(*command, timeout=PATIENCE)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "storage_driver": {"type": "str", "choices": list(_migration.DRIVERS), "required": True},
+            "storage_driver": {"type": "str", "choices": list(image_migration.DRIVERS), "required": True},
             "vg": {"type": "str", "default": "docker"},
             "pool": {"type": "str", "default": "thinpool"},
             "pool_size": {"type": "int"},
@@ -236,26 +237,26 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
-def wish_of(module: AnsibleModule, root: str) -> _migration.Wish:
+def wish_of(module: AnsibleModule, root: str) -> image_migration.Wish:
     """Return the wish that the options spell."""
     params = module.params
     for what, option in (("volume group", "vg"), ("thin pool", "pool")):
-        _volume_group.check_name(what, params[option])
+        volume_groups.check_name(what, params[option])
     size = params["pool_size"]
     if size is not None and size <= 0:
-        raise _errors.Refused(f"pool_size must be a number of bytes above 0, not {size}")
+        raise errors.Refused(f"pool_size must be a number of bytes above 0, not {size}")
     directory = f"{root}.migration" if params["directory"] is None else params["directory"]
-    _file.check_folder("directory", directory)
+    files.check_folder("directory", directory)
     if not directory.strip("/"):
-        raise _errors.Refused(f"directory must be the absolute path of a directory of its own, not {directory!r}")
-    return _migration.Wish(
+        raise errors.Refused(f"directory must be the absolute path of a directory of its own, not {directory!r}")
+    return image_migration.Wish(
         driver=params["storage_driver"],
         vg=params["vg"],
         pool=params["pool"],
-        dm_name=_dm_name.join(params["vg"], params["pool"]),
+        dm_name=device_names.join(params["vg"], params["pool"]),
         directory=directory.rstrip("/"),
         stop_containers=params["stop_containers"],
         remove_old=params["remove_old"],
@@ -263,43 +264,43 @@ def wish_of(module: AnsibleModule, root: str) -> _migration.Wish:
     )
 
 
-def take(module: AnsibleModule, wish: _migration.Wish, root: str, migration: _migration.Migration) -> None:
+def take(module: AnsibleModule, wish: image_migration.Wish, root: str, migration: image_migration.Migration) -> None:
     """Take the steps, and see between the last of them that nothing is left to carry."""
     host = PatientHost(module)
-    _plan.take_steps(migration.carry, host)
+    steps.take_steps(migration.carry, host)
     try:
-        _plan.take_steps(migration.switch, host)
-    except (_errors.Refused, _process.ProcessError) as error:
+        steps.take_steps(migration.switch, host)
+    except (errors.Refused, process.ProcessError) as error:
         for step in migration.undo:
             try:
-                _plan.take_steps([step], host)
-            except (_errors.Refused, _process.ProcessError):
+                steps.take_steps([step], host)
+            except (errors.Refused, process.ProcessError):
                 continue  # what was not done yet cannot be undone; Docker is started all the same
-        raise _errors.Refused(
+        raise errors.Refused(
             f"Docker did not get to {wish.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
         ) from error
     if migration.finish and migration.carry:
-        again = _migration.read(wish, _docker.read(), _file.read(_daemon_json.DEFAULT_PATH), root)
-        left = _migration.decide(again, wish).carry
+        again = image_migration.read(wish, dockerd.read(), files.read(daemon_json.DEFAULT_PATH), root)
+        left = image_migration.decide(again, wish).carry
         if left:
-            raise _errors.Refused(f"after all was loaded there is still to do: {'; '.join(_plan.actions(left))}")
-    _plan.take_steps(migration.finish, host)
+            raise errors.Refused(f"after all was loaded there is still to do: {'; '.join(steps.actions(left))}")
+    steps.take_steps(migration.finish, host)
 
 
 def work(module: AnsibleModule) -> dict:
-    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
-    docker = _docker.read()
-    root = _docker_data.find_root(daemon_text, docker.flags)
+    daemon_text = files.read(daemon_json.DEFAULT_PATH)
+    docker = dockerd.read()
+    root = data_root.find_root(daemon_text, docker.flags)
     wish = wish_of(module, root)
-    current = _migration.read(wish, docker, daemon_text, root)
-    migration = _migration.decide(current, wish)
+    current = image_migration.read(wish, docker, daemon_text, root)
+    migration = image_migration.decide(current, wish)
     if not module.check_mode:
         take(module, wish, root, migration)
-    inventory = migration.inventory or _migration.Inventory("")
-    known = current.known or _migration.Inventory("")
-    now = _docker.containers() if current.docker.info and not module.check_mode else current.containers
+    inventory = migration.inventory or image_migration.Inventory("")
+    known = current.known or image_migration.Inventory("")
+    now = dockerd.containers() if current.docker.info and not module.check_mode else current.containers
     return {
-        **_module.result(
+        **module_frame.result(
             migration.steps,
             view(known, current.docker.info.driver if current.docker.info else None),
             view(inventory, wish.driver if migration.switch or migration.on_target else None),
@@ -320,12 +321,12 @@ def work(module: AnsibleModule) -> dict:
             "layers": current.layers,
             "directory_free": current.room.directory,
             "root_free": current.room.root,
-            "pool_free": _migration.pool_free(current, wish),
+            "pool_free": image_migration.pool_free(current, wish),
         },
     }
 
 
-def view(inventory: _migration.Inventory, driver: str | None) -> dict:
+def view(inventory: image_migration.Inventory, driver: str | None) -> dict:
     """Return what a diff shows."""
     return {
         "storage_driver": driver,

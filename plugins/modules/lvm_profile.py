@@ -79,7 +79,8 @@ profile_path:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _module, _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, profiles
 
 
 def main() -> None:
@@ -92,25 +93,25 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     name, state = module.params["name"], module.params["state"]
-    profile = _profile.read(name)
+    profile = profiles.read(name)
     # Only the removal asks who uses the profile, so only it pays for a report.
     # The parts of a pool show its profile too.
-    volumes = _lvm.read().volumes if state == "absent" else ()
+    volumes = lvm_state.read().volumes if state == "absent" else ()
     users = [volume.full_name for volume in volumes if volume.is_pool and volume.profile == name]
-    steps, after = _profile.decide(
+    steps, after = profiles.decide(
         profile,
         threshold=module.params["thin_pool_autoextend_threshold"],
         percent=module.params["thin_pool_autoextend_percent"],
         state=state,
         used_by=users,
     )
-    _module.carry_out(module, steps)
-    return _module.result(steps, profile.text or "", after.text or "", profile.path, profile_path=profile.path)
+    module_frame.carry_out(module, steps)
+    return module_frame.result(steps, profile.text or "", after.text or "", profile.path, profile_path=profile.path)
 
 
 if __name__ == "__main__":

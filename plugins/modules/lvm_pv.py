@@ -97,13 +97,8 @@ physical_volumes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _errors,
-    _lvm,
-    _module,
-    _physical_volume,
-    _view,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, physical_volumes, results
 
 
 def main() -> None:
@@ -116,22 +111,22 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     if not wanted["devices"]:
-        raise _errors.Refused("devices is empty: name at least one block device")
-    report = _lvm.read()
-    devices = _physical_volume.examine(report, wanted.pop("devices"))
+        raise errors.Refused("devices is empty: name at least one block device")
+    report = lvm_state.read()
+    devices = physical_volumes.examine(report, wanted.pop("devices"))
     paths = [device.path for device in devices]
-    steps, after = _physical_volume.decide(report, devices, **wanted)
-    _module.carry_out(module, steps)
+    steps, after = physical_volumes.decide(report, devices, **wanted)
+    module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = _lvm.read()
-    before, now = (_view.physical_volumes(state, paths) for state in (report, after))
-    return _module.result(
+        after = lvm_state.read()
+    before, now = (results.physical_volumes(state, paths) for state in (report, after))
+    return module_frame.result(
         steps, {"physical_volumes": before}, {"physical_volumes": now}, "physical volumes", physical_volumes=now
     )
 

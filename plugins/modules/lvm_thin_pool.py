@@ -210,15 +210,13 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _errors,
-    _lvm,
-    _module,
-    _profile,
-    _size,
-    _thin_pool,
-    _view,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    block_devices,
+    lvm_state,
+    profiles,
+    results,
+    thin_pools,
 )
 
 
@@ -240,18 +238,18 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
-def wish_of(params: t.Mapping[str, t.Any]) -> _thin_pool.Wish:
+def wish_of(params: t.Mapping[str, t.Any]) -> thin_pools.Wish:
     """Return the wish that the options spell."""
-    return _thin_pool.Wish(
+    return thin_pools.Wish(
         vg=params["vg"],
         name=params["name"],
-        size=_size.option("size", _size.Size.parse, params["size"]),
-        metadata_size=_size.option("metadata_size", _size.Size.parse, params["metadata_size"]),
+        size=sizes.option("size", sizes.Size.parse, params["size"]),
+        metadata_size=sizes.option("metadata_size", sizes.Size.parse, params["metadata_size"]),
         metadata_name=params["metadata_name"] or "",
-        chunk_size=_size.option("chunk_size", _size.parse_bytes, params["chunk_size"]),
+        chunk_size=sizes.option("chunk_size", sizes.parse_bytes, params["chunk_size"]),
         zero=params["zero"],
         profile=params["profile"],
         when_full=params["when_full"],
@@ -264,23 +262,23 @@ def work(module: AnsibleModule) -> dict:
     state, profile = module.params["state"], module.params["profile"]
     wish = wish_of(module.params)
     wish.check()
-    report = _lvm.read()
+    report = lvm_state.read()
     if profile is None:  # the one that is attached stays, and says when the pool is extended
         there = report.volume(wish.vg, wish.name)
         profile = there.profile if there else ""
     policy = None
     if profile and state == "present":
-        policy = _profile.policy(profile, required=wish.profile is not None)
+        policy = profiles.policy(profile, required=wish.profile is not None)
         wish = replace(wish, threshold=policy.threshold, percent=policy.percent)
-    signatures = _block_device.contents(_thin_pool.convertible(report, wish) if state == "present" else ())
-    steps, after = _thin_pool.decide(report, wish, state=state, signatures=signatures)
+    signatures = block_devices.contents(thin_pools.convertible(report, wish) if state == "present" else ())
+    steps, after = thin_pools.decide(report, wish, state=state, signatures=signatures)
     if steps and policy and policy.missing_thin_check:
-        raise _errors.Refused(_lvm.no_thin_check(wish.full_name, policy.missing_thin_check))
-    _module.carry_out(module, steps)
+        raise errors.Refused(lvm_state.no_thin_check(wish.full_name, policy.missing_thin_check))
+    module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = _lvm.read()
-    before, now = (_view.pool(state.volume(wish.vg, wish.name)) for state in (report, after))
-    return _module.result(
+        after = lvm_state.read()
+    before, now = (results.pool(state.volume(wish.vg, wish.name)) for state in (report, after))
+    return module_frame.result(
         steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {wish.full_name}", thin_pool=now
     )
 

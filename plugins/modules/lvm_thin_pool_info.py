@@ -228,62 +228,61 @@ thin_pools:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _health,
-    _lvm,
-    _module,
-    _pool_status,
-    _process,
-    _view,
-    _volume_group,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_state,
+    pool_status,
+    results,
+    volume_groups,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
 
 
 def main() -> None:
-    limits = _health.Limits()
+    limits = pool_health.Limits()
     module = AnsibleModule(
         argument_spec={
             "vg": {"type": "str"},
             "name": {"type": "str"},
-            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     vg, name = module.params["vg"], module.params["name"]
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
-            _volume_group.check_name(kind, given)
-    limits = _health.Limits.of(module.params)
-    report = _lvm.read()
+            volume_groups.check_name(kind, given)
+    limits = pool_health.Limits.of(module.params)
+    report = lvm_state.read()
     volumes = [
         volume
         for volume in report.volumes
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    pools = _health.pools(report, volumes, status_of(volumes))
+    pools = pool_health.pools(report, volumes, status_of(volumes))
     return {"changed": False, "thin_pools": [tell(pool, limits) for pool in pools]}
 
 
 def status_of(volumes: list) -> dict:
     """Return what the kernel says of the pools, nothing where it does not answer in time."""
     try:
-        return _pool_status.read() if any(volume.active for volume in volumes) else {}
-    except _process.ProcessError:
+        return pool_status.read() if any(volume.active for volume in volumes) else {}
+    except process.ProcessError:
         return {}
 
 
-def tell(pool: _health.Pool, limits: _health.Limits) -> dict:
+def tell(pool: pool_health.Pool, limits: pool_health.Limits) -> dict:
     """Return everything known of one pool."""
-    reasons = _health.judge(pool, limits)
+    reasons = pool_health.judge(pool, limits)
     return {
-        **(_view.pool(pool.volume) or {}),
+        **(results.pool(pool.volume) or {}),
         "data_percent": pool.data_percent,
         "metadata_percent": pool.metadata_percent,
-        "health": _health.worst(reason.severity for reason in reasons),
+        "health": pool_health.worst(reason.severity for reason in reasons),
         "reasons": [
             {"kind": reason.kind, "severity": reason.severity, "message": reason.message} for reason in reasons
         ],
@@ -295,7 +294,7 @@ def tell(pool: _health.Pool, limits: _health.Limits) -> dict:
         "autoextend": {
             "threshold": pool.policy.threshold,
             "percent": pool.policy.percent,
-            **_view.auto_extension(pool.extension),
+            **results.auto_extension(pool.extension),
         },
     }
 

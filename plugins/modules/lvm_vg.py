@@ -129,14 +129,12 @@ volume_group:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _errors,
-    _lvm,
-    _module,
-    _physical_volume,
-    _size,
-    _view,
-    _volume_group,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_state,
+    physical_volumes,
+    results,
+    volume_groups,
 )
 
 
@@ -153,26 +151,26 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     name = wanted["name"]
-    wanted["extent_size"] = _size.option("extent_size", _size.parse_bytes, wanted["extent_size"])
-    _volume_group.check_name("volume group", name)
+    wanted["extent_size"] = sizes.option("extent_size", sizes.parse_bytes, wanted["extent_size"])
+    volume_groups.check_name("volume group", name)
     if wanted["remove_unlisted"] and not wanted["devices"] and wanted["state"] == "present":
-        raise _errors.Refused(
+        raise errors.Refused(
             f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps"
         )
-    report = _lvm.read()
-    wanted["devices"] = _physical_volume.examine(report, wanted["devices"])
-    steps, after = _volume_group.decide(report, **wanted)
-    _module.carry_out(module, steps)
+    report = lvm_state.read()
+    wanted["devices"] = physical_volumes.examine(report, wanted["devices"])
+    steps, after = volume_groups.decide(report, **wanted)
+    module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = _lvm.read()
-    before, now = (_view.volume_group(state, name) for state in (report, after))
-    return _module.result(
+        after = lvm_state.read()
+    before, now = (results.volume_group(state, name) for state in (report, after))
+    return module_frame.result(
         steps, {"volume_group": before}, {"volume_group": now}, f"volume group {name}", volume_group=now
     )
 

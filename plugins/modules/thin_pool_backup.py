@@ -161,25 +161,25 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _backup,
-    _containerd,
-    _containerd_config,
-    _containerd_records,
-    _containerd_store,
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _docker_layers,
-    _errors,
-    _file,
-    _lvm,
-    _metadata_snapshot,
-    _module,
-    _pool_status,
-    _profile,
-    _systemd,
-    _volume_group,
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    containerd_config,
+    containerd_daemon,
+    containerd_metadata,
+    image_store,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, module_frame, systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    data_root,
+    docker_layers,
+    dockerd,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_state,
+    pool_status,
+    profiles,
+    volume_groups,
 )
 
 DEFAULT_FOLDER = "/var/backups/devicemapper.containers"
@@ -195,45 +195,45 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     vg, name, folder = (module.params[option] for option in ("vg", "name", "dest"))
-    _volume_group.check_name("volume group", vg)
-    _volume_group.check_name("thin pool", name)
-    _file.check_folder("dest", folder)
-    report = _lvm.read()
+    volume_groups.check_name("volume group", vg)
+    volume_groups.check_name("thin pool", name)
+    files.check_folder("dest", folder)
+    report = lvm_state.read()
     group, pool = report.group(vg), report.volume(vg, name)
     if group is None or pool is None or not pool.is_pool:
-        raise _errors.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
-    _target, status = _metadata_snapshot.find(_pool_status.read() if pool.active else {}, pool)
-    reason = _metadata_snapshot.obstacle(pool, status)
+        raise errors.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
+    _target, status = metadata_snapshot.find(pool_status.read() if pool.active else {}, pool)
+    reason = metadata_snapshot.obstacle(pool, status)
     if reason or status is None:
-        raise _errors.Refused(f"{reason}. A backup that was made before is as it was")
+        raise errors.Refused(f"{reason}. A backup that was made before is as it was")
     docker = docker_of(pool, status)
-    wish = _backup.Wish(
+    wish = backup.Wish(
         group=group,
         pool=pool,
         folder=folder,
         devices=tuple(sorted(report.devices_of(vg), key=lambda device: device.device)),
-        profile_path=path_if_there(_profile.read(pool.profile).path) if pool.profile else "",
-        daemon_path=path_if_there(_daemon_json.DEFAULT_PATH),
+        profile_path=path_if_there(profiles.read(pool.profile).path) if pool.profile else "",
+        daemon_path=path_if_there(daemon_json.DEFAULT_PATH),
         docker=docker,
         containerd=containerd_of(pool, is_dockers=docker is not None),
         verify=module.params["verify"],
     )
-    before = _backup.summary(_backup.old_manifest(wish.path))
+    before = backup.summary(backup.old_manifest(wish.path))
     if module.check_mode:
         found, after = {}, {"transaction_id": status.transaction_id, "vg_sequence": group.sequence}
     else:
-        manifest = _backup.carry_out(wish)
+        manifest = backup.carry_out(wish)
         listed = {**manifest, "files": len(manifest["files"])}
         found = {"manifest": listed, "size": os.stat(wish.path).st_size, "sha256": module.sha256(wish.path)}
-        after = _backup.summary(manifest)
+        after = backup.summary(manifest)
     return {
         "changed": True,
-        "actions": _backup.actions(wish),
+        "actions": backup.actions(wish),
         "path": wish.path,
         "diff": {"before_header": wish.path, "after_header": wish.path, "before": before, "after": {**before, **after}},
         **found,
@@ -244,21 +244,21 @@ def path_if_there(path: str) -> str:
     return path if os.path.isfile(path) else ""
 
 
-def docker_of(pool: _lvm.LogicalVolume, before: _pool_status.PoolStatus) -> _docker_data.DockerData | None:
+def docker_of(pool: lvm_state.LogicalVolume, before: pool_status.PoolStatus) -> data_root.DockerData | None:
     """Return what Docker keeps of a pool, None where that is of another one, or nothing."""
-    place = _docker_layers.find()
-    data = _docker_data.read(place.root)
-    _target, after = _metadata_snapshot.find(_pool_status.read(), pool)
+    place = docker_layers.find()
+    data = data_root.read(place.root)
+    _target, after = metadata_snapshot.find(pool_status.read(), pool)
     if not place.may_be_of(pool.dm_name) or data.has_loop_files or after is None:
         return None
-    return data if _docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None
+    return data if docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None
 
 
-def containerd_of(pool: _lvm.LogicalVolume, *, is_dockers: bool) -> _backup.ContainerdRecords | None:
+def containerd_of(pool: lvm_state.LogicalVolume, *, is_dockers: bool) -> backup.ContainerdRecords | None:
     """Return what containerd keeps of a pool, None where its configuration names another one, or none."""
     try:
-        configuration = _containerd_config.read(_containerd.configured_path())
-    except _errors.Refused:
+        configuration = containerd_config.read(containerd_daemon.configured_path())
+    except errors.Refused:
         if is_dockers:  # and so no matter of a configuration that cannot be read
             return None
         raise
@@ -266,16 +266,16 @@ def containerd_of(pool: _lvm.LogicalVolume, *, is_dockers: bool) -> _backup.Cont
     databases = [
         f"{folder}/{pool.dm_name}.db",
         f"{folder}/metadata.db",
-        _containerd_records.objects(configuration.root),
+        containerd_metadata.objects(configuration.root),
     ]
     if configuration.pool_name != pool.dm_name or not all(map(os.path.isfile, databases)):
         return None
     paths = [source.path for source in configuration.sources]
-    daemon_text = _file.read(_daemon_json.DEFAULT_PATH)
-    if _containerd_store.is_configured(daemon_text):
-        root = _docker_data.find_root(daemon_text, _systemd.flags(_docker.read_unit()))
-        paths += _containerd_store.records(_docker_data.read(root))
-    return _backup.ContainerdRecords(folder, tuple(databases), tuple(paths))
+    daemon_text = files.read(daemon_json.DEFAULT_PATH)
+    if image_store.is_configured(daemon_text):
+        root = data_root.find_root(daemon_text, systemd.flags(dockerd.read_unit()))
+        paths += image_store.records(data_root.read(root))
+    return backup.ContainerdRecords(folder, tuple(databases), tuple(paths))
 
 
 if __name__ == "__main__":

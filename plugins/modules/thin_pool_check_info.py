@@ -238,58 +238,56 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _dm_event,
-    _errors,
-    _health,
-    _journal,
-    _module,
-    _process,
-    _verdict,
-    _view,
-    _watch,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import results
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    assessment,
+    collect,
+    dm_events,
+    journal,
+    pool_health,
 )
 
 
 def main() -> None:
-    limits = _health.Limits()
+    limits = pool_health.Limits()
     module = AnsibleModule(
         argument_spec={
             "pools": {"type": "list", "elements": "str", "default": []},
-            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
             "since": {"type": "str", "default": "-1h"},
             "path": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     params = module.params
-    wanted = [_verdict.parse(name) for name in params["pools"]]
-    limits = _health.Limits.of(params)
+    wanted = [assessment.parse(name) for name in params["pools"]]
+    limits = pool_health.Limits.of(params)
     now = time.time()
-    since = _journal.moment(params["since"], now)
+    since = journal.moment(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
-    sight = _watch.look()
-    verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: _verdict.history(events, vg, name))
+    sight = collect.look()
+    verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: assessment.history(events, vg, name))
     return answer(verdicts, host, events, limits, now=now, since=since)
 
 
 def answer(
-    verdicts: list[_verdict.Verdict],
-    host: list[_health.Reason],
-    events: list[_dm_event.Event],
-    limits: _health.Limits,
+    verdicts: list[assessment.Verdict],
+    host: list[pool_health.Reason],
+    events: list[dm_events.Event],
+    limits: pool_health.Limits,
     *,
     now: float,
     since: float | None,
 ) -> dict[str, t.Any]:
     """Return what the module does, for what it found out of each pool, and of the host as a whole."""
     if not verdicts:
-        why = _health.Reason(
+        why = pool_health.Reason(
             "no_pools",
             "unknown",
             "there is no thin pool on this host: make one (role direct_lvm), or name those that should be here in "
@@ -298,38 +296,38 @@ def answer(
         host = [*host, why]
     return {
         "changed": False,
-        "verdict": _health.worst([reason.severity for reason in host] + [verdict.health for verdict in verdicts]),
+        "verdict": pool_health.worst([reason.severity for reason in host] + [verdict.health for verdict in verdicts]),
         "lines": [
             *(line for verdict in verdicts for line in verdict.lines),
             *(f"{reason.severity}: {reason.message}" for reason in host),
             *unnamed(events),
         ],
-        "time": _verdict.moment(now),
-        "since": None if since is None else _verdict.moment(since),
+        "time": assessment.moment(now),
+        "since": None if since is None else assessment.moment(since),
         "limits": asdict(limits),
         "reasons": [view(reason) for reason in host],
         "pools": [tell(verdict) for verdict in verdicts],
     }
 
 
-def read_events(since: str, path: str) -> tuple[list, list[_health.Reason]]:
+def read_events(since: str, path: str) -> tuple[list, list[pool_health.Reason]]:
     """Return what happened, and as a reason why that could not be read: the pools' state tells most by itself."""
     try:
-        return _watch.read_events(since=since, path=path)[0], []
-    except (_errors.Refused, _process.ProcessError) as error:
-        if path or _journal.moment(since, 0) is None:  # then it is an option that is wrong
+        return collect.read_events(since=since, path=path)[0], []
+    except (errors.Refused, process.ProcessError) as error:
+        if path or journal.moment(since, 0) is None:  # then it is an option that is wrong
             raise
-        return [], [_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]
+        return [], [pool_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]
 
 
 def unnamed(events: list) -> list[str]:
     """Return what happened to no pool by name, for a person."""
-    past = _verdict.history((event for event in events if not event.vg and not event.pool), "", "")
-    told = [f"    {happened.sentence}" for happened in _verdict.worth_telling(past)]
+    past = assessment.history((event for event in events if not event.vg and not event.pool), "", "")
+    told = [f"    {happened.sentence}" for happened in assessment.worth_telling(past)]
     return ["of no pool by name:", *told] if told else []
 
 
-def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
+def tell(verdict: assessment.Verdict) -> dict[str, t.Any]:
     pool, repair = verdict.pool, verdict.repair
     return {
         "vg": verdict.vg,
@@ -343,7 +341,7 @@ def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
                 "kind": happened.kind,
                 "severity": happened.severity,
                 "count": happened.count,
-                "first": _verdict.moment(happened.first),
+                "first": assessment.moment(happened.first),
                 "last": happened.time,
                 "message": happened.message,
                 "named": happened.named,
@@ -357,14 +355,14 @@ def tell(verdict: _verdict.Verdict) -> dict[str, t.Any]:
         "autoextend": {
             "threshold": pool.policy.threshold,
             "percent": pool.policy.percent,
-            **_view.auto_extension(pool.extension),
+            **results.auto_extension(pool.extension),
         }
         if pool
         else None,
     }
 
 
-def view(reason: _health.Reason) -> dict[str, str]:
+def view(reason: pool_health.Reason) -> dict[str, str]:
     return {"kind": reason.kind, "severity": reason.severity, "message": reason.message}
 
 

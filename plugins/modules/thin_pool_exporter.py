@@ -118,23 +118,22 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _errors,
-    _health,
-    _journal,
-    _module,
-    _monitor_unit,
-    _verdict,
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    assessment,
+    exporter_install,
+    journal,
+    pool_health,
 )
 
 
 def main() -> None:
-    limits = _health.Limits()
+    limits = pool_health.Limits()
     module = AnsibleModule(
         argument_spec={
             "textfile_dir": {"type": "path"},
             "pools": {"type": "list", "elements": "str", "default": []},
-            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in _health.LIMITS},
+            **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
             "since": {"type": "str", "default": "-1h"},
             "path": {"type": "path"},
             "interval": {"type": "int", "default": 60},
@@ -145,58 +144,58 @@ def main() -> None:
         required_if=[("state", "present", ["textfile_dir"])],
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module))
+    module_frame.run(module, lambda: work(module))
 
 
 def work(module: AnsibleModule) -> dict:
     wish = wish_of(module.params) if module.params["state"] == "present" else None
-    current = _monitor_unit.read()
-    steps, after = _monitor_unit.decide(current, wish)
-    _module.carry_out(module, steps)
-    path = _monitor_unit.metrics(wish.textfile_dir) if wish else None
-    return _module.result(steps, view(current), view(after), "exporter of thin pools", path=path)
+    current = exporter_install.read()
+    steps, after = exporter_install.decide(current, wish)
+    module_frame.carry_out(module, steps)
+    path = exporter_install.metrics(wish.textfile_dir) if wish else None
+    return module_frame.result(steps, view(current), view(after), "exporter of thin pools", path=path)
 
 
-def wish_of(params: t.Mapping[str, t.Any]) -> _monitor_unit.Wish:
+def wish_of(params: t.Mapping[str, t.Any]) -> exporter_install.Wish:
     """Return the wish that the options spell."""
     folder = params["textfile_dir"]
     if not re.fullmatch(r"/[A-Za-z0-9/_.,:@+-]*", folder):
-        raise _errors.Refused(
+        raise errors.Refused(
             f"textfile_dir {folder!r} is not a whole path of letters, digits and / _ . , : @ + - (it is written into "
             "a unit of systemd)"
         )
     if not os.path.isdir(folder):
-        raise _errors.Refused(
+        raise errors.Refused(
             f"textfile_dir {folder} is no folder on this host: give it the one that node_exporter's "
             "--collector.textfile.directory names, and make that first"
         )
     for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
         if not least <= params[option] <= most:
-            raise _errors.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
+            raise errors.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
     if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
-        raise _errors.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
-    if _journal.moment(params["since"], 0) is None:
-        raise _errors.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
+        raise errors.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
+    if journal.moment(params["since"], 0) is None:
+        raise errors.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
-        _journal.read_file(params["path"], since="now", now=time.time())
+        journal.read_file(params["path"], since="now", now=time.time())
     for name in params["pools"]:
-        _verdict.parse(name)
-    limits = _health.Limits.of(params)
-    return _monitor_unit.Wish(
+        assessment.parse(name)
+    limits = pool_health.Limits.of(params)
+    return exporter_install.Wish(
         textfile_dir=os.path.normpath(folder),
         interval=params["interval"],
         timeout=params["timeout"],
         usage_interval=params["usage_interval"],
         settings={
             "pools": sorted(set(params["pools"])),
-            "limits": {limit: getattr(limits, limit) for limit in _health.LIMITS},
+            "limits": {limit: getattr(limits, limit) for limit in pool_health.LIMITS},
             "since": params["since"],
             "log_path": params["path"] or "",
         },
     )
 
 
-def view(installed: _monitor_unit.Installed) -> dict[str, t.Any]:
+def view(installed: exporter_install.Installed) -> dict[str, t.Any]:
     """Return what a diff shows: the collection's own code only by what tells it apart."""
     return {
         "timer": {"enabled": installed.enabled, "active": installed.active},

@@ -519,7 +519,9 @@ containerd:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _containerd_runtime, _loop_files, _module
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import cri_runtimes
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import loop_files
 
 
 def main() -> None:
@@ -527,8 +529,8 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "managed_by": {"type": "str", "choices": ["collection", "docker", "loop"], "default": "collection"},
-            "loop_data_size": {"type": "str", "default": _loop_files.DEFAULT_DATA_SIZE},
-            "loop_metadata_size": {"type": "str", "default": _loop_files.DEFAULT_METADATA_SIZE},
+            "loop_data_size": {"type": "str", "default": loop_files.DEFAULT_DATA_SIZE},
+            "loop_metadata_size": {"type": "str", "default": loop_files.DEFAULT_METADATA_SIZE},
             "engine": {"type": "str", "choices": ["docker", "containerd", "none"], "default": "docker"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "docker": {"type": "bool", "default": False},
@@ -537,7 +539,7 @@ def main() -> None:
             "discard_blocks": {"type": "bool"},
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
-            "runtimes": _containerd_runtime.OPTION,
+            "runtimes": cri_runtimes.OPTION,
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -557,15 +559,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     # Only the one that is needed: the other would be a quarter of what there is to load.
     if module.params["engine"] == "containerd":
-        from ansible_collections.devicemapper.containers.plugins.module_utils._foretold_containerd import foretell
+        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_containerd import foretell
     else:
-        from ansible_collections.devicemapper.containers.plugins.module_utils._foretold_docker import foretell
+        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import foretell
     return foretell(module.params, module.warn)
 
 

@@ -210,13 +210,9 @@ thin_pools:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _errors,
-    _lvm,
-    _module,
-    _usage_reading,
-    _volume_group,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, volume_groups
 
 
 def main() -> None:
@@ -224,24 +220,24 @@ def main() -> None:
         argument_spec={"vg": {"type": "str"}, "name": {"type": "str"}, "limit": {"type": "int"}},
         supports_check_mode=True,
     )
-    _module.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: work(module), only_reads=True)
 
 
 def work(module: AnsibleModule) -> dict:
     vg, name, limit = (module.params[option] for option in ("vg", "name", "limit"))
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
-            _volume_group.check_name(kind, given)
+            volume_groups.check_name(kind, given)
     if limit is not None and limit < 1:
-        raise _errors.Refused(f"limit must be 1 or more, not {limit}: leave it out for all devices")
-    report = _lvm.read()
+        raise errors.Refused(f"limit must be 1 or more, not {limit}: leave it out for all devices")
+    report = lvm_state.read()
     pools = [
         volume
         for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    places = _usage_reading.places() if pools else ()
-    return {"changed": False, "thin_pools": [_usage_reading.read(report, pool, places, limit) for pool in pools]}
+    places = pool_usage.places() if pools else ()
+    return {"changed": False, "thin_pools": [pool_usage.read(report, pool, places, limit) for pool in pools]}
 
 
 if __name__ == "__main__":

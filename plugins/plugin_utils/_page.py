@@ -22,7 +22,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._size import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 

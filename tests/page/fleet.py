@@ -16,22 +16,20 @@ import typing as t
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _dm_event,
-    _health,
-    _lvm,
-    _pool_status,
-    _profile,
-    _thin_pool,
-    _verdict,
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_state,
+    pool_status,
+    profiles,
+    thin_pools,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import assessment, dm_events, pool_health
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
 MIB = 1024**2
 EXTENT = 4 * MIB
 NOW = 1795435200.0  # 2026-11-23T12:00:00Z
 DAY = 86400
-GENERATED = _verdict.moment(NOW + 40)
+GENERATED = assessment.moment(NOW + 40)
 
 Answer = t.Dict[str, t.Any]
 # Seconds before the host was asked, who wrote the line, and the line.
@@ -67,11 +65,13 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
         "when_full": "queue",
         "monitored": True,
     }
-    fields.update({name: value for name, value in changes.items() if name in _lvm.LogicalVolume.__dataclass_fields__})
-    volume = _lvm.LogicalVolume(**fields)
-    policy = _profile.Policy(changes.get("threshold", 80), 20, found=changes.get("found", True))
+    fields.update(
+        {name: value for name, value in changes.items() if name in lvm_state.LogicalVolume.__dataclass_fields__}
+    )
+    volume = lvm_state.LogicalVolume(**fields)
+    policy = profiles.Policy(changes.get("threshold", 80), 20, found=changes.get("found", True))
     chunks, blocks = volume.size // volume.chunk_size, volume.metadata_size // 4096
-    status = _pool_status.PoolStatus(
+    status = pool_status.PoolStatus(
         mode=changes.get("mode", "rw"),
         data_used=round(chunks * data / 100),
         data_total=chunks,
@@ -79,34 +79,34 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
         metadata_total=blocks,
         needs_check=changes.get("needs_check", False),
     )
-    mark = _lvm.low_water_mark(volume.size, volume.chunk_size, policy.threshold)
+    mark = lvm_state.low_water_mark(volume.size, volume.chunk_size, policy.threshold)
     volume = replace(volume, low_water_mark=changes.get("low_water_mark", mark))
-    group = _lvm.VolumeGroup(
+    group = lvm_state.VolumeGroup(
         name=volume.vg,
         extent_size=EXTENT,
         extents=size * 512,
         extents_free=free * 1024 * MIB // EXTENT,
         missing_devices=changes.get("missing_devices", 0),
     )
-    extension = _thin_pool.auto_extension(group, volume, None, policy.percent)
+    extension = thin_pools.auto_extension(group, volume, None, policy.percent)
     running = status if volume.active else None
-    return _health.Pool(volume, group, running, policy, extension)
+    return pool_health.Pool(volume, group, running, policy, extension)
 
 
 def check(*pools: t.Any, lines: Lines = (), wanted: t.Sequence[tuple[str, str]] = (), now: float = NOW) -> Answer:
     """Return what thin_pool_check_info answers on a host with these pools, in whose journal these lines are."""
     read = [
-        _dm_event.Line(now - before, message, source, pid=577)
+        dm_events.Line(now - before, message, source, pid=577)
         for before, source, message in sorted(lines, key=lambda line: -line[0])
     ]
-    events = _dm_event.events(read, {"253:2": "docker-thinpool"})
-    report = _lvm.Report(
+    events = dm_events.events(read, {"253:2": "docker-thinpool"})
+    report = lvm_state.Report(
         groups=tuple({one.group.name: one.group for one in pools}.values()),
         volumes=tuple(one.volume for one in pools),
     )
-    sight = _verdict.Sight(report, {one.volume.dm_name: one.status for one in pools if one.status}, pools, {})
-    limits = _health.Limits()
-    verdicts = _verdict.of_host(sight, wanted, limits, lambda vg, name: _verdict.history(events, vg, name))
+    sight = assessment.Sight(report, {one.volume.dm_name: one.status for one in pools if one.status}, pools, {})
+    limits = pool_health.Limits()
+    verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: assessment.history(events, vg, name))
     return thin_pool_check_info.answer(verdicts, [], events, limits, now=now, since=now - DAY)
 
 

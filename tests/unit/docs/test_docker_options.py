@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "docker_options.md"
 ROWS = [
@@ -21,13 +21,13 @@ ROWS = [
 
 
 def test_every_option_has_its_row():
-    assert sorted(row[0] for row in ROWS) == sorted(_daemon_json.DM_OPTIONS)
+    assert sorted(row[0] for row in ROWS) == sorted(daemon_json.DM_OPTIONS)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_a_row_says_what_the_code_does(row):
     option, default, value, meaning = row
-    accepts, words = _daemon_json.DM_OPTIONS[option]
+    accepts, words = daemon_json.DM_OPTIONS[option]
     assert value == words
     assert not default or accepts(default)
     assert meaning.endswith(".")

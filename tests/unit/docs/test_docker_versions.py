@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "docker_versions.md"
 ROWS = [
@@ -24,7 +24,7 @@ ROWS = [
 
 def is_taken(version: str) -> bool:
     try:
-        _docker.check_version(version, "it")
+        dockerd.check_version(version, "it")
     except Refused:
         return False
     return True

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _size, _thin_pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, thin_pools
 
 # A managed host has ansible.module_utils alone. Not imported, because that would turn this process into a controller.
 if importlib.util.find_spec("ansible.playbook") is None:
@@ -25,7 +26,7 @@ if importlib.util.find_spec("ansible.playbook") is None:
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
 GROUP = "docker"
-EXTENT = 4 * _size.MIB
+EXTENT = 4 * sizes.MIB
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def run(ansible_playbook: t.Callable) -> t.Callable[..., tuple[int, list[dict[st
 WISHES: list[dict[str, t.Any]] = [
     {"sizing_disk": "10g"},
     {"sizing_disk": "10g", "sizing_data_size": "95%VG"},
-    {"sizing_disk": 10 * _size.GIB, "sizing_data_size": "60%VG", "sizing_metadata_size": "128m"},
+    {"sizing_disk": 10 * sizes.GIB, "sizing_data_size": "60%VG", "sizing_metadata_size": "128m"},
     {"sizing_disk": ["100g", "50G"], "sizing_data_size": "60 %vg"},
     {"sizing_disk": "1t,1t", "sizing_data_size": "50%VG", "sizing_autoextend_percent": "10"},
     {"sizing_disk": "2t", "sizing_data_size": "1.5t", "sizing_metadata_size": "1g", "sizing_chunk_size": "64k"},
@@ -61,32 +62,32 @@ WISHES: list[dict[str, t.Any]] = [
 ]
 
 
-def decided(wish: dict[str, t.Any]) -> tuple[_lvm.LogicalVolume, _lvm.VolumeGroup]:
+def decided(wish: dict[str, t.Any]) -> tuple[lvm_state.LogicalVolume, lvm_state.VolumeGroup]:
     """Return the pool and its group as the module lvm_thin_pool would make them on such disks."""
     disks = wish["sizing_disk"]
     disks = disks if isinstance(disks, list) else str(disks).split(",")
     # LVM leaves a mebibyte of each disk to its label and its metadata: 2559 extents on 10 GiB (seen).
-    extents = sum((_size.parse_bytes(str(disk)) - _size.MIB) // EXTENT for disk in disks)
-    group = _lvm.VolumeGroup(name=GROUP, extent_size=EXTENT, extents=extents, extents_free=extents)
-    pool = _thin_pool.Wish(
+    extents = sum((sizes.parse_bytes(str(disk)) - sizes.MIB) // EXTENT for disk in disks)
+    group = lvm_state.VolumeGroup(name=GROUP, extent_size=EXTENT, extents=extents, extents_free=extents)
+    pool = thin_pools.Wish(
         vg=GROUP,
         name="thinpool",
-        size=_size.Size.parse(wish.get("sizing_data_size", "80%VG")),
-        metadata_size=_size.Size.parse(wish.get("sizing_metadata_size", "1%VG")),
-        chunk_size=_size.parse_bytes(wish.get("sizing_chunk_size", "512k")),
+        size=sizes.Size.parse(wish.get("sizing_data_size", "80%VG")),
+        metadata_size=sizes.Size.parse(wish.get("sizing_metadata_size", "1%VG")),
+        chunk_size=sizes.parse_bytes(wish.get("sizing_chunk_size", "512k")),
     )
-    _steps, after = _thin_pool.decide(_lvm.Report(groups=(group,)), pool)
+    _steps, after = thin_pools.decide(lvm_state.Report(groups=(group,)), pool)
     made, left = after.volume(GROUP, "thinpool"), after.group(GROUP)
     assert made is not None
     assert left is not None
     return made, left
 
 
-def extensions(pool: _lvm.LogicalVolume, group: _lvm.VolumeGroup, percent: int) -> tuple[list[int], int, int]:
+def extensions(pool: lvm_state.LogicalVolume, group: lvm_state.VolumeGroup, percent: int) -> tuple[list[int], int, int]:
     """Return the extents of the data after each automatic extension, what the next one would take, and what is free."""
     found: list[int] = []
     while True:
-        next_one = _thin_pool.auto_extension(group, pool, None, percent)
+        next_one = thin_pools.auto_extension(group, pool, None, percent)
         if not next_one.data_possible:
             return found, next_one.data_needed, next_one.free
         pool = replace(pool, size=pool.size + next_one.data_needed * EXTENT)

@@ -53,18 +53,19 @@ def table(captured: t.Callable[[str], str]) -> t.Callable[[str], str]:
 @pytest.fixture
 def report(captured, table, monkeypatch) -> t.Callable[[str], t.Any]:
     """Return the typed report of a captured state, as a module on that guest would have read it."""
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm, _process
+    from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
 
-    def read(state: str) -> _lvm.Report:
+    def read(state: str) -> lvm_state.Report:
         def answer(*command: str, **_limits: t.Any) -> tuple:
             if command == ("lvm", "systemid"):
                 return 0, "  system ID: \n"  # the guest had none
             return 0, table(state) if command[0] == "dmsetup" else captured(f"{state}.json")
 
         with monkeypatch.context() as patch:
-            patch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
-            patch.setattr(_process, "capture", answer)
-            return _lvm.read()
+            patch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
+            patch.setattr(process, "capture", answer)
+            return lvm_state.read()
 
     return read
 
@@ -121,11 +122,11 @@ class Commands:
 @pytest.fixture
 def commands(monkeypatch) -> Iterator[Commands]:
     """Return the script of a host on which every program is installed; what it was promised must come."""
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+    from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 
     script = Commands()
-    monkeypatch.setattr(_process, "subprocess", script)
-    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(process, "subprocess", script)
+    monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
     yield script
     assert script.missing == []
 
@@ -133,9 +134,9 @@ def commands(monkeypatch) -> Iterator[Commands]:
 @pytest.fixture
 def no_dmeventd(monkeypatch) -> None:
     """Keep a dmeventd of the machine that runs the tests out of them."""
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _profile
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
 
-    monkeypatch.setattr(_profile, "_dmeventd_started", lambda: None)
+    monkeypatch.setattr(profiles, "_dmeventd_started", lambda: None)
 
 
 @pytest.fixture
@@ -144,20 +145,20 @@ def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
 
     It returns them by their paths; what a test changes in that dictionary is found at the next look.
     """
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
 
-    def give(*devices: _block_device.BlockDevice) -> dict:
+    def give(*devices: block_devices.BlockDevice) -> dict:
         by_path = {device.path: device for device in devices}
 
-        def examine(name: str) -> _block_device.BlockDevice:
+        def examine(name: str) -> block_devices.BlockDevice:
             wiped = f"wipefs --all --quiet {name}" in commands.ran
             return replace(by_path[name], signatures=()) if wiped else by_path[name]
 
         node = tmp_path_factory.mktemp("dev") / "disk"
         node.touch()
-        monkeypatch.setattr(_block_device, "resolve", lambda names: {name: name for name in names})
-        monkeypatch.setattr(_block_device, "examine", examine)
-        monkeypatch.setattr(_block_device, "_whole_disk", lambda path: str(node))
+        monkeypatch.setattr(block_devices, "resolve", lambda names: {name: name for name in names})
+        monkeypatch.setattr(block_devices, "examine", examine)
+        monkeypatch.setattr(block_devices, "_whole_disk", lambda path: str(node))
         return by_path
 
     return give
@@ -166,20 +167,20 @@ def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
 @pytest.fixture(autouse=True)
 def dev(monkeypatch, tmp_path_factory) -> Path:
     """Keep the names in this machine's /dev out of the tests; return the folder that stands for it."""
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _lvm
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
 
     path = tmp_path_factory.mktemp("dev")
-    monkeypatch.setattr(_lvm, "DEVICES", str(path))
+    monkeypatch.setattr(lvm_state, "DEVICES", str(path))
     return path
 
 
 @pytest.fixture(autouse=True)
 def lock(monkeypatch, tmp_path_factory) -> Path:
     """Give each test a lock of its own, so that tests do not wait for one another; return its path."""
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _lock
+    from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks
 
     path = tmp_path_factory.mktemp("run") / "lock"
-    monkeypatch.setattr(_lock, "RUN", str(path))
+    monkeypatch.setattr(locks, "RUN", str(path))
     return path
 
 

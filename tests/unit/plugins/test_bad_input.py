@@ -24,16 +24,12 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _block_device,
-    _containerd,
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _package,
-    _process,
-)
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_daemon
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
 
 DISK = "<dir>/dev/vdb"
 LEFT_OUT = object()
@@ -876,9 +872,9 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
     def answer(*command: str, **_limits: t.Any) -> tuple[int, str]:
         words = " ".join(command)
         if words.startswith("lvmconfig --typeconfig full --metadataprofile other"):
-            raise _process.ProcessError(f"{words} failed with status 5: other.profile: open failed", command, 5)
+            raise process.ProcessError(f"{words} failed with status 5: other.profile: open failed", command, 5)
         if words.startswith("journalctl") and re.search(r"--(since|until)=[^@]", words):
-            raise _process.ProcessError("", command, 1, "Failed to parse timestamp: x")
+            raise process.ProcessError("", command, 1, "Failed to parse timestamp: x")
         for start, output in (
             ("journalctl --system", JOURNAL),
             ("dmsetup info", ""),
@@ -901,18 +897,18 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
         return BlockDevice(name, os.path.realpath(name), size=3 * 1024**2 if name.endswith("small") else 10 * 1024**3)
 
     monkeypatch.setattr(stat, "S_ISBLK", lambda mode: stat.S_ISREG(mode) and mode & 0o777 == 0o660)
-    monkeypatch.setattr(_block_device, "examine", examine)
+    monkeypatch.setattr(block_devices, "examine", examine)
     monkeypatch.setattr(AnsibleModule, "log", lambda *_arguments, **_options: None)  # ends at a null character
-    monkeypatch.setattr(_process, "capture", answer)
-    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
-    monkeypatch.setattr(_docker, "read", _docker.Docker)
-    monkeypatch.setattr(_docker, "read_unit", dict)
-    containerd = _containerd.Containerd("/usr/bin/containerd", "1.7.24", config=str(found.folder / "config.toml"))
-    monkeypatch.setattr(_containerd, "read", lambda: containerd)
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(found.folder / "docker"))
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(found.folder / "etc" / "daemon.json"))
-    monkeypatch.setattr(_package, "read_family", lambda: "debian")
-    monkeypatch.setattr(_package, "needs_apparmor", lambda find: False)
+    monkeypatch.setattr(process, "capture", answer)
+    monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(dockerd, "read", dockerd.Docker)
+    monkeypatch.setattr(dockerd, "read_unit", dict)
+    containerd = containerd_daemon.Containerd("/usr/bin/containerd", "1.7.24", config=str(found.folder / "config.toml"))
+    monkeypatch.setattr(containerd_daemon, "read", lambda: containerd)
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(found.folder / "docker"))
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(found.folder / "etc" / "daemon.json"))
+    monkeypatch.setattr(package_manager, "read_family", lambda: "debian")
+    monkeypatch.setattr(package_manager, "needs_apparmor", lambda find: False)
     return found
 
 
@@ -1143,7 +1139,7 @@ def test_a_symbolic_link_is_followed_and_stays(run_module, machine):
     assert (link.is_symlink(), os.readlink(str(link))) == (True, "daemon.json")
     assert result["daemon"] == {"log-level": "warn", "storage-driver": "devicemapper"}
     target = (machine.folder / "daemon.json").read_text(encoding="utf-8")
-    assert _daemon_json.parse(target, "daemon.json") == result["daemon"]
+    assert daemon_json.parse(target, "daemon.json") == result["daemon"]
 
 
 # Where the file cannot be read or written, the call of the system that fails, and with what.

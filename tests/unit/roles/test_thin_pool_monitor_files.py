@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _health, _metrics, _verdict
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import assessment, metrics, pool_health
 
 yaml = pytest.importorskip("yaml")
 
@@ -30,7 +30,7 @@ def metrics_in(text: str) -> set:
 
 def kinds() -> set:
     """Return the kinds of all reasons that the code can give for a verdict."""
-    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (_health, _verdict))
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (pool_health, assessment))
     found = set(re.findall(r'Reason\(\s*f?"([a-z_{}]+)"', sources))
     assert len(found) > 20
     return {kind.replace("{part}", part) for kind in found for part in ("data", "metadata")}
@@ -39,7 +39,7 @@ def kinds() -> set:
 @pytest.mark.parametrize("expr", [*[rule["expr"] for rule in RULES], *QUERIES])
 def test_queries_name_metrics_that_there_are(expr):
     assert metrics_in(expr)
-    assert metrics_in(expr) <= set(_metrics.FAMILIES)
+    assert metrics_in(expr) <= set(metrics.FAMILIES)
 
 
 def test_every_reason_raises_an_alert():

@@ -157,8 +157,8 @@ def _find_collection() -> None:
 
 _find_collection()
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal
-from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
 
 logger = logging.getLogger("devicemapper.containers.dm_event")
 
@@ -169,7 +169,7 @@ LONGEST_LINE = 1024 * 1024
 # At most so many lines wait for the one that says whose they are.
 MOST_HELD = 100
 # So long after a line, the one that says whose it is must have come; the journal may be behind by some.
-HOLD = _dm_event.PAUSE + 1
+HOLD = dm_events.PAUSE + 1
 # So long after it was asked for, a device number may be another device's.
 NAMES_AGE = 2
 # Journalctl is ended and the place in the journal found anew, so that the cursor of a quiet host is not rotated away.
@@ -236,7 +236,7 @@ class Wish:
     kinds: frozenset[str]
     severity: str
 
-    def wants(self, event: _dm_event.Event) -> bool:
+    def wants(self, event: dm_events.Event) -> bool:
         if self.pools and not event.concerns(self.pools, {vg for vg, _name in self.pools}):
             return False
         return self.wants_kind(event.kind, event.severity)
@@ -244,7 +244,7 @@ class Wish:
     def wants_kind(self, kind: str, severity: str) -> bool:
         if self.kinds and kind not in self.kinds:
             return False
-        return _dm_event.SEVERITIES.index(severity) >= _dm_event.SEVERITIES.index(self.severity)
+        return dm_events.SEVERITIES.index(severity) >= dm_events.SEVERITIES.index(self.severity)
 
 
 DEFAULTS: dict[str, t.Any] = {
@@ -275,16 +275,16 @@ def wish(args: t.Mapping[str, t.Any]) -> Wish:
         raise Refused(f"become {given['become']!r} is neither true nor false")
     become = _words("become_command", given["become_command"]) if given["become"] else ()
     kinds = frozenset(_strings("kinds", given["kinds"]))
-    known = {*_dm_event.KINDS, *OWN_KINDS}
+    known = {*dm_events.KINDS, *OWN_KINDS}
     if not kinds <= known:
         raise Refused(f"kinds: there is no kind {min(kinds - known)!r} of events; there are {', '.join(sorted(known))}")
-    if given["severity"] not in _dm_event.SEVERITIES:
-        raise Refused(f"severity {given['severity']!r} is not one of {', '.join(_dm_event.SEVERITIES)}")
+    if given["severity"] not in dm_events.SEVERITIES:
+        raise Refused(f"severity {given['severity']!r} is not one of {', '.join(dm_events.SEVERITIES)}")
     return Wish(
         hosts=_hosts(given, become),
         since=_since(given["since"]),
         cursor_dir=_folder(given["cursor_dir"]),
-        pools=frozenset(_dm_event.pool_of(name) for name in _strings("pools", given["pools"])),
+        pools=frozenset(dm_events.pool_of(name) for name in _strings("pools", given["pools"])),
         kinds=kinds,
         severity=given["severity"],
     )
@@ -345,7 +345,7 @@ def _name(name: t.Any, option: str) -> str:
 def _since(text: t.Any) -> float | None:
     if text == "now":
         return None
-    seconds = _journal.moment(str(text), time.time()) if isinstance(text, (str, int, float)) else None
+    seconds = journal.moment(str(text), time.time()) if isinstance(text, (str, int, float)) else None
     if seconds is None or isinstance(text, bool):
         raise Refused(
             f"since {text!r} is no point in time: give it one like 'now', '-1h', 'yesterday' or '2026-11-23T10:00:00Z'"
@@ -403,7 +403,7 @@ class Cursors:
         try:
             with open(path, encoding="ascii") as file:
                 text = file.read().strip()
-            place = _journal.Cursor.parse(text)
+            place = journal.Cursor.parse(text)
             int(place.realtime, 16)  # told where the place is gone
             return place.text
         except FileNotFoundError:
@@ -509,7 +509,7 @@ class Journal:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._fields: tuple[str, ...] = (_journal.FIELDS,)
+        self._fields: tuple[str, ...] = (journal.FIELDS,)
 
     async def output(self, *words: str) -> str:
         """Return what a command prints."""
@@ -550,7 +550,7 @@ class Journal:
                 await take(json.loads(row))
 
         try:
-            await self._run((*_journal.COMMAND, *self._fields, *words), take_row, patience)
+            await self._run((*journal.COMMAND, *self._fields, *words), take_row, patience)
         except Unreadable as error:
             if not self._fields or "output-fields" not in str(error):
                 raise
@@ -601,7 +601,7 @@ class Watch:
         self._journal = Journal(host)
         self._kept = self._place = cursors.read(host.name)  # the last line that is done with
         self._boot = ""
-        self._held: list[_dm_event.Line] = []  # lines that are events, from the first whose pool is not known yet
+        self._held: list[dm_events.Line] = []  # lines that are events, from the first whose pool is not known yet
         self._newest = 0.0
         self._names: dict[str, str] = {}
         self._names_read = float("-inf")
@@ -633,53 +633,53 @@ class Watch:
     async def _catch_up(self) -> None:
         """Take every line up to the newest of all, and stand there."""
         self._held.clear()
-        found = await self._journal.ask(*_journal.TAIL)
+        found = await self._journal.ask(*journal.TAIL)
         if not found:
             raise Unreadable("the journal holds nothing of the current boot, or may not be read: see 'become'")
-        tail = _journal.place_of(found[0])
+        tail = journal.place_of(found[0])
         self._boot = tail.boot
         if self._place:
-            await self._catch_up_from(_journal.Cursor.parse(self._place), tail)
+            await self._catch_up_from(journal.Cursor.parse(self._place), tail)
         elif self._wish.since is not None:
-            await self._journal.read((f"--since=@{self._wish.since:.6f}", *_journal.MATCHES), self._take)
+            await self._journal.read((f"--since=@{self._wish.since:.6f}", *journal.MATCHES), self._take)
         # What still waits for the line that says whose it is, is read again with that.
-        await self._release(all_of_them=not self._place or _journal.Cursor.parse(self._place).boot != tail.boot)
+        await self._release(all_of_them=not self._place or journal.Cursor.parse(self._place).boot != tail.boot)
         if not self._held:
             # The tail need not match, and what has come since may lie behind it.
-            place = _journal.Cursor.parse(self._place) if self._place else None
+            place = journal.Cursor.parse(self._place) if self._place else None
             if place is None or place.boot != tail.boot or tail.is_after(place):
                 self._place = tail.text
         self._held.clear()
         self._keep()
 
-    async def _catch_up_from(self, start: _journal.Cursor, tail: _journal.Cursor) -> None:
-        start, complete = _journal.found_again(start, await self._journal.ask(*_journal.words_that_find(start)))
+    async def _catch_up_from(self, start: journal.Cursor, tail: journal.Cursor) -> None:
+        start, complete = journal.found_again(start, await self._journal.ask(*journal.words_that_find(start)))
         boots = []
-        if _journal.needs_boots(start, tail):
-            boots = _journal.boots_in(await self._journal.output(*_journal.BOOTS))
+        if journal.needs_boots(start, tail):
+            boots = journal.boots_in(await self._journal.output(*journal.BOOTS))
         if not complete:
-            at = _journal.iso(int(start.realtime, 16) / 1e6)
+            at = journal.iso(int(start.realtime, 16) / 1e6)
             await self._give_own(
                 "journal_gap",
                 f"the journal of {self._host.name} no longer has the place where reading ended, of {at}: events that "
                 "came after it may be missing",
             )
-        for call in _journal.calls_after(start, tail, boots):
+        for call in journal.calls_after(start, tail, boots):
 
-            async def take(record: Record | None, call: _journal.Call = call) -> None:
-                if record is None or call.wants(_journal.place_of(record)):
+            async def take(record: Record | None, call: journal.Call = call) -> None:
+                if record is None or call.wants(journal.place_of(record)):
                     await self._take(record)
 
             await self._journal.read(call.words, take)
 
     async def _follow(self) -> None:
-        start = _journal.Cursor.parse(self._place)
+        start = journal.Cursor.parse(self._place)
 
         async def take(record: Record | None) -> None:
-            if record is None or not start.names(_journal.place_of(record)):
+            if record is None or not start.names(journal.place_of(record)):
                 await self._take(record)
 
-        words = ("--boot", f"--cursor={start.text}", "--follow", "--no-tail", *_journal.MATCHES)
+        words = ("--boot", f"--cursor={start.text}", "--follow", "--no-tail", *journal.MATCHES)
         await self._journal.read(words, take, lambda: HOLD if self._held else None)
 
     async def _take(self, record: Record | None) -> None:
@@ -687,9 +687,9 @@ class Watch:
         if record is None:
             await self._release(all_of_them=True)
             return
-        line = _journal.line_of(record, self._boot)
+        line = journal.line_of(record, self._boot)
         self._newest = line.time
-        if _dm_event.event_of(line):
+        if dm_events.event_of(line):
             self._held.append(line)
         elif not self._held:
             self._place = line.cursor
@@ -697,24 +697,24 @@ class Watch:
 
     async def _release(self, *, all_of_them: bool = False) -> None:
         """Give the events that no later line can tell more of."""
-        found = _dm_event.events(self._held, self._names)
+        found = dm_events.events(self._held, self._names)
         ready = len(found)
         if not all_of_them and ready <= MOST_HELD:
             ready = next((index for index, event in enumerate(found) if self._may_be_told_of(event)), ready)
         numbers = {event.device for event in found[:ready] if event.device and event.line.current}
         if numbers:
             await self._learn_names(numbers)
-            found = _dm_event.events(self._held, self._names)
+            found = dm_events.events(self._held, self._names)
         for event in found[:ready]:
             if self._wish.wants(event):
-                await self._give(_journal.view(event))
+                await self._give(journal.view(event))
             self._place = event.line.cursor
             del self._held[0]
             if self._wish.wants(event):
                 self._keep()
 
-    def _may_be_told_of(self, event: _dm_event.Event) -> bool:
-        return _dm_event.awaits_pool(event) and self._newest - event.line.time <= _dm_event.PAUSE
+    def _may_be_told_of(self, event: dm_events.Event) -> bool:
+        return dm_events.awaits_pool(event) and self._newest - event.line.time <= dm_events.PAUSE
 
     async def _learn_names(self, numbers: set[str]) -> None:
         """Ask for the names of devices: for each burst of lines anew, since numbers are given again."""
@@ -742,8 +742,8 @@ class Watch:
         """Give an event of the source's own, in the form of all."""
         severity = OWN_KINDS[kind]
         if self._wish.wants_kind(kind, severity):
-            line = _dm_event.Line(time.time(), message, "dm_event", cursor=self._place)
-            await self._give({**_journal.view(_dm_event.Event(line, "note")), "kind": kind, "severity": severity})
+            line = dm_events.Line(time.time(), message, "dm_event", cursor=self._place)
+            await self._give({**journal.view(dm_events.Event(line, "note")), "kind": kind, "severity": severity})
 
     async def _can_see(self) -> None:
         if self._blind_since is not None:

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from ansible_collections.devicemapper.containers.extensions.eda.plugins.event_source import dm_event
-from ansible_collections.devicemapper.containers.plugins.module_utils import _dm_event, _journal
-from ansible_collections.devicemapper.containers.plugins.module_utils._errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 stand_in = importlib.import_module("stand_in")
@@ -103,8 +103,8 @@ def messages(events: list[dict[str, t.Any]]) -> list[str]:
 def expected() -> list[dict[str, t.Any]]:
     """Return what dm_event_info returns of the captured journal."""
     names = {"253:2": "ev--a-thin--pool", "253:5": "ev--a-mp"}
-    lines = [_journal.line_of(json.loads(row), stand_in.BOOTS[0]) for row in CAPTURED]
-    return [_journal.view(event) for event in _dm_event.events(lines, names)]
+    lines = [journal.line_of(json.loads(row), stand_in.BOOTS[0]) for row in CAPTURED]
+    return [journal.view(event) for event in dm_events.events(lines, names)]
 
 
 # --- What comes -------------------------------------------------------------------------------------------------------
@@ -578,7 +578,7 @@ def test_documented_arguments_and_defaults_are_those_that_are_taken():
     options = yaml.safe_load(dm_event.DOCUMENTATION)["options"]
     assert set(options) == set(dm_event.DEFAULTS)
     assert {name: option.get("default") for name, option in options.items()} == dm_event.DEFAULTS
-    assert tuple(options["severity"]["choices"]) == _dm_event.SEVERITIES
+    assert tuple(options["severity"]["choices"]) == dm_events.SEVERITIES
 
 
 def test_examples_are_accepted(host):

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _block_device
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.modules import block_device_info
 
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
@@ -33,9 +33,9 @@ def there(monkeypatch, disks):
     def give(*devices):
         by_name = {device.name: device for device in devices}
         disks(*devices)
-        monkeypatch.setattr(_block_device, "examine", by_name.__getitem__)
+        monkeypatch.setattr(block_devices, "examine", by_name.__getitem__)
         monkeypatch.setattr(
-            _block_device, "problem", lambda name: None if name in by_name else f"{name} does not exist on this host"
+            block_devices, "problem", lambda name: None if name in by_name else f"{name} does not exist on this host"
         )
 
     return give
@@ -135,7 +135,7 @@ def test_what_is_no_device_is_told_and_fails_nothing(run_module, commands, captu
 
 @pytest.mark.parametrize(("signatures", "free"), [((), True), ((MEMBER,), False)])
 def test_a_host_without_lvm_answers_too(run_module, commands, there, monkeypatch, signatures, free):
-    monkeypatch.setattr(block_device_info._process, "find", lambda program: None)
+    monkeypatch.setattr(block_device_info.process, "find", lambda program: None)
     there(replace(VDB, signatures=signatures))
     (found,) = tell(run_module, "/dev/vdb")
     assert found["free"] is free
@@ -158,11 +158,11 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands, there):
 # wipefs on a drive without a medium, util-linux 2.38.1.
 def test_a_device_that_cannot_be_probed_is_told_and_hides_no_other(run_module, commands, captured, monkeypatch):
     def examine(name):
-        _block_device.probe(name)
+        block_devices.probe(name)
         return replace(VDB, name=name, path=name)
 
-    monkeypatch.setattr(_block_device, "problem", lambda name: None)
-    monkeypatch.setattr(_block_device, "examine", examine)
+    monkeypatch.setattr(block_devices, "problem", lambda name: None)
+    monkeypatch.setattr(block_devices, "examine", examine)
     commands.expect("lvm fullreport", captured("blank.json"))
     commands.expect("wipefs", stderr="wipefs: error: /dev/sr0: probing initialization failed: No medium found\n", rc=1)
     result = run_module(block_device_info, devices=["/dev/sr0"])

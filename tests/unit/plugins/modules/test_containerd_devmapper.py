@@ -81,7 +81,7 @@ def test_a_file_that_is_made_has_the_version_of_this_containerd(run_module, comm
 
 
 def test_without_containerd_the_file_is_prepared(run_module, commands, monkeypatch, path):
-    monkeypatch.setattr(containerd_devmapper._process, "find", lambda program: None)
+    monkeypatch.setattr(containerd_devmapper.process, "find", lambda program: None)
     result = run_module(containerd_devmapper, path=str(path), **WISH)
     assert result["changed"]
     assert "\nversion = 2\n" in path.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _docker_data
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.modules import docker_daemon
 
 POOL = "dm.thinpooldev=/dev/mapper/docker-thinpool"
@@ -84,17 +84,17 @@ def test_flags_of_the_unit_count_for_dockers_own_file(run_module, commands, ther
         .replace("-H fd://", "--log-level=info")
         .replace("/etc/default/docker", "/nonexistent")
     )
-    monkeypatch.setattr(_docker, "read_unit", lambda: dict(line.split("=", 1) for line in text.splitlines()))
+    monkeypatch.setattr(dockerd, "read_unit", lambda: dict(line.split("=", 1) for line in text.splitlines()))
     assert run_module(docker_daemon, check=True, path=str(there), **WISH)["changed"]
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(there))
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(there))
     result = run_module(docker_daemon, check=True, path=str(there), **WISH)
     assert result["msg"].startswith("dockerd's unit already sets --log-level (log-level); ")
 
 
 def test_a_base_device_on_record_does_not_shrink(run_module, commands, monkeypatch, path, records):
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(path))
-    monkeypatch.setattr(_docker, "read_unit", dict)
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(records))
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(path))
+    monkeypatch.setattr(dockerd, "read_unit", dict)
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(records))
     refused = run_module(docker_daemon, path=str(path), storage_driver="devicemapper", storage_opts=["dm.basesize=5G"])
     assert refused["msg"].startswith("storage option dm.basesize is 5.00 GiB, and the base device that all images are")
     assert not path.exists()

@@ -8,11 +8,11 @@ import json
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _loop_files,
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    data_root,
+    dockerd,
+    loop_files,
 )
 from ansible_collections.devicemapper.containers.plugins.modules import docker_loop_files
 
@@ -26,7 +26,7 @@ LARGER = {"data_size": f"{DATA + 512 * MIB}", "metadata_size": f"{METADATA}"}
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Return a data root with both files, sparse, which no device stands on."""
-    monkeypatch.setattr(_loop_files, "SYS", str(tmp_path / "sys"))
+    monkeypatch.setattr(loop_files, "SYS", str(tmp_path / "sys"))
     folder = tmp_path / "docker" / "devicemapper" / "devicemapper"
     folder.mkdir(parents=True)
     for name, size in (("data", DATA), ("metadata", METADATA)):
@@ -121,8 +121,8 @@ def test_files_that_are_not_there_are_dockers_to_make(run_module, commands, tmp_
 def test_files_are_found_where_docker_keeps_its_data(run_module, commands, root, monkeypatch, tmp_path):
     daemon = tmp_path / "daemon.json"
     daemon.write_text(json.dumps({"data-root": str(root)}), encoding="utf-8")
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(daemon))
-    monkeypatch.setattr(_docker, "read_unit", dict)
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", "/nonexistent")
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(daemon))
+    monkeypatch.setattr(dockerd, "read_unit", dict)
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", "/nonexistent")
     result = run_module(docker_loop_files, **AS_IT_IS)
     assert result["loop_files"]["data"]["path"] == f"{root}/devicemapper/devicemapper/data"

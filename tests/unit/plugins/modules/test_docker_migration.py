@@ -9,16 +9,25 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _boot,
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _migration,
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    daemon_json,
+    data_root,
+    dockerd,
+    image_migration,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Container, Docker, Image, Info
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker_data import DockerData
-from ansible_collections.devicemapper.containers.plugins.module_utils._migration import Current, Inventory, Room
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import (
+    Container,
+    Docker,
+    Image,
+    Info,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import (
+    Current,
+    Inventory,
+    Room,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.modules import docker_migration
 
 MIB = 1024**2
@@ -36,15 +45,15 @@ def host(monkeypatch, tmp_path, commands):
     """Return a function that says what is found at each look, and a host whose files are in a folder."""
     daemon = tmp_path / "daemon.json"
     daemon.write_text(DAEMON, encoding="utf-8")
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(daemon))
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(tmp_path / "docker"))
-    monkeypatch.setattr(_docker, "read_unit", dict)
-    monkeypatch.setattr(_docker, "read", lambda: DOCKER)
-    monkeypatch.setattr(_docker, "containers", lambda: ())
-    monkeypatch.setattr(_boot, "path", lambda service, vg, pool: f"{tmp_path}/{service}.d/{vg}-{pool}.conf")
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(daemon))
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(tmp_path / "docker"))
+    monkeypatch.setattr(dockerd, "read_unit", dict)
+    monkeypatch.setattr(dockerd, "read", lambda: DOCKER)
+    monkeypatch.setattr(dockerd, "containers", lambda: ())
+    monkeypatch.setattr(boot_drop_in, "path", lambda service, vg, pool: f"{tmp_path}/{service}.d/{vg}-{pool}.conf")
     (tmp_path / "docker.migration").mkdir()
     looks: list = []
-    monkeypatch.setattr(_migration, "read", lambda wish, docker, text, root: looks.pop(0))
+    monkeypatch.setattr(image_migration, "read", lambda wish, docker, text, root: looks.pop(0))
 
     def find(*found: Current):
         looks[:] = found
@@ -63,7 +72,7 @@ def start(**changes) -> Current:
 def arrived(*images: Image, verified: bool = False) -> Current:
     known = Inventory("devicemapper", (APP,), (WEB,), verified)
     return start(
-        docker=ON_OVERLAY2, images=images, containers=(), known=known, archives=frozenset([_migration.digest(APP)])
+        docker=ON_OVERLAY2, images=images, containers=(), known=known, archives=frozenset([image_migration.digest(APP)])
     )
 
 
@@ -110,7 +119,7 @@ def test_what_is_foretold_is_done(run_module, host, commands):
     assert json.loads((folder / "daemon.json").read_text()) == {"storage-driver": "overlay2"}
     inventory = folder / "docker.migration" / "to-overlay2.json"
     assert inventory.stat().st_mode & 0o777 == 0o600
-    known = _migration.parse(inventory.read_text(), "x")
+    known = image_migration.parse(inventory.read_text(), "x")
     assert (known.source, known.images, known.containers) == ("devicemapper", (APP,), (WEB,))
 
 
@@ -142,7 +151,7 @@ def test_images_that_are_loaded_are_looked_at_before_that_is_noted(run_module, h
     result = run_module(docker_migration, storage_driver="overlay2")
     assert result["actions"][0] == "load image app:1, app:2 (5.00 MiB)"
     assert (result["on_target"], result["verified"]) == (True, True)
-    known = _migration.parse((folder / "docker.migration" / "to-overlay2.json").read_text(), "x")
+    known = image_migration.parse((folder / "docker.migration" / "to-overlay2.json").read_text(), "x")
     assert known.verified
 
 

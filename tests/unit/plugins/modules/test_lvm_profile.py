@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
 from ansible_collections.devicemapper.containers.plugins.modules import lvm_profile
 
 MANUAL = "activation {\n  thin_pool_autoextend_threshold=80\n  thin_pool_autoextend_percent=20\n}\n"
@@ -60,7 +60,7 @@ def test_a_file_that_lvm_does_not_take_is_not_left_behind(run_module, commands, 
 
 
 def test_a_running_dmeventd_is_restarted_after_the_change(run_module, commands, directory, monkeypatch):
-    monkeypatch.setattr(_profile, "_dmeventd_started", lambda: 0.0)
+    monkeypatch.setattr(profiles, "_dmeventd_started", lambda: 0.0)
     (directory / "docker-thinpool.profile").write_text(MANUAL, encoding="utf-8")
     commands.expect("lvmconfig --validate")
     commands.expect("dmeventd -R")

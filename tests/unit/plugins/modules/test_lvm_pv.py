@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.modules import lvm_pv
 
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
@@ -73,7 +73,7 @@ def test_an_unknown_device_is_refused(run_module, commands, captured, device, me
 
 
 def test_a_host_without_lvm_is_refused(run_module, commands, monkeypatch):
-    monkeypatch.setattr(lvm_pv._lvm._process, "find", lambda program: None)
+    monkeypatch.setattr(lvm_pv.lvm_state.process, "find", lambda program: None)
     assert run_module(lvm_pv, devices=["/dev/vdb"])["msg"].startswith("LVM is not installed on this host: install")
 
 
@@ -84,8 +84,8 @@ def test_a_disk_that_changes_after_it_was_looked_at_is_left_alone(run_module, co
         there["/dev/vdb"] = replace(VDB, signatures=(Signature("xfs", 0),))
         return decide(report, devices, **options)
 
-    decide = lvm_pv._physical_volume.decide
-    monkeypatch.setattr(lvm_pv._physical_volume, "decide", formatted_meanwhile)
+    decide = lvm_pv.physical_volumes.decide
+    monkeypatch.setattr(lvm_pv.physical_volumes, "decide", formatted_meanwhile)
     commands.expect("lvm fullreport", captured("blank.json"))
     result = run_module(lvm_pv, devices=["/dev/vdb"])
     assert result["failed"]
@@ -96,7 +96,7 @@ def test_a_disk_that_changes_after_it_was_looked_at_is_left_alone(run_module, co
 
 def test_a_second_run_waits_and_then_says_who_is_in_the_way(run_module, commands, disks, lock, monkeypatch):
     disks(VDB)
-    monkeypatch.setattr(lvm_pv._module._process, "TIMEOUT", 0.5)
+    monkeypatch.setattr(lvm_pv.module_frame.process, "TIMEOUT", 0.5)
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         result = run_module(lvm_pv, devices=["/dev/vdb"])

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.modules import lvm_vg
 
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)

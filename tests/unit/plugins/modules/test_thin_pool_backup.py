@@ -16,15 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _backup,
-    _bolt,
-    _containerd_config,
-    _daemon_json,
-    _docker,
-    _metadata_snapshot,
-    _profile,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, containerd_config
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_backup
 
 CONTAINERD_RECORDS = Path(__file__).resolve().parents[2] / "containerd" / "1.7.24" / "records"
@@ -57,9 +52,9 @@ class Tools:
         words = " ".join(command)
         self.ran.append(words)
         if self.fails and words.startswith(self.fails):
-            from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+            from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 
-            raise _process.ProcessError(f"{words} failed with status 1: no", command, 1)
+            raise process.ProcessError(f"{words} failed with status 1: no", command, 1)
         if words.startswith("lvm fullreport"):
             return 0, self.captured("pool_in_use_by_docker.json")
         if words.startswith("dmsetup table"):
@@ -95,26 +90,26 @@ class Tools:
 
 @pytest.fixture
 def tools(captured, monkeypatch) -> Tools:
-    from ansible_collections.devicemapper.containers.plugins.module_utils import _process
+    from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 
     found = Tools(captured)
-    monkeypatch.setattr(_process, "capture", found.answer)
-    monkeypatch.setattr(_process, "find", lambda program: f"/usr/sbin/{program}")
-    monkeypatch.setattr(_backup, "PAUSE", 0)
+    monkeypatch.setattr(process, "capture", found.answer)
+    monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(backup, "PAUSE", 0)
     return found
 
 
 @pytest.fixture
 def dest(monkeypatch, tmp_path, records, no_dmeventd) -> Path:
     """Return where the backup goes, on a host with the captured records of Docker."""
-    monkeypatch.setattr(_metadata_snapshot, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(_metadata_snapshot, "MARKS", str(tmp_path / "marks"))
-    monkeypatch.setattr(_profile, "profile_directory", lambda: str(tmp_path / "profile"))
+    monkeypatch.setattr(metadata_snapshot, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(metadata_snapshot, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(profiles, "profile_directory", lambda: str(tmp_path / "profile"))
     path = tmp_path / "daemon.json"
     path.write_text(json.dumps({"data-root": str(records)}))
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(path))
-    monkeypatch.setattr(_docker, "read_unit", lambda *_service: {})
-    monkeypatch.setattr(_containerd_config, "DEFAULT_PATH", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(path))
+    monkeypatch.setattr(dockerd, "read_unit", lambda *_service: {})
+    monkeypatch.setattr(containerd_config, "DEFAULT_PATH", str(tmp_path / "config.toml"))
     return tmp_path / "backups"
 
 
@@ -224,7 +219,7 @@ def test_a_dump_of_another_transaction_is_made_again(run_module, tools, dest, ca
 
 
 def test_records_that_vanish_meanwhile_are_looked_for_again(run_module, tools, dest, records, monkeypatch):
-    copy, seen = _backup._copy, []
+    copy, seen = backup._copy, []
 
     def vanishing(path: str, to: str) -> None:
         if not seen:
@@ -232,13 +227,13 @@ def test_records_that_vanish_meanwhile_are_looked_for_again(run_module, tools, d
             os.unlink(path)
         copy(path, to)
 
-    monkeypatch.setattr(_backup, "_copy", vanishing)
+    monkeypatch.setattr(backup, "_copy", vanishing)
     assert back_up(run_module, dest)["changed"]
     assert tools.ran.count(TAKE) == 2
 
 
 def test_a_pool_that_never_rests_is_refused(run_module, tools, dest):
-    tools.transactions = [number for attempt in range(_backup.ATTEMPTS) for number in (8, 9)]
+    tools.transactions = [number for attempt in range(backup.ATTEMPTS) for number in (8, 9)]
     result = back_up(run_module, dest)
     assert "Docker kept making and removing containers or images in thin pool docker/thinpool" in result["msg"]
     assert list(dest.iterdir()) == []
@@ -262,7 +257,7 @@ def test_a_full_disk_is_told(run_module, tools, dest, monkeypatch):
     def full(*_arguments) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x")
 
-    monkeypatch.setattr(_backup, "_write", full)
+    monkeypatch.setattr(backup, "_write", full)
     assert back_up(run_module, dest)["msg"] == "/x: No space left on device; none was made"
     assert list(dest.iterdir()) == []
 
@@ -328,7 +323,7 @@ def test_what_is_no_dump_is_told(run_module, tools, dest):
 def containerd(dest, tmp_path, monkeypatch) -> list[Path]:
     """Give the pool to containerd, not to Docker; return its databases and its configuration."""
     (tmp_path / "daemon.json").write_text("{}")
-    monkeypatch.setattr(_docker, "read_unit", lambda *_service: {"ExecStart": ""})
+    monkeypatch.setattr(dockerd, "read_unit", lambda *_service: {"ExecStart": ""})
     folder, objects = tmp_path / "devmapper", tmp_path / "root/io.containerd.metadata.v1.bolt/meta.db"
     files = [folder / "docker-thinpool.db", folder / "metadata.db", objects, tmp_path / "config.toml"]
     for file, name in zip(files, ("metadata.db", "metadata.db", "meta.db")):
@@ -358,15 +353,15 @@ def test_databases_that_were_written_to_meanwhile_are_copied_again(
     run_module, tools, dest, containerd, tmp_path, monkeypatch
 ):
     commits = iter([1, 1, 1, 1, 2, 1])
-    last_commit = _bolt.last_commit
-    monkeypatch.setattr(_bolt, "last_commit", lambda path: next(commits, 0) or last_commit(path))
+    last_commit = bbolt.last_commit
+    monkeypatch.setattr(bbolt, "last_commit", lambda path: next(commits, 0) or last_commit(path))
     assert back_up(run_module, dest)["changed"]
     assert tools.ran.count(TAKE) == tools.ran.count(RELEASE) == 2
 
 
 def test_databases_that_never_rest_are_refused(run_module, tools, dest, containerd, monkeypatch):
     commits = iter(range(1000))
-    monkeypatch.setattr(_bolt, "last_commit", lambda _path: next(commits))
+    monkeypatch.setattr(bbolt, "last_commit", lambda _path: next(commits))
     message = back_up(run_module, dest)["msg"]
     assert message.startswith("containerd kept making and removing containers or images in thin pool docker/thinpool")
 

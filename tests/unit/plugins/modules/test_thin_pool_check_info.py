@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _process, _watch
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
 POLICY = "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\n"
@@ -92,7 +93,7 @@ def test_when_it_was_asked_and_since_when_events_count_is_told(run_module, host,
 
 
 def test_kernel_lines_are_of_the_pool_whose_number_they_have(run_module, host, monkeypatch, tmp_path):
-    monkeypatch.setattr(_watch, "DEVICES", str(tmp_path))
+    monkeypatch.setattr(collect, "DEVICES", str(tmp_path))
     (tmp_path / "253:2" / "dm").mkdir(parents=True)
     (tmp_path / "253:2" / "dm" / "name").write_text("docker-thinpool\n", encoding="ascii")
     (tmp_path / "8:0").mkdir()
@@ -126,7 +127,7 @@ def test_a_pool_that_only_the_kernel_runs_is_critical(run_module, commands, capt
 
 
 def test_a_host_without_lvm_has_no_pools(run_module, monkeypatch, commands):
-    monkeypatch.setattr(_process, "find", lambda program: None if program in ("lvm", "dmsetup") else program)
+    monkeypatch.setattr(process, "find", lambda program: None if program in ("lvm", "dmsetup") else program)
     commands.expect("journalctl", entry(0, "the last one"))
     commands.expect("journalctl")
     commands.expect("journalctl")

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _monitor_unit
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter_install
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_exporter
 
 BLANK = "UnitFileState=\nActiveState=inactive\nNeedDaemonReload=no\n\nActiveState=inactive\nNeedDaemonReload=no\n"
@@ -19,7 +19,7 @@ THERE = BLANK.replace("UnitFileState=\nActiveState=inactive", "UnitFileState=ena
 def host(monkeypatch, tmp_path):
     """Put everything below a folder of the test's, and return it with an empty folder for the metrics."""
     for name in ("PROGRAM", "CONFIGURATION", "SERVICE", "TIMER", "STATE", "CACHE"):
-        monkeypatch.setattr(_monitor_unit, name, f"{tmp_path}{getattr(_monitor_unit, name)}")
+        monkeypatch.setattr(exporter_install, name, f"{tmp_path}{getattr(exporter_install, name)}")
     (tmp_path / "metrics").mkdir()
     return tmp_path
 
@@ -52,10 +52,10 @@ def test_it_is_put_there_and_taken_away(run_module, commands, host):
     commands.expect("systemctl disable --now --quiet thin-pool-monitor.timer")
     commands.expect("systemctl stop thin-pool-monitor.service")
     commands.expect("systemctl daemon-reload")
-    commands.expect(f"rm --recursive --force -- {_monitor_unit.PROGRAM}")
+    commands.expect(f"rm --recursive --force -- {exporter_install.PROGRAM}")
     removed = run_module(thin_pool_exporter, state="absent")
     assert removed["path"] is None
-    assert [path for path in files_of(host) if not path.startswith(_monitor_unit.PROGRAM)] == []
+    assert [path for path in files_of(host) if not path.startswith(exporter_install.PROGRAM)] == []
     assert os.listdir(host / "metrics") == []
 
 

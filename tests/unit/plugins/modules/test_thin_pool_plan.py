@@ -9,19 +9,14 @@ import re
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import (
-    _boot,
-    _containerd,
-    _daemon_json,
-    _docker,
-    _docker_data,
-    _package,
-    _process,
-    _profile,
-)
-from ansible_collections.devicemapper.containers.plugins.module_utils._block_device import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import Containerd
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_daemon
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
 
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
@@ -33,12 +28,12 @@ STORAGE = "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed
 def machine(monkeypatch, commands, no_dmeventd, captured, disks, tmp_path):
     """Make this machine a Debian with a blank disk, no Docker and its files in a folder of the test."""
     disks(VDB)
-    monkeypatch.setattr(_package, "read_family", lambda: _package.family(captured("os-release")))
-    monkeypatch.setattr(_package, "needs_apparmor", lambda find: False)
-    monkeypatch.setattr(_docker, "read", Docker)
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", str(tmp_path / "docker"))
-    monkeypatch.setattr(_boot, "path", lambda service, vg, pool: str(tmp_path / f"{service}.conf"))
+    monkeypatch.setattr(package_manager, "read_family", lambda: package_manager.family(captured("os-release")))
+    monkeypatch.setattr(package_manager, "needs_apparmor", lambda find: False)
+    monkeypatch.setattr(dockerd, "read", Docker)
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(tmp_path / "docker"))
+    monkeypatch.setattr(boot_drop_in, "path", lambda service, vg, pool: str(tmp_path / f"{service}.conf"))
 
 
 @pytest.fixture
@@ -50,14 +45,14 @@ def in_use(monkeypatch, commands, captured, table, tmp_path, docker_root):
         unit="loaded",
         active=True,
         enabled=True,
-        info=_docker.parse_info(captured("docker_info.json")),
+        info=dockerd.parse_info(captured("docker_info.json")),
     )
-    monkeypatch.setattr(_docker, "read", lambda: docker)
-    profile = _profile.decide(_profile.Profile(""), threshold=52, percent=20)[1]
+    monkeypatch.setattr(dockerd, "read", lambda: docker)
+    profile = profiles.decide(profiles.Profile(""), threshold=52, percent=20)[1]
     (tmp_path / "docker-thinpool.profile").write_text(profile.text, encoding="utf-8")
     wished = {"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}
     (tmp_path / "daemon.json").write_text(json.dumps(wished), encoding="utf-8")
-    (tmp_path / "docker.service.conf").write_text(_boot.text("docker", "thinpool"), encoding="utf-8")
+    (tmp_path / "docker.service.conf").write_text(boot_drop_in.text("docker", "thinpool"), encoding="utf-8")
     commands.expect("lvm fullreport", captured("pool_in_use_by_docker.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool_in_use_by_docker"))
     commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
@@ -98,7 +93,7 @@ def test_what_is_short_is_said_as_a_warning(run_module, in_use):
 def test_a_blank_host_is_foretold_the_whole_chain_and_left_alone(
     run_module, commands, captured, monkeypatch, tmp_path, check
 ):
-    monkeypatch.setattr(_process, "find", lambda program: None)  # neither LVM nor mkfs is installed
+    monkeypatch.setattr(process, "find", lambda program: None)  # neither LVM nor mkfs is installed
     commands.expect(DPKG, rc=1)
     packages = "lvm2 thin-provisioning-tools dmeventd e2fsprogs docker.io"
     commands.expect(f"apt-cache policy {packages}", captured("apt_policy.txt"))
@@ -185,7 +180,7 @@ def test_records_of_another_pool_are_foretold_to_be_moved_within_the_data_root(r
 @pytest.mark.parametrize("source", ["option", "file", "flag"])
 def test_old_data_is_looked_for_where_docker_keeps_it(run_module, blank, docker_root, monkeypatch, tmp_path, source):
     root = str(docker_root({"overlay2": 2}))
-    monkeypatch.setattr(_docker_data, "DEFAULT_ROOT", "/nonexistent")
+    monkeypatch.setattr(data_root, "DEFAULT_ROOT", "/nonexistent")
     options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"]}
     if source == "option":
         options["daemon_options"] = {"data-root": root}
@@ -193,7 +188,7 @@ def test_old_data_is_looked_for_where_docker_keeps_it(run_module, blank, docker_
         (tmp_path / "daemon.json").write_text(json.dumps({"data-root": root}), encoding="utf-8")
     else:
         docker = Docker(path="/usr/sbin/dockerd", version="20.10.24", flags=("--data-root", root))
-        monkeypatch.setattr(_docker, "read", lambda: docker)
+        monkeypatch.setattr(dockerd, "read", lambda: docker)
     assert run_module(thin_pool_plan, **options)["msg"].startswith(f"{root} holds 2 images")
 
 
@@ -229,7 +224,7 @@ def test_existing_data_is_one_of_three_words(run_module, commands):
 def test_the_loader_of_apparmor_comes_with_docker_where_the_kernel_wants_it(
     run_module, commands, captured, monkeypatch, options, expected
 ):
-    monkeypatch.setattr(_package, "needs_apparmor", lambda find: True)
+    monkeypatch.setattr(package_manager, "needs_apparmor", lambda find: True)
     commands.expect("lvm fullreport", captured("blank.json"))
     commands.expect(DPKG, STORAGE, rc=1)
     commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
@@ -290,7 +285,7 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands):
 
 
 def test_the_pool_alone_is_planned_without_a_look_at_docker(run_module, commands, monkeypatch, captured, table):
-    monkeypatch.setattr(_docker, "read", None)
+    monkeypatch.setattr(dockerd, "read", None)
     commands.expect("lvm fullreport", captured("pool.json"))
     commands.expect("dmsetup table --target thin-pool", table("pool"))
     commands.expect(DPKG, STORAGE)
@@ -303,7 +298,7 @@ def test_the_pool_alone_is_planned_without_a_look_at_docker(run_module, commands
 
 
 def test_taking_apart_is_planned_with_the_devices_of_the_group(run_module, commands, in_use, monkeypatch):
-    monkeypatch.setattr(_docker, "running_containers", lambda: ("web",))
+    monkeypatch.setattr(dockerd, "running_containers", lambda: ("web",))
     commands.forget("dpkg-query")
     result = run_module(thin_pool_plan, state="absent", stop_containers=True)
     assert result["devices"] == ["/dev/vdb"]
@@ -313,7 +308,7 @@ def test_taking_apart_is_planned_with_the_devices_of_the_group(run_module, comma
 
 
 def test_taking_apart_is_refused_while_containers_run(run_module, commands, in_use, monkeypatch):
-    monkeypatch.setattr(_docker, "running_containers", lambda: ("web",))
+    monkeypatch.setattr(dockerd, "running_containers", lambda: ("web",))
     commands.forget("dpkg-query")
     result = run_module(thin_pool_plan, state="absent")
     assert result["msg"].startswith("containers run on docker/thinpool: web")
@@ -337,14 +332,14 @@ def containerd(monkeypatch, tmp_path):
         plugin="devmapper not configured: skip plugin",
         config=str(config),
     )
-    monkeypatch.setattr(_containerd, "read", lambda: found)
+    monkeypatch.setattr(containerd_daemon, "read", lambda: found)
     return found
 
 
 def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
     run_module, commands, containerd, monkeypatch, captured, tmp_path
 ):
-    monkeypatch.setattr(_docker, "read", None)
+    monkeypatch.setattr(dockerd, "read", None)
     commands.expect("lvm fullreport", captured("blank.json"))
     commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
     commands.expect("lvmconfig", 'profile_dir="/nonexistent"\n')

@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils import _daemon_json, _docker, _metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_usage_info
 
 CHUNK = 512 * 1024
@@ -17,12 +18,12 @@ RELEASE = "dmsetup message docker-thinpool 0 release_metadata_snap"
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch, tmp_path, records):
-    monkeypatch.setattr(_metadata_snapshot, "LOCK", str(tmp_path / "lock"))
-    monkeypatch.setattr(_metadata_snapshot, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(metadata_snapshot, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(metadata_snapshot, "MARKS", str(tmp_path / "marks"))
     path = tmp_path / "daemon.json"
     path.write_text(json.dumps({"data-root": str(records)}))
-    monkeypatch.setattr(_daemon_json, "DEFAULT_PATH", str(path))
-    monkeypatch.setattr(_docker, "read_unit", dict)
+    monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(path))
+    monkeypatch.setattr(dockerd, "read_unit", dict)
 
 
 @pytest.fixture

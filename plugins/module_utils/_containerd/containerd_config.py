@@ -1,0 +1,566 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The devmapper snapshotter's section of containerd's configuration, and every other byte of it left as it is.
+
+How containerd reads its files: cmd/containerd/server/config/config.go (services/server/config/config.go in 1.x).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import typing as t
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+
+DEFAULT_PATH = "/etc/containerd/config.toml"
+PLUGIN = "io.containerd.snapshotter.v1.devmapper"
+SECTION = ("plugins", PLUGIN)
+# Of a file that is made beside those that are there; any name does that the main file imports.
+DROP_IN = "thin-pool.toml"
+MARK = "# Kept by the Ansible collection devicemapper.containers: the pool of containerd's devmapper snapshotter.\n"
+# Configuration version 1 names plugins otherwise; 4 (containerd 2.3) moved other sections than ours.
+VERSIONS = (2, 3, 4)
+FILESYSTEMS = ("ext4", "xfs", "ext2")
+# mkfs.xfs(8) makes none smaller since 5.19.
+_XFS_MINIMUM = 300 * 1024**2
+# github.com/docker/go-units RAMInBytes, which containerd reads base_image_size with: powers of 1024 in any case.
+_SIZE = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<unit>[kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+# What a device-mapper name may consist of (libdm, dm_is_a_valid name; 127 characters of DM_NAME_LEN).
+_NAME = re.compile(r"[A-Za-z0-9#+.:=@_-]{1,127}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Keys of the section; None leaves one as it is."""
+
+    pool_name: str | None = None
+    root_path: str | None = None
+    base_image_size: str | None = None
+    async_remove: bool | None = None
+    discard_blocks: bool | None = None
+    fs_type: str | None = None
+    fs_options: str | None = None
+
+    def given(self) -> dict[str, str | bool]:
+        """Return the keys that are not left as they are, in the order of containerd's own configuration."""
+        found = {name: getattr(self, name) for name in _ORDER}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+_ORDER = ("root_path", "pool_name", "base_image_size", "async_remove", "discard_blocks", "fs_type", "fs_options")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the configuration."""
+
+    path: str
+    text: str
+    document: toml.Document
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The files that containerd reads, the main one first; it may be missing."""
+
+    path: str
+    sources: tuple[Source, ...] = ()
+    patterns: tuple[str, ...] = ()  # whole paths that the main file imports
+
+    @property
+    def main(self) -> Source | None:
+        return self.sources[0] if self.sources and self.sources[0].path == self.path else None
+
+    def _last(self, key: str, otherwise: str) -> str:
+        named = [source.document.values.get(key) for source in self.sources]
+        return next((str(value) for value in reversed(named) if value), otherwise)
+
+    @property
+    def root(self) -> str:
+        """Where containerd keeps its data."""
+        return self._last("root", "/var/lib/containerd")
+
+    @property
+    def state(self) -> str:
+        """Where containerd keeps what does not outlive a boot."""
+        return self._last("state", "/run/containerd")
+
+    @property
+    def holders(self) -> list[Source]:
+        """The files that have the section."""
+        return [source for source in self.sources if _section_of(source) is not None]
+
+    @property
+    def holder(self) -> str | None:
+        """The path of the file that has the section."""
+        return self.holders[0].path if self.holders else None
+
+    def section(self) -> dict[str, t.Any]:
+        """Return the section's keys as they are now; of several sections, nothing can be said."""
+        return dict(_section_of(self.holders[0]) or {}) if len(self.holders) == 1 else {}
+
+    @property
+    def pool_name(self) -> str:
+        return str(self.section().get("pool_name") or "")
+
+    def version(self, otherwise: int) -> int:
+        """Return the version that the main file says, or that of one that is made anew."""
+        named = self.main.document.values.get("version") if self.main else None
+        return named if isinstance(named, int) and not isinstance(named, bool) else otherwise
+
+    @property
+    def root_path(self) -> str:
+        """Where the snapshotter keeps its databases."""
+        return str(self.section().get("root_path") or f"{self.root}/{PLUGIN}")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table in the configuration of a plugin, and keys for it; with none, it is to be taken out."""
+
+    path: toml.Path
+    keys: t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file as it is and as it will be; None where there is or will be none."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+def size_in_bytes(text: str) -> int:
+    """Return the bytes of a size as containerd reads it. Raises ValueError with the sentence for the user."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(
+            f"{text!r} is not a size: write a number with one of containerd's units, such as 10GB (10 GiB)"
+        )
+    size = int(Fraction(match["number"]) * 1024 ** " kmgtp".index(match["unit"].lower() or " "))
+    if not 1024**2 <= size < 2**63:
+        raise ValueError(f"{text!r} is not a size for a filesystem: it must be at least 1MB. Is the unit missing?")
+    return size
+
+
+def check(settings: Settings, pools: t.Collection[str] = ()) -> None:
+    """Refuse what containerd would take and then not work with; ``pools`` are the thin pools that the kernel runs."""
+    problems = []
+    if settings.pool_name is not None:
+        problems += _check_pool_name(settings.pool_name, pools)
+    root = settings.root_path
+    if root is not None and (not re.fullmatch(r"/[^\x00-\x1f\x7f]*", root) or ".." in root.split("/")):
+        problems.append(f"root_path must be the whole path of a folder, beginning with a slash, not {root!r}")
+    if settings.base_image_size is not None:
+        try:
+            size = size_in_bytes(settings.base_image_size)
+            if settings.fs_type == "xfs" and size < _XFS_MINIMUM:
+                problems.append(
+                    f"base_image_size must be at least 300MB with fs_type xfs, not {settings.base_image_size}"
+                )
+        except ValueError as error:
+            problems.append(f"base_image_size: {error}")
+    if settings.fs_type is not None and settings.fs_type not in FILESYSTEMS:
+        problems.append(f"fs_type must be {', '.join(FILESYSTEMS)}, not {settings.fs_type!r}")
+    if settings.fs_options is not None and not re.fullmatch(r"[!-~]+", settings.fs_options):
+        problems.append(
+            "fs_options must be extended options of mkfs.ext4(8) such as nodiscard,lazy_itable_init=0, without "
+            f"blanks, not {settings.fs_options!r}"
+        )
+    if settings.fs_options is not None and settings.fs_type == "xfs":
+        problems.append("fs_options are for ext4 and ext2 alone: containerd gives none to mkfs.xfs")
+    if problems:
+        raise Unwanted(problems)
+
+
+def _check_pool_name(name: str, pools: t.Collection[str]) -> list[str]:
+    """Return what is wrong with a name; LVM doubles each hyphen in names of groups and volumes, see device_names."""
+    if not _NAME.fullmatch(name):
+        *_path, vg, pool = ["", "", *name.split("/")]
+        near = pool if vg == "mapper" else device_names.join(vg, pool) if vg and pool else ""
+        hint = f": did you mean {near}?" if _NAME.fullmatch(near) else ""
+        return [f"pool_name must be a name under /dev/mapper, without that path, not {name!r}{hint}"]
+    near = next((pool for pool in pools if pool != name and pool.replace("--", "-") == name.replace("--", "-")), "")
+    if near and name not in pools:
+        return [
+            f"pool_name: there is no thin pool {name}, but there is {near}, with hyphens doubled as LVM does: name it"
+        ]
+    return []
+
+
+def read(path: str) -> Configuration:
+    """Return the files that containerd would read, in its order: each file's imports behind all that came before."""
+    found: list[Source] = []
+    patterns: list[str] = []
+    pending = [path]
+    seen: set[str] = set()
+    while pending:
+        file = pending.pop(0)
+        if file in seen:
+            continue
+        seen.add(file)
+        text = files.read(file, exact=True)
+        if text is None:  # containerd would say so of an import, and starts without the main file
+            continue
+        document = parse(text, file)
+        found.append(Source(file, text, document))
+        for pattern in imports(document, file):
+            # containerd 1.6 takes relative patterns from the folder that it was started in, later ones from the file's.
+            if file == path and os.path.isabs(pattern):
+                patterns.append(pattern)
+            whole = os.path.normpath(os.path.join(os.path.dirname(file), pattern))
+            pending += sorted(glob_files(whole)) if "*" in whole else [whole]
+    return Configuration(path, tuple(found), tuple(patterns))
+
+
+def glob_files(pattern: str) -> list[str]:
+    """Return the files that a pattern of imports means; Go's matches hidden files too (path/filepath, Match)."""
+    folder, name = os.path.split(pattern)
+    return [
+        os.path.join(parent, entry)
+        for parent in (glob.glob(folder) if "*" in folder else [folder])
+        if os.path.isdir(parent)
+        for entry in sorted(os.listdir(parent))
+        if fnmatch.fnmatchcase(entry, name)
+    ]
+
+
+def parse(text: str, path: str) -> toml.Document:
+    try:
+        return toml.parse(text)
+    except toml.Invalid as error:
+        raise Refused(
+            f"{path}, line {error.line}: not valid TOML ({error.reason}), so containerd would not start with it: "
+            "correct it first"
+        ) from error
+
+
+def imports(document: toml.Document, path: str) -> list[str]:
+    """Return what a file imports."""
+    named = document.values.get("imports") or []
+    if not isinstance(named, list) or not all(isinstance(pattern, str) for pattern in named):
+        raise Refused(f"{path}: imports must be an array of strings: correct it first")
+    return [os.path.normpath(pattern) for pattern in named]
+
+
+def _section_of(source: Source) -> dict[str, t.Any] | None:
+    return _table_of(source, SECTION)
+
+
+def _table_of(source: Source, path: toml.Path) -> dict[str, t.Any] | None:
+    found: t.Any = source.document.values
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def decide(
+    current: Configuration,
+    wanted: Settings,
+    *,
+    state: str = "present",
+    version: int = VERSIONS[0],
+    others: t.Sequence[Section] = (),
+    validate: bool = True,
+    backup: bool = False,
+) -> tuple[list[Step], list[Change]]:
+    """Return the steps that set the section's keys, or take the section out, and the files that change.
+
+    ``version`` is that of a configuration that is made anew. ``others`` are further sections, for which the same goes.
+    With state absent, a section that names another pool stays, and the others with it.
+    """
+    holders = current.holders
+    if state == "absent" and not holders:
+        return [], []
+    _check_sources(current, others)
+    if len(holders) > 1:
+        raise _scattered(holders, _header(SECTION))
+    changed = _snapshotter(current, wanted, state, version)
+    changes = {changed.path: changed} if changed else {}
+    now = after(current, list(changes.values()))
+    names: dict[str, list[str]] = {}
+    if changed:
+        names[changed.path] = [_header(SECTION)] if state == "absent" else changed_keys(changed)
+    for section in others if changed or state == "present" else ():
+        change = _set_other(now, section, version)
+        if change is None:
+            continue
+        first = changes.get(change.path)
+        changes[change.path] = Change(change.path, first.before if first else change.before, change.after)
+        names.setdefault(change.path, []).append(_header(section.path))
+        now = after(now, [change])
+    return [_step(current, change, names[path], state, validate, backup) for path, change in changes.items()], list(
+        changes.values()
+    )
+
+
+def _scattered(holders: t.Sequence[Source], what: str) -> Refused:
+    return Refused(
+        f"{' and '.join(holder.path for holder in holders)} have a section {what} each, which containerd 1.x "
+        "and 2.x put together in different ways: leave one of them"
+    )
+
+
+def _snapshotter(current: Configuration, wanted: Settings, state: str, version: int) -> Change | None:
+    holder = current.holders[0] if current.holders else None
+    if state == "absent":
+        named = (_section_of(holder) or {}).get("pool_name") if holder else None
+        if holder is None or wanted.pool_name not in (None, named):
+            return None
+        return _removed(holder, SECTION)
+    change = _set(current, holder, Section(SECTION, wanted.given()), version)
+    if change is not None and change.after is not None:
+        _check_section(toml.parse(change.after).values["plugins"][PLUGIN], change.path)
+    return change
+
+
+def _set_other(current: Configuration, section: Section, version: int) -> Change | None:
+    """Set or take out another section, in the file that has its plugin's configuration.
+
+    In another one it would take the place of all that the plugin has there: containerd 1.x replaces the plugin as a
+    whole by what is imported (services/server/config/config.go, mergeConfig).
+    """
+    plugin = section.path[:2]
+    holders = [source for source in current.sources if _table_of(source, plugin) is not None]
+    if len(holders) > 1:
+        raise _scattered(holders, _header(plugin))
+    holder = holders[0] if holders else None
+    if section.keys:
+        return _set(current, holder, section, version)
+    return _removed(holder, section.path) if holder and _table_of(holder, section.path) is not None else None
+
+
+def _step(
+    current: Configuration, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
+) -> Step:
+    # One sentence for a file that is there and one that is not: a package may bring it between foretelling and doing.
+    what = f"take {', '.join(names)} out of" if state == "absent" else f"set {', '.join(names)} in"
+    command = ("containerd", "--config", "{path}", "config", "dump") if validate and change.after is not None else ()
+    write = Write(
+        change.path,
+        change.after,
+        backup=backup,
+        validate=command,
+        # What is imported by *.toml would be imported before it counts.
+        keeps_suffix=change.path == current.path,
+    )
+    return Step(f"remove {change.path}" if change.after is None else f"{what} {change.path}", write=write)
+
+
+def difference(change: Change) -> dict[str, str]:
+    """Return a change as Ansible's diff."""
+    return {
+        "before_header": change.path,
+        "after_header": change.path,
+        "before": change.before or "",
+        "after": change.after or "",
+    }
+
+
+def changed_keys(change: Change) -> list[str]:
+    """Return the keys of the section that differ between the two texts."""
+
+    def section(text: str | None) -> dict[str, t.Any]:
+        plugins = toml.parse(text or "").values.get("plugins", {})
+        return t.cast(t.Dict[str, t.Any], plugins.get(PLUGIN, {}))
+
+    before, after = section(change.before), section(change.after)
+    return [
+        key for key in {**before, **after} if before.get(key) != after.get(key) or (key in before) != (key in after)
+    ]
+
+
+def _header(path: toml.Path) -> str:
+    bare = (part if toml.is_bare(part) else toml.basic_string(part) for part in path)
+    return f"[{'.'.join(bare)}]"
+
+
+def _check_sources(current: Configuration, others: t.Sequence[Section]) -> None:
+    """Refuse files that containerd reads in a way that is not known here, or with the snapshotter switched off."""
+    problems = []
+    for source in current.sources:
+        problems += _check_version(source, source.path == current.path)
+        for path in (SECTION, *(section.path for section in others)):
+            problems += _check_shape(source, path)
+        disabled = source.document.values.get("disabled_plugins") or []
+        if isinstance(disabled, list) and PLUGIN in disabled:
+            line = next(entry.line for entry in source.document.entries if entry.path == ("disabled_plugins",))
+            problems.append(f"{source.path}, line {line}: disabled_plugins switches {PLUGIN} off: take it out there")
+    if problems:
+        raise Unwanted(dict.fromkeys(problems))
+
+
+def _check_version(source: Source, is_main: bool) -> list[str]:
+    entry = next((entry for entry in source.document.entries if entry.path == ("version",)), None)
+    if entry is None and (not is_main or not source.document.statements):
+        return []  # an import goes by the main file's, and in an empty file there is nothing to misread
+    version = entry.value if entry else None
+    is_number = isinstance(version, int) and not isinstance(version, bool)
+    if is_number and version in VERSIONS:
+        return []
+    where = f"{source.path}, line {entry.line}" if entry else source.path
+    if version is None or (is_number and version in (0, 1)):
+        return [
+            f"{where}: a configuration of version 1 (which one without a version is) names plugins otherwise than this "
+            "module. With containerd 2.x save what 'containerd config migrate' prints in its place. With 1.x write "
+            '"version = 2" at its top and every plugin by its whole name, such as io.containerd.grpc.v1.cri for cri'
+        ]
+    return [f"{where}: version {version!r} is none of {', '.join(map(str, VERSIONS))}, which this module knows"]
+
+
+def _check_shape(source: Source, section: toml.Path) -> list[str]:
+    """Return where a section is written in a way that its lines cannot be told from those of others."""
+    problems = []
+    remedy = f"write it as a section of its own, {_header(section)} with a line for each key"
+    for statement in source.document.statements:
+        path = statement.path
+        common = min(len(path), len(section))
+        if path[:common] != section[:common]:
+            continue
+        where = f"{source.path}, line {statement.line}"
+        if isinstance(statement, toml.Header):
+            if statement.is_array and len(path) <= len(section):
+                problems.append(f"{where}: an array of tables is not what containerd wants there: {remedy}")
+        elif len(path) <= len(section):
+            problems.append(f"{where}: the section, or all plugins, in braces on one line: {remedy}")
+        elif statement.table != section and statement.table[: len(section)] != section:
+            problems.append(f"{where}: the section by dotted keys: {remedy}")
+        elif statement.table == SECTION and path[2] not in _ORDER and path[2].lower() in _ORDER:
+            problems.append(
+                f"{where}: {path[2]} is read as {path[2].lower()} by some versions of containerd: write that"
+            )
+    if not problems and _table_of(source, section) is not None:
+        headers = [header for header in source.document.headers if header.path == section]
+        if not headers:
+            line = next(header.line for header in source.document.headers if header.path[: len(section)] == section)
+            problems.append(
+                f"{source.path}, line {line}: a table in {_header(section)}, which has no header itself: {remedy}"
+            )
+    return problems
+
+
+def _check_section(section: t.Mapping[str, t.Any], path: str) -> None:
+    """Refuse a section that lacks what the snapshotter does not start without (plugins/snapshots/devmapper/config.go),
+    or has values that nobody gave here and that it would not take."""
+    lacking = [key for key in ("pool_name", "base_image_size") if not section.get(key)]
+    if lacking:
+        raise Refused(f"{path}: the section would have no {' and no '.join(lacking)}: set {' and '.join(lacking)}")
+    texts = {key: section[key] for key in _ORDER if isinstance(section.get(key), str) and section[key]}
+    try:
+        check(Settings(**{key: value for key, value in texts.items() if key not in ("async_remove", "discard_blocks")}))
+    except Unwanted as refusal:
+        raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
+
+
+def _set(current: Configuration, holder: Source | None, section: Section, version: int) -> Change | None:
+    """Set keys of a section where it stands, or make it, in the file of its plugin where there is one."""
+    if holder:
+        is_there = _table_of(holder, section.path) is not None
+        after = _with_keys(holder, section) if is_there else _appended(holder.text, section, version)
+        return Change(holder.path, holder.text, after) if after != holder.text else None
+    main = current.main
+    place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
+    if main and place:
+        there = next((source for source in current.sources if source.path == place), None)
+        named = main.document.values.get("version", version)
+        return Change(place, there.text if there else None, _appended(there.text if there else "", section, named))
+    text = main.text if main else ""
+    return Change(current.path, text if main else None, _appended(text, section, version))
+
+
+def _drop_in(pattern: str) -> str:
+    """Return the path of a file of ours that the pattern imports; empty where it imports no folder's files."""
+    folder, name = os.path.split(pattern)
+    return f"{folder}/{DROP_IN}" if "*" in name and "*" not in folder and fnmatch.fnmatchcase(DROP_IN, name) else ""
+
+
+def _value(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    return str(value) if isinstance(value, int) else toml.basic_string(value)
+
+
+def _appended(text: str, section: Section, version: int) -> str:
+    """Return a text with the section behind all else."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    has_statements = bool(toml.parse(text).statements)
+    lines = [] if text else [MARK.rstrip("\n")]
+    if not has_statements:
+        lines.append(f"version = {version}")
+    lines += ["", _header(section.path), *(f"  {key} = {_value(value)}" for key, value in section.keys.items())]
+    ended = text if not text or text.endswith("\n") else text + newline
+    return ended + newline.join(lines) + newline
+
+
+def _with_keys(source: Source, section: Section) -> str:
+    """Return a text with keys of a section set where they stand, or behind its last one."""
+    entries = [entry for entry in source.document.entries if entry.table == section.path]
+    header = next(header for header in source.document.headers if header.path == section.path)
+    there = {entry.key[0]: entry for entry in entries}
+    edits: list[tuple[int, int, str]] = []
+    added = []
+    for key, value in section.keys.items():
+        entry = there.get(key)
+        if entry is None:
+            added.append(key)
+        elif entry.value != value or isinstance(entry.value, bool) != isinstance(value, bool):
+            edits.append((entry.value_start, entry.value_end, _value(value)))
+    if added:
+        last = entries[-1] if entries else header
+        line = source.text[last.start : last.end]
+        indent = re.match(r"[ \t]*", line)
+        blanks = (indent[0] if indent else "") + ("" if entries else "  ")
+        newline = "\r\n" if line.endswith("\r\n") else "\n"
+        lines = "".join(f"{blanks}{key} = {_value(section.keys[key])}{newline}" for key in added)
+        edits.append((last.end, last.end, lines if line.endswith("\n") else newline + lines))
+    text = source.text
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _removed(holder: Source, section: toml.Path) -> Change:
+    text = holder.text
+    statements = [
+        statement
+        for statement in holder.document.statements
+        if (statement.path if isinstance(statement, toml.Header) else statement.table)[: len(section)] == section
+    ]
+    for statement in reversed(statements):
+        text = text[: statement.start] + text[statement.end :]
+    first = statements[0].start
+    # The blank line that _appended() put before a section at the end.
+    if not text[first:].strip():
+        text = text[:first].rstrip("\r\n") + ("\r\n" if "\r\n" in text[:first] else "\n" if text[:first] else "")
+    left = text.replace(MARK, "")
+    is_ours = MARK in text and re.fullmatch(r"\s*(version = [0-9]+)?\s*", left)
+    return Change(holder.path, holder.text, None if is_ours else text)
+
+
+def after(current: Configuration, changes: t.Sequence[Change]) -> Configuration:
+    """Return the configuration as the changes leave it."""
+    sources = {source.path: source for source in current.sources}
+    for change in changes:
+        if change.after is None:
+            sources.pop(change.path, None)
+        else:
+            sources[change.path] = Source(change.path, change.after, toml.parse(change.after))
+    ordered = sorted(sources.values(), key=lambda source: source.path != current.path)
+    return replace(current, sources=tuple(ordered))

@@ -1,0 +1,132 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Runtime handlers of Kubernetes (CRI) whose containers are on the devmapper snapshotter.
+
+The keys are those of containerd's internal/cri/config/config.go (pkg/cri/config in 1.7). containerd 2.x unpacks images
+by a map of its own from handlers to snapshotters. What it makes by itself of a configuration of version 2 lacks it: its
+migration reads a key "snapshot" and writes one "runtime_platform", which nobody has (plugins/cri/images/plugin.go).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Section
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+
+SNAPSHOTTER = "devmapper"
+# Of configurations of version 2, and of later ones.
+_CRI = ("plugins", "io.containerd.grpc.v1.cri")
+_RUNTIME = ("plugins", "io.containerd.cri.v1.runtime")
+_IMAGES = ("plugins", "io.containerd.cri.v1.images")
+# What RuntimeClass takes as a handler: a label of DNS (kubernetes.io, Runtime Class).
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# A name that containerd finds the shim's program by, such as io.containerd.kata.v2, or the program's path.
+_TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+|/[!-~]+")
+
+
+# The option of a module that spells them.
+OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "name": {"type": "str", "required": True},
+        "runtime_type": {"type": "str", "required": True},
+        "runtime_path": {"type": "str"},
+        "pod_annotations": {"type": "list", "elements": "str"},
+        "privileged_without_host_devices": {"type": "bool"},
+        "options": {"type": "dict", "default": {}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A handler as it is asked for; None leaves a key as it is."""
+
+    name: str
+    runtime_type: str
+    runtime_path: str | None = None
+    pod_annotations: t.Sequence[str] | None = None
+    privileged_without_host_devices: bool | None = None
+    options: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    def keys(self) -> dict[str, t.Any]:
+        """Return the keys of the handler's own section."""
+        found = {
+            "runtime_type": self.runtime_type,
+            "runtime_path": self.runtime_path,
+            "pod_annotations": None if self.pod_annotations is None else list(self.pod_annotations),
+            "privileged_without_host_devices": self.privileged_without_host_devices,
+            "snapshotter": SNAPSHOTTER,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def of(given: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Runtime, ...]:
+    """Return the handlers that a module's options spell."""
+    return tuple(Runtime(**runtime) for runtime in given)
+
+
+def check(runtimes: t.Sequence[Runtime]) -> None:
+    """Refuse what Kubernetes or containerd would not take."""
+    problems = []
+    names = [runtime.name for runtime in runtimes]
+    problems += [f"runtimes: {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
+    for runtime in runtimes:
+        where = f"runtimes: {runtime.name!r}"
+        if not _NAME.fullmatch(runtime.name):
+            problems.append(
+                f"{where} is no name for a handler: at most 63 lower case letters, digits and hyphens, as RuntimeClass "
+                "takes them"
+            )
+        if not _TYPE.fullmatch(runtime.runtime_type):
+            problems.append(
+                f"{where}: runtime_type must be a name such as io.containerd.kata.v2, or the path of a shim, not "
+                f"{runtime.runtime_type!r}"
+            )
+        if runtime.runtime_path is not None and not re.fullmatch(r"/[!-~]+", runtime.runtime_path):
+            problems.append(f"{where}: runtime_path must be the whole path of a program, not {runtime.runtime_path!r}")
+        problems += [
+            f"{where}: options: {key} must be a text, a number or true or false, not {value!r}"
+            for key, value in runtime.options.items()
+            if not isinstance(value, (str, bool, int)) or not re.fullmatch(r"[A-Za-z0-9_-]+", str(key))
+        ]
+    if problems:
+        raise Unwanted(problems)
+
+
+def sections(
+    runtimes: t.Sequence[Runtime], *, configuration: int, containerd: str, state: str = "present"
+) -> list[Section]:
+    """Return the sections that are set, or taken out.
+
+    ``configuration`` is the version of containerd's configuration, ``containerd`` that of the program; empty where it
+    is yet to be installed.
+    """
+    if runtimes and state == "present" and containerd.startswith("1.6"):
+        raise Refused(
+            f"runtimes: containerd {containerd} has one snapshotter for all handlers of Kubernetes; each can have its "
+            "own from 1.7 on: upgrade it, or leave runtimes out"
+        )
+    plugin = _CRI if configuration == 2 else _RUNTIME
+    maps_images = configuration > 2 or containerd.partition(".")[0] not in ("", "1")
+    found = []
+    for runtime in runtimes:
+        path = (*plugin, "containerd", "runtimes", runtime.name)
+        if state == "absent":
+            found += [Section(path, {}), Section((*_IMAGES, "runtime_platforms", runtime.name), {})]
+            continue
+        found.append(Section(path, runtime.keys()))
+        if runtime.options:
+            found.append(Section((*path, "options"), runtime.options))
+        if maps_images:
+            found.append(Section((*_IMAGES, "runtime_platforms", runtime.name), {"snapshotter": SNAPSHOTTER}))
+    return found

@@ -1,0 +1,145 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Text files: read if there, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible.module_utils.basic import AnsibleModule
+
+
+@dataclass(frozen=True)
+class Write:
+    """A file's new text, or its removal (``text=None``)."""
+
+    path: str
+    text: str | None
+    mode: int = 0o644  # of a new file; an existing one keeps its mode and owner
+    backup: bool = False
+    # A command that accepts the new text or fails; {name} is its file's bare name, {path} the whole path of it.
+    validate: tuple[str, ...] = ()
+    keeps_suffix: bool = True  # of the file in which the new text waits; without it no pattern such as *.toml finds it
+
+    def __post_init__(self) -> None:
+        # Here and not when it is written, so that check mode tells it too.
+        try:
+            (self.text or "").encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise Refused(
+                f"{self.path} would not be UTF-8 text: {error.object[error.start]!a} is half of a character"
+            ) from error
+
+
+def read(path: str, *, exact: bool = False) -> str | None:
+    """Return the text of a file, None where there is none; anything that is no readable text file is refused.
+
+    Line ends become those of this system, unless the text is wanted exactly as it is.
+    """
+    try:
+        # Without waiting: to open a FIFO hangs until somebody writes to it.
+        with open(
+            path,
+            encoding="utf-8",
+            newline="" if exact else None,
+            opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK),
+        ) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Refused(f"{path} is not a regular file: move it away")
+            text = file.read()
+    except FileNotFoundError as error:
+        if os.path.islink(path):
+            raise Refused(
+                f"{path} is a symbolic link to {os.path.realpath(path)}, which does not exist: make that file, or "
+                "remove the link"
+            ) from error
+        return None
+    except IsADirectoryError as error:
+        raise Refused(f"{path} is a directory, not a file: move it away") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null character, or half of one
+        raise Refused(f"{path!r} is not the path of a file") from error
+    if text.startswith("\ufeff"):
+        raise Refused(f"{path} begins with a byte order mark: save it as UTF-8 text without one")
+    return text
+
+
+def check_folder(option: str, folder: str) -> None:
+    """Refuse what cannot be a directory of ours."""
+    if not os.path.isabs(folder) or "\0" in folder:
+        raise Refused(f"{option} must be the absolute path of a directory, not {folder!r}")
+    there = folder
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise Refused(f"{option}: {there} is not a directory: name another one, or move it away")
+
+
+def carry_out(module: AnsibleModule, change: Write) -> str | None:
+    """Replace or remove a file; return the path of the backup, if one was asked for and made.
+
+    The new text reaches the disk before it takes the old one's name, so that a crash leaves one or the other.
+    A symbolic link stays: what it points to is replaced.
+    """
+    path = os.path.realpath(change.path)
+    try:
+        return _replace(module, change, path)
+    except process.ProcessError:
+        raise
+    except Exception as error:
+        # Ansible's own functions wrap theirs in a plain one from ansible-core 2.19 on; before, they end the module.
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError):
+            raise
+        raise Refused(f"{path} cannot be written: {reason.strerror}. It is as it was") from error
+
+
+def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
+    if change.text is None:
+        backup = _backup(module, change, path)
+        os.unlink(path)
+        return backup
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
+    # Always the same, so that nothing gathers.
+    new = os.path.join(folder, f".{stem}.ansible-new{suffix if change.keeps_suffix else ''}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)  # what a killed run left; every module that writes holds the lock (locks.RUN)
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(change.text)
+            file.flush()
+            os.fsync(file.fileno())
+        if change.validate:
+            named = {"{name}": f".{stem}.ansible-new", "{path}": new}
+            process.run(*(named.get(word, word.replace("{name}", named["{name}"])) for word in change.validate))
+        os.chmod(new, change.mode)
+        backup = _backup(module, change, path)
+        is_new = not os.path.exists(path)
+        module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there
+        if is_new:
+            os.chmod(path, change.mode)  # which it gives the mode that the umask leaves
+    finally:
+        if os.path.exists(new):
+            os.unlink(new)
+    return backup
+
+
+def _backup(module: AnsibleModule, change: Write, path: str) -> str | None:
+    return module.backup_local(path) if change.backup and os.path.exists(path) else None

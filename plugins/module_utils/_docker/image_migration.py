@@ -1,0 +1,601 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Docker's images, carried from one storage driver to another.
+
+A driver sees nothing of what another one keeps in the same data root, so images are saved while Docker runs on the one,
+and loaded when it runs on the other. What is done is found by looking: an archive with its whole name is complete, an
+image that Docker lists is loaded. So there is no stage to remember, and a run that was interrupted is no other case.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Container, Docker, Image
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status
+
+FORMAT = 1  # of the inventory
+DRIVERS = ("devicemapper", "overlay2")
+# Drivers whose layers are plain directories; those of btrfs and zfs are volumes of these, which rm does not remove.
+_DIRECTORIES = ("overlay2", "overlay", "aufs", "vfs")
+# Docker makes no new device in a pool that has less than this free (dm.min_free_space, unless it is set).
+MIN_FREE = 10  # percent
+
+# The archive takes its name when it is whole and on the disk.
+_SAVE = 'docker image save --output "$1.part" "$2" && sync "$1.part" && mv "$1.part" "$1" && sync "$(dirname "$1")"'
+# An archive does not know names, since those move between two runs.
+_LOAD = (
+    'docker image load --quiet --input "$1" && id=$2 && shift 2 && '
+    'for name; do docker image tag "$id" "$name" || exit; done'
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where to, and with what."""
+
+    driver: str
+    vg: str
+    pool: str
+    dm_name: str  # of the pool; means something with devicemapper alone
+    directory: str  # of inventory and archives
+    stop_containers: bool = False
+    remove_old: bool = False
+    pool_size: int | None = None  # bytes of the pool that is to be made; None: not looked at
+
+    @property
+    def inventory(self) -> str:
+        return f"{self.directory}/to-{self.driver}.json"
+
+    @property
+    def target(self) -> str:
+        return f"devicemapper with pool {self.dm_name}" if self.driver == "devicemapper" else self.driver
+
+    def archive(self, image: Image) -> str:
+        return f"{self.directory}/{digest(image)}.tar"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is carried over, and whether all of it arrived."""
+
+    source: str  # the driver that it comes from
+    images: tuple[Image, ...] = ()
+    containers: tuple[Container, ...] = ()
+    verified: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of all archives; a layer that images share is in the archive of each."""
+        return sum(image.size for image in self.images)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that are free."""
+
+    directory: int = 0  # where the archives are put
+    root: int = 0  # where Docker keeps its data
+    shared: bool = False  # both on one filesystem
+    pool_used: float = 0.0  # the part of the pool that is in use already
+
+
+@dataclass(frozen=True)
+class Current:
+    """What was read of the host."""
+
+    docker: Docker
+    data: DockerData
+    images: tuple[Image, ...] | None = None  # of the running daemon
+    containers: tuple[Container, ...] | None = None
+    known: Inventory | None = None  # what the inventory says that is there
+    inventory_text: str | None = None
+    has_client: bool = True
+    has_directory: bool = False
+    archives: frozenset[str] = frozenset()  # digests of the images
+    litter: tuple[str, ...] = ()  # paths of what interrupted runs left
+    layers: int = 0  # bytes of all image layers, each counted once
+    room: Room = Room()
+    daemon_text: str | None = None
+    boot_text: str | None = None
+    overlay_obstacle: str = ""  # why overlay2 cannot work here
+    old: tuple[str, ...] = ()  # paths that the driver left behind
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The steps of this call, in three parts, and what comes after it."""
+
+    on_target: bool
+    inventory: Inventory | None
+    carry: list[Step] = field(default_factory=list)
+    switch: list[Step] = field(default_factory=list)  # of Docker to the other driver
+    undo: list[Step] = field(default_factory=list)  # of a switch that failed
+    finish: list[Step] = field(default_factory=list)  # once a second look found nothing to carry
+    later: list[str] = field(default_factory=list)  # sentences of what is done once Docker runs on the other driver
+    stopped: tuple[str, ...] = ()  # names of containers
+
+    @property
+    def steps(self) -> list[Step]:
+        return [*self.carry, *self.switch, *self.finish]
+
+
+def digest(image: Image) -> str:
+    return image.id.partition(":")[2]
+
+
+def name_of(image: Image) -> str:
+    """Return an image in words: its references, or the beginning of its id as Docker shows it."""
+    return ", ".join(image.references) or digest(image)[:12]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The inventory
+
+
+def parse(text: str | None, path: str) -> Inventory | None:
+    """Return the inventory in a file; one that cannot be understood is refused, never overwritten."""
+    if text is None:
+        return None
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise ValueError(document["format"])
+        return Inventory(
+            source=document["source"],
+            images=tuple(
+                Image(image["id"], tuple(image["references"]), tuple(image["digests"]), image["size"])
+                for image in document["images"]
+            ),
+            containers=tuple(dockerd.parse_container(json.dumps(one)) for one in document["containers"]),
+            verified=document["verified"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{path} is not an inventory that this collection wrote: move it away, and the archives beside it are "
+            "used all the same"
+        ) from error
+
+
+def render(inventory: Inventory, driver: str) -> str:
+    """Return the text of an inventory."""
+    document = {
+        "format": FORMAT,
+        "source": inventory.source,
+        "target": driver,
+        "verified": inventory.verified,
+        "images": [
+            {"id": one.id, "references": list(one.references), "digests": list(one.digests), "size": one.size}
+            for one in inventory.images
+        ],
+        "containers": [one.inspected for one in inventory.containers],
+    }
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def merge(known: Inventory | None, current: Current, source: str) -> Inventory:
+    """Return the inventory of what Docker has now and of what was saved before.
+
+    An image that was saved stays: where Docker was started on an empty data root between two runs, it is the only trace
+    of it. A name belongs to the image that has it now. A container is kept as it was while it ran.
+    """
+    images = {image.id: image for image in current.images or ()}
+    names = {name for image in images.values() for name in image.references}
+    containers = {one.id: one for one in current.containers or ()}
+    if known and not known.verified:
+        for image in known.images:
+            if image.id not in images and digest(image) in current.archives:
+                left = tuple(name for name in image.references if name not in names)
+                images[image.id] = replace(image, references=left)
+        for one in known.containers:
+            if one.id not in containers or not containers[one.id].running:
+                containers[one.id] = one
+        source = known.source if not current.images and known.images else source
+    return Inventory(
+        source,
+        tuple(sorted(images.values(), key=lambda image: image.id)),
+        tuple(sorted(containers.values(), key=lambda one: one.id)),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is to be done
+
+
+def decide(current: Current, wish: Wish) -> Migration:
+    """Return the steps: images saved while Docker runs elsewhere, loaded and compared once it runs where it shall."""
+    if not current.docker.installed:
+        raise Refused(
+            "there is no Docker on this host, and so no image to carry over: put it on a pool with direct_lvm"
+        )
+    if not current.has_client:
+        raise Refused("there is no docker on the PATH, which saves and loads images: install Docker's client")
+    info = current.docker.info
+    if info is not None and _is_on_target(info, wish):
+        return _arrive(current, wish, current.known)
+    if wish.remove_old:
+        raise Refused(
+            f"remove_old: Docker does not run on {wish.target} yet, and what it runs on now is never removed before "
+            "all images are there: run the migration first, without it"
+        )
+    return _leave(current, wish, current.known)
+
+
+def _is_on_target(info: dockerd.Info, wish: Wish) -> bool:
+    return info.driver == wish.driver and (wish.driver != "devicemapper" or info.pool_name == wish.dm_name)
+
+
+def _leave(current: Current, wish: Wish, known: Inventory | None) -> Migration:
+    """Return the steps on the old driver."""
+    info, answers = current.docker.info, current.images is not None and current.containers is not None
+    if info is None or not answers:
+        # The switch stops Docker, and only once all is saved: an interrupted one goes on from here.
+        if not known or known.verified or not all(digest(image) in current.archives for image in known.images):
+            raise Refused(
+                "Docker does not answer, and not all of its images are saved: start it on its present storage "
+                "('systemctl start docker'), and run this again"
+            )
+        inventory = known
+    else:
+        inventory = merge(known, current, info.driver)
+    missing = [image for image in inventory.images if digest(image) not in current.archives]
+    running = tuple(one.name for one in current.containers or () if one.running)
+    refusals = _check_room(current, wish, missing, current.layers or inventory.size)
+    if wish.driver == "overlay2" and current.overlay_obstacle:
+        refusals.append(current.overlay_obstacle)
+    if running and not wish.stop_containers:
+        refusals.append(
+            f"containers run: {', '.join(running)}. They are not carried over: their writable layers stay with "
+            f"{inventory.source}, and only come back when Docker goes back to it. Keep what they wrote ('docker "
+            "commit', 'docker cp', volumes), then stop them, or set stop_containers: true"
+        )
+    text = render(inventory, wish.driver)
+    daemon_steps, daemon_text = _configure(current, wish, refusals)
+    if refusals:
+        raise Unwanted(refusals)
+
+    carry = []
+    if current.litter:
+        carry.append(Step("remove what an interrupted run left unfinished", ("rm", "--force", *current.litter)))
+    if not current.has_directory:
+        carry.append(Step(f"make directory {wish.directory}", ("mkdir", "--parents", "--mode=0700", wish.directory)))
+    if text != current.inventory_text:
+        # Before anything is saved or stopped: it is what all later runs go by.
+        carry.append(
+            Step(
+                f"write {wish.inventory}: {len(inventory.images)} images, {len(inventory.containers)} containers",
+                write=Write(wish.inventory, text, mode=0o600),
+            )
+        )
+    carry += [
+        Step(
+            f"save image {name_of(image)} ({human(image.size)})",
+            ("sh", "-c", _SAVE, "sh", wish.archive(image), image.id),
+        )
+        for image in missing
+    ]
+    start = Step("start containers again", ("docker", "container", "start", *running))
+    if running:
+        carry.append(Step(f"stop containers {', '.join(running)}", ("docker", "container", "stop", *running)))
+    switch, undo = _switch(current, wish, daemon_steps, daemon_text)
+    return Migration(
+        on_target=False,
+        inventory=inventory,
+        carry=carry,
+        switch=switch,
+        undo=[*undo, *([start] if running and undo else [])],
+        later=[step.action for step in _loads(inventory, (), wish)],
+        stopped=running,
+    )
+
+
+def _check_room(current: Current, wish: Wish, missing: t.Sequence[Image], layers: int) -> list[str]:
+    """Return where there is too little room, in figures.
+
+    An archive holds the layers that its image shares with others too. On the new side each layer is there once.
+    """
+    refusals = []
+    archives = sum(image.size for image in missing)
+    room = current.room
+    shared = room.shared and wish.driver == "overlay2"
+    if archives > room.directory:
+        refusals.append(
+            f"the archives of {len(missing)} images take up to {human(archives)}, and the filesystem of "
+            f"{wish.directory} has {human(room.directory)} free: name another directory, or remove images"
+        )
+    elif shared and archives + layers > room.directory:
+        refusals.append(
+            f"the archives of {len(missing)} images take up to {human(archives)}, their layers on overlay2 "
+            f"{human(layers)}, and the filesystem of both {wish.directory} and {current.data.root} has "
+            f"{human(room.directory)} free: name a directory on another one, or remove images"
+        )
+    elif wish.driver == "overlay2" and layers > room.root:
+        refusals.append(
+            f"the layers of the images take {human(layers)}, and the filesystem of {current.data.root} has "
+            f"{human(room.root)} free: make room, or remove images"
+        )
+    free = pool_free(current, wish)
+    if free is not None and layers > free:
+        refusals.append(
+            f"the layers of the images take {human(layers)}, and of the pool's {human(wish.pool_size or 0)} Docker can "
+            f"fill {human(free)}: make it larger, or remove images"
+        )
+    return refusals
+
+
+def pool_free(current: Current, wish: Wish) -> int | None:
+    """Return the bytes of the pool that Docker can fill, None where no pool was named."""
+    if wish.driver != "devicemapper" or wish.pool_size is None:
+        return None
+    return max(0, int(wish.pool_size * (1 - MIN_FREE / 100 - current.room.pool_used)))
+
+
+def _configure(current: Current, wish: Wish, refusals: list[str]) -> tuple[list[Step], str | None]:
+    """Return the steps on daemon.json; with devicemapper they are the role's, which names the pool that it makes."""
+    if wish.driver == "devicemapper":
+        return [], None
+    try:
+        return daemon_json.decide(
+            current.daemon_text,
+            daemon_json.DEFAULT_PATH,
+            storage_driver=wish.driver,
+            flags=current.docker.flags,
+            backup=True,
+        )
+    except Refused as refusal:
+        refusals.append(str(refusal))
+        return [], None
+
+
+def _switch(
+    current: Current, wish: Wish, daemon_steps: list[Step], daemon_text: str | None
+) -> tuple[list[Step], list[Step]]:
+    """Return how Docker gets to overlay2, and how it gets back where that fails."""
+    if wish.driver == "devicemapper":
+        return [], []
+    boot_steps, _text = boot_drop_in.decide(
+        current.boot_text, service=dockerd.SERVICE, vg=wish.vg, pool=wish.pool, state="absent"
+    )
+    start = Step(f"start Docker on {wish.driver}", ("systemctl", "start", dockerd.SERVICE))
+    stop = Step("stop Docker", ("systemctl", "stop", "docker.socket", dockerd.SERVICE))
+    switch = [*([stop] if current.docker.active else []), *daemon_steps, *boot_steps, start]
+    undo = [stop]
+    if daemon_steps:
+        undo.append(Step("put daemon.json back", write=Write(daemon_json.DEFAULT_PATH, current.daemon_text)))
+    if boot_steps:
+        file = boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)
+        undo.append(Step(f"put {file} back", ("systemctl", "daemon-reload"), write=Write(file, current.boot_text)))
+    # systemd gives up a unit that failed several times in a row (systemd.unit(5), StartLimitIntervalSec=).
+    undo.append(Step("let systemd start Docker again", ("systemctl", "reset-failed", dockerd.SERVICE)))
+    undo.append(Step("start Docker as it was", ("systemctl", "start", dockerd.SERVICE)))
+    return switch, undo
+
+
+def _arrive(current: Current, wish: Wish, known: Inventory | None) -> Migration:
+    """Return the steps on the new driver."""
+    if known is None:
+        return Migration(on_target=True, inventory=None)
+    if known.verified:
+        return Migration(
+            on_target=True, inventory=known, carry=_remove(current, wish, known) if wish.remove_old else []
+        )
+    if wish.remove_old:
+        raise Refused(
+            f"remove_old: not all images are known to have arrived on {wish.target}: run the migration without it first"
+        )
+    if current.images is None:
+        raise Refused("Docker does not answer: see 'journalctl -u docker', and run this again")
+    carry = _loads(known, current.images, wish)
+    lost = [
+        name_of(image)
+        for image in known.images
+        if digest(image) not in current.archives and image.id not in {there.id for there in current.images}
+    ]
+    if lost:
+        raise Refused(
+            f"the archives of images {', '.join(lost)} are gone from {wish.directory}, and Docker does not have them: "
+            f"bring the archives back, or load these images otherwise, or remove {wish.inventory} to do without them"
+        )
+    done = replace(known, verified=True)
+    note = Step(
+        f"note in {wish.inventory} that all images are there",
+        write=Write(wish.inventory, render(done, wish.driver), mode=0o600),
+    )
+    return Migration(on_target=True, inventory=done, carry=carry, finish=[note])
+
+
+def _loads(inventory: Inventory, there: t.Sequence[Image], wish: Wish) -> list[Step]:
+    """Return the steps that bring the images that are not there, and the names that are not theirs."""
+    known = {image.id: image for image in there}
+    steps = []
+    for image in inventory.images:
+        if image.id not in known:
+            command = ("sh", "-c", _LOAD, "sh", wish.archive(image), image.id, *image.references)
+            steps.append(Step(f"load image {name_of(image)} ({human(image.size)})", command))
+            continue
+        for name in image.references:
+            if name not in known[image.id].references:
+                steps.append(
+                    Step(f"name image {digest(image)[:12]} {name}", ("docker", "image", "tag", image.id, name))
+                )
+    return steps
+
+
+def _remove(current: Current, wish: Wish, known: Inventory) -> list[Step]:
+    """Return the steps that remove what the old driver kept, the archives, and last the inventory that tells of it."""
+    steps = [
+        # Never into another filesystem: what is mounted below is somebody else's by now.
+        Step(f"remove {path}", ("rm", "--recursive", "--force", "--one-file-system", path))
+        for path in current.old
+    ]
+    archives = [f"{wish.directory}/{name}.tar" for name in sorted(current.archives)]
+    if archives or current.litter:
+        command = ("rm", "--force", *archives, *current.litter)
+        steps.append(Step(f"remove the {len(archives)} archives in {wish.directory}", command))
+    steps.append(Step(f"remove {wish.inventory}", write=Write(wish.inventory, None)))
+    steps.append(
+        Step(
+            f"remove directory {wish.directory}, if nothing else is in it",
+            ("rmdir", "--ignore-fail-on-non-empty", wish.directory),
+        )
+    )
+    return steps
+
+
+def left_behind(data: DockerData, source: str, driver: str, is_directory: t.Callable[[str], bool]) -> list[str]:
+    """Return the paths of what the driver that Docker came from keeps in the data root; volumes are no driver's."""
+    found = []
+    if source in _DIRECTORIES and source != driver:
+        found = [f"{data.root}/containers/{one}" for one in data.containers.get(source, ())]
+        found += [path for path in (f"{data.root}/image/{source}", f"{data.root}/{source}") if is_directory(path)]
+    elif source == "devicemapper" and driver != "devicemapper":
+        found = data_root.of_driver(data)
+    # What the role moved aside for the pool.
+    aside = sorted(name for name in data.aside if driver == "devicemapper" or source == "devicemapper")
+    return [*found, *(f"{data.root}/{name}" for name in aside)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Current:
+    """Return what there is; of processes at most dmsetup and modprobe are started."""
+    data = data_root.read(root)
+    text = files.read(wish.inventory)
+    known = parse(text, wish.inventory)
+    names = listdir(wish.directory)
+    source = docker.info.driver if docker.info else known.source if known else ""
+    return Current(
+        docker=docker,
+        data=data,
+        images=dockerd.images() if docker.info else None,
+        containers=dockerd.containers() if docker.info else None,
+        known=known,
+        inventory_text=text,
+        has_client=bool(process.find("docker")),
+        has_directory=os.path.isdir(wish.directory),
+        archives=frozenset(name[:-4] for name in names if re.fullmatch(r"[0-9a-f]{64}\.tar", name)),
+        litter=tuple(
+            f"{wish.directory}/{name}"
+            for name in sorted(names)
+            # The latter is docker save's own way to write a file.
+            if re.fullmatch(r"[0-9a-f]{64}\.tar\.part|\.docker_temp_.*", name)
+        ),
+        layers=layers(root, source),
+        room=_room(wish, root),
+        daemon_text=daemon_text,
+        boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)),
+        overlay_obstacle=_overlay_obstacle(root) if wish.driver == "overlay2" else "",
+        old=tuple(left_behind(data, known.source, wish.driver, os.path.isdir)) if known else (),
+    )
+
+
+def layers(root: str, driver: str) -> int:
+    """Return the bytes of all image layers of a driver, each counted once, as ``docker system df`` does.
+
+    Docker keeps the size of each beside it (moby, layer/filestore.go).
+    """
+    folder = f"{root}/image/{driver}/layerdb/sha256"
+    total = 0
+    for layer in listdir(folder):
+        try:
+            with open(f"{folder}/{layer}/size", encoding="ascii") as file:
+                total += int(file.read())
+        except (OSError, ValueError):
+            continue  # one that is just being made, or removed
+    return total
+
+
+def _existing(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _room(wish: Wish, root: str) -> Room:
+    directory, data = _existing(wish.directory), _existing(root)
+    status = None
+    if wish.driver == "devicemapper" and process.find("dmsetup"):
+        status = pool_status.read().get(wish.dm_name)
+    used = status.data_used / status.data_total if status and status.data_total else 0.0
+    free = [os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in (directory, data)]
+    return Room(free[0], free[1], os.stat(directory).st_dev == os.stat(data).st_dev, used)
+
+
+def _overlay_obstacle(root: str) -> str:
+    """Return why overlay2 cannot work here; Docker would find out when it starts."""
+    try:
+        with open("/proc/filesystems", encoding="ascii") as file:
+            knows = "overlay" in file.read().split()
+    except OSError:
+        knows = False
+    if not knows and not process.find("modprobe"):
+        return "this kernel has no overlay filesystem (/proc/filesystems)"
+    if not knows:
+        try:
+            process.run("modprobe", "--dry-run", "overlay")
+        except process.ProcessError as error:
+            return f"this kernel has no overlay filesystem: {error}"
+    if tells_types(_existing(root)) is False:
+        return (
+            f"the filesystem of {root} does not tell the types of directory entries (d_type), which overlay2 needs: on "
+            "xfs that is decided when it is made (ftype=1); use another filesystem for Docker's data"
+        )
+    return ""
+
+
+class _Entry(ctypes.Structure):
+    """readdir(3), struct dirent64."""
+
+    _fields_: t.ClassVar = [
+        ("d_ino", ctypes.c_uint64),
+        ("d_off", ctypes.c_int64),
+        ("d_reclen", ctypes.c_ushort),
+        ("d_type", ctypes.c_ubyte),
+        ("d_name", ctypes.c_char * 256),
+    ]
+
+
+def tells_types(folder: str) -> bool | None:
+    """Whether a folder's filesystem tells the types of its entries; None where it has none to tell of.
+
+    As Docker finds out itself (moby, pkg/fsutils): Python's os.scandir() hides the answer behind a second look.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    library.opendir.restype = ctypes.c_void_p
+    library.readdir64.argtypes = [ctypes.c_void_p]
+    library.readdir64.restype = ctypes.POINTER(_Entry)
+    library.closedir.argtypes = [ctypes.c_void_p]
+    stream = library.opendir(os.fsencode(folder))
+    if not stream:
+        return None
+    try:
+        found = None
+        while True:
+            entry = library.readdir64(stream)
+            if not entry:
+                return found
+            if entry.contents.d_name not in (b".", b".."):
+                if entry.contents.d_type == 0:  # DT_UNKNOWN
+                    return False
+                found = True
+    finally:
+        library.closedir(stream)

@@ -1,0 +1,148 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""From devices to physical volumes: what to do, and what the report will say then."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import LABEL, BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import PhysicalVolume, Report
+
+
+def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
+    """Return the named devices; only those that are in no volume group yet are looked into."""
+    members = {volume.device for volume in report.devices if volume.vg}
+    return [
+        BlockDevice(name, path) if path in members else block_devices.examine(name)
+        for path, name in block_devices.resolve(names).items()
+    ]
+
+
+def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signatures: bool = False) -> list[str]:
+    """Return every reason why a device may not be taken into a group; empty where it may, or is in it.
+
+    This is the one check behind lvm_pv, lvm_vg and block_device_info.
+    """
+    volume = report.device(device.path)
+    if volume is None:
+        return device.refusals(wipe_signatures=wipe_signatures)
+    reasons = []
+    if volume.vg and volume.vg != group:
+        where = f", not to {group}" if group else ""
+        reasons.append(f"{device.label} belongs to volume group {volume.vg}{where}: choose another device")
+    if volume.in_use and not volume.vg:
+        reasons.append(
+            f"{device.label} is marked as used by a volume group whose metadata is missing here: bring the group's "
+            "other devices back. An interrupted vgcreate or vgextend leaves the mark too: if it was that, and "
+            f"nothing on the device is needed, run 'pvremove --force --force --yes {device.path}'"
+        )
+    if volume.missing or volume.duplicate:
+        reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")
+    if not volume.vg:
+        reasons += [f"{device.label} {obstacle}" for obstacle in device.obstacles]
+        others = [str(signature) for signature in device.signatures if signature.type != LABEL]
+        # A label that was there already says nothing of what stands beside it; one that pvcreate makes was wiped for.
+        if others and len(others) < len(device.signatures):
+            reasons.append(
+                f"{device.label} is a physical volume in no group, and holds {', '.join(others)} too, so it may be in "
+                f"use by something else. If nothing on it is needed, run 'wipefs --all {device.path}' first"
+            )
+    return reasons
+
+
+def decide(
+    report: Report,
+    devices: t.Iterable[BlockDevice],
+    *,
+    state: str = "present",
+    resize: bool = False,
+    wipe_signatures: bool = False,
+) -> tuple[list[Step], Report]:
+    """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
+    steps: list[Step] = []
+    refused: list[str] = []
+    after = report
+    for device in devices:
+        volume = report.device(device.path)
+        reasons = refusals(
+            report, device, group=volume.vg if volume else "", wipe_signatures=wipe_signatures or state == "absent"
+        )
+        if state == "absent":
+            if volume is None:
+                continue
+            if volume.vg:
+                reasons.append(f"{device.label} belongs to volume group {volume.vg}: remove it from the group first")
+            refused += reasons
+            steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path)))
+            after = after.without(device=device.path)
+        elif reasons:
+            refused += reasons
+        elif volume is None:
+            steps += initialise(device)
+            after = after.with_device(foretell(device))
+        elif resize:
+            group = after.group(volume.vg)
+            extent_size = group.extent_size if group else 4 * 1024 * 1024
+            if volume.can_grow(extent_size):
+                steps.append(
+                    Step(
+                        f"grow physical volume {device.path} to {human(volume.device_size)}",
+                        ("pvresize", "--yes", device.path),
+                    )
+                )
+                added = (volume.device_size - volume.data_start) // extent_size - volume.extents if group else 0
+                size = volume.size + added * extent_size if group else volume.device_size
+                after = after.with_device(replace(volume, size=size, extents=volume.extents + added))
+                if group:
+                    after = after.with_group(
+                        replace(group, extents=group.extents + added, extents_free=group.extents_free + added)
+                    )
+    if refused:
+        raise Unwanted(refused)
+    return steps, after
+
+
+def initialise(device: BlockDevice) -> list[Step]:
+    """Return the steps that make a physical volume of a device that passed every check."""
+    steps = []
+    if device.signatures:
+        found = ", ".join(str(signature) for signature in device.signatures)
+        steps.append(
+            Step(
+                f"wipe signatures of {device.path}: {found}",
+                ("wipefs", "--all", "--quiet", device.path),
+                device=device,
+            )
+        )
+    steps.append(
+        Step(
+            f"create physical volume {device.path}",
+            ("pvcreate", "--yes", device.path),
+            device=replace(device, signatures=()),
+        )
+    )
+    return steps
+
+
+def foretell(device: BlockDevice) -> PhysicalVolume:
+    """Return the physical volume that pvcreate will make, in no group and so without extents."""
+    return PhysicalVolume(
+        device=device.path,
+        vg="",
+        size=device.size,
+        device_size=device.size,
+        data_start=device.alignment,
+        extents=0,
+        extents_used=0,
+        in_use=False,
+    )

@@ -1,0 +1,74 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""What the kernel says of running thin pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """A pool's line in ``dmsetup status``; use is counted in metadata blocks of 4 KiB and in chunks."""
+
+    mode: str  # rw, ro, out_of_data_space, fail, error
+    transaction_id: int = 0
+    metadata_used: int = 0
+    metadata_total: int = 0
+    data_used: int = 0
+    data_total: int = 0
+    needs_check: bool = False
+    held_root: int | None = (
+        None  # the metadata block of the snapshot that thin_ls or thin_dump reads, while one is held
+    )
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the kernel gave the pool up, and so tells nothing of it."""
+        return self.mode in ("fail", "error")
+
+    @classmethod
+    def parse(cls, words: list[str]) -> PoolStatus:
+        """Return the status from the words behind ``thin-pool``.
+
+        Documentation/admin-guide/device-mapper/thin-provisioning.rst, "Status": <transaction id> <used/total metadata>
+        <used/total data> <held root> ro|rw|out_of_data_space <discards> <when full> needs_check|- ..., or Fail, or
+        Error."""
+        if words[:1] in (["Fail"], ["Error"]):
+            return cls(mode=words[0].lower(), needs_check=False)
+        metadata, data = (tuple(int(number) for number in words[at].split("/")) for at in (1, 2))
+        return cls(
+            mode=words[4],
+            transaction_id=int(words[0]),
+            metadata_used=metadata[0],
+            metadata_total=metadata[1],
+            data_used=data[0],
+            data_total=data[1],
+            needs_check="needs_check" in words[5:],
+            held_root=int(words[3]) if words[3] != "-" else None,
+        )
+
+
+def read() -> dict[str, PoolStatus]:
+    """Return the status of every running pool by its device-mapper name: one process.
+
+    Not flushed: a flush commits the pool's metadata first, and would wait for ever on a pool that cannot write.
+    """
+    return parse(process.run("dmsetup", "status", "--noflush", "--target", "thin-pool", timeout=60))
+
+
+def parse(text: str) -> dict[str, PoolStatus]:
+    """Return the status by name from the output of ``dmsetup status``."""
+    found = {}
+    for line in text.splitlines():
+        name, _colon, rest = line.partition(": ")
+        words = rest.split()
+        if words[2:3] == ["thin-pool"]:
+            found[name] = PoolStatus.parse(words[3:])
+    return found

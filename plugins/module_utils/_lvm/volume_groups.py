@@ -1,0 +1,218 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""From physical volumes to a volume group: what to do, and what the report will say then."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import physical_volumes
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
+    OWNER_TAG,
+    PhysicalVolume,
+    Report,
+    VolumeGroup,
+)
+
+# lvm.conf metadata/extent_size is not set by distributions; 4 MiB is LVM's own default (lib/config/defaults.h).
+DEFAULT_EXTENT_SIZE = 4 * MIB
+
+# lvm(8), "Valid names": letters, digits and + _ . -, not beginning with a hyphen; 127 bytes is the kernel's limit.
+_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+_TAG = re.compile(r"[A-Za-z0-9_+.\-/=!:#&]{1,1024}")
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that LVM refuses, in words that say why."""
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise Refused(
+            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
+            "them, no hyphen at the beginning, and neither . nor .. alone"
+        )
+
+
+def decide(
+    report: Report,
+    *,
+    name: str,
+    devices: t.Sequence[BlockDevice] = (),
+    state: str = "present",
+    extent_size: int | None = None,
+    tags: t.Sequence[str] = (),
+    remove_unlisted: bool = False,
+    wipe_signatures: bool = False,
+) -> tuple[list[Step], Report]:
+    """Return the steps that make the volume group what is wished (or remove it), and the report after them."""
+    check_name("volume group", name)
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            raise Refused(f"{tag!r} is not a tag that LVM allows: letters, digits and _ + . - / = ! : # & (lvm(8))")
+    group = report.group(name)
+    obstacles = group.obstacles(report.system_id) if group else []
+    if obstacles:
+        raise Unwanted(obstacles)
+    if state == "absent":
+        return _remove(report, group)
+    if group is None and not devices:
+        raise Refused(f"volume group {name} does not exist and no devices were given to make it of: set devices")
+    if group is None and name in report.in_dev:
+        # vgcreate refuses it too (lib/metadata/metadata.c validate_new_vg_name()), when the disks are taken already.
+        raise Refused(
+            f"volume group {name} cannot be made, since /dev/{name} is there and belongs to something else: choose "
+            "another name"
+        )
+    if extent_size is not None:
+        _check_extent_size(name, group, extent_size)
+    if group is None:
+        return _create(report, name, devices, extent_size or DEFAULT_EXTENT_SIZE, tags, wipe_signatures)
+    return _change(report, group, devices, tags, remove_unlisted, wipe_signatures)
+
+
+def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -> None:
+    # vgcreate(8): a power of 2, at least 1 KiB (at least the sector size, which 4 KiB covers on every disk), and in
+    # 512-byte sectors at most 32 bits (metadata-exported.h MAX_EXTENT_SIZE).
+    if not 4 * KIB <= extent_size <= 1024 * GIB or extent_size & (extent_size - 1):
+        raise Refused(
+            f"extent_size of volume group {name} must be a power of 2 from 4k to 1t, not {human(extent_size)} "
+            f"({extent_size} bytes)"
+        )
+    if group and group.extent_size != extent_size:
+        raise Refused(
+            f"volume group {name} has extents of {human(group.extent_size)}; they are not changed to "
+            f"{human(extent_size)} here, since that moves where every volume ends: leave extent_size out"
+        )
+
+
+def _take(
+    report: Report, name: str, devices: t.Iterable[BlockDevice], wipe_signatures: bool
+) -> tuple[list[Step], list[BlockDevice], Report]:
+    """Return the steps that make the devices ready, those that the group lacks, and the report after the steps."""
+    members = {volume.device for volume in report.devices_of(name)}
+    lacking = [device for device in devices if device.path not in members]
+    refusals = [
+        reason
+        for device in lacking
+        for reason in physical_volumes.refusals(report, device, group=name, wipe_signatures=wipe_signatures)
+    ]
+    if refusals:
+        raise Unwanted(refusals)
+    steps, after = physical_volumes.decide(report, lacking, wipe_signatures=wipe_signatures)
+    return steps, lacking, after
+
+
+def _join(report: Report, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> Report:
+    """Return the report in which the devices' extents belong to the group."""
+    for device in devices:
+        volume = t.cast(PhysicalVolume, report.device(device.path))  # _take() made it one
+        extents = (volume.device_size - volume.data_start) // group.extent_size
+        if extents < 1:
+            raise Refused(
+                f"{device.label} ({human(volume.device_size)}) has no room for one extent of volume group "
+                f"{group.name} ({human(group.extent_size)}): choose a larger device, or a smaller extent_size for a "
+                "new group"
+            )
+        group = replace(group, extents=group.extents + extents, extents_free=group.extents_free + extents)
+        report = report.with_device(
+            replace(volume, vg=group.name, size=extents * group.extent_size, extents=extents, in_use=True)
+        )
+    return report.with_group(group)
+
+
+def _create(
+    report: Report,
+    name: str,
+    devices: t.Sequence[BlockDevice],
+    extent_size: int,
+    tags: t.Sequence[str],
+    wipe_signatures: bool,
+) -> tuple[list[Step], Report]:
+    steps, lacking, after = _take(report, name, devices, wipe_signatures)
+    all_tags = (OWNER_TAG, *(tag for tag in tags if tag != OWNER_TAG))
+    command = ["vgcreate", "--yes", "--physicalextentsize", f"{extent_size}b"]
+    for tag in all_tags:
+        command += ["--addtag", tag]
+    paths = [device.path for device in lacking]
+    steps.append(Step(f"create volume group {name} on {', '.join(paths)}", (*command, name, *paths)))
+    group = VolumeGroup(name=name, extent_size=extent_size, extents=0, extents_free=0, tags=all_tags)
+    return steps, _join(after, group, lacking)
+
+
+def _change(
+    report: Report,
+    group: VolumeGroup,
+    devices: t.Sequence[BlockDevice],
+    tags: t.Sequence[str],
+    remove_unlisted: bool,
+    wipe_signatures: bool,
+) -> tuple[list[Step], Report]:
+    steps, lacking, after = _take(report, group.name, devices, wipe_signatures)
+    if lacking:
+        paths = [device.path for device in lacking]
+        steps.append(
+            Step(f"add {', '.join(paths)} to volume group {group.name}", ("vgextend", "--yes", group.name, *paths))
+        )
+        after = _join(after, group, lacking)
+    new_tags = [tag for tag in tags if tag not in group.tags]
+    if new_tags:
+        options = [word for tag in new_tags for word in ("--addtag", tag)]
+        steps.append(
+            Step(
+                f"tag volume group {group.name} with {', '.join(new_tags)}", ("vgchange", "--yes", *options, group.name)
+            )
+        )
+        now = t.cast(VolumeGroup, after.group(group.name))
+        after = after.with_group(replace(now, tags=(*now.tags, *new_tags)))
+    if remove_unlisted and devices:
+        listed = {device.path for device in devices}
+        for volume in report.devices_of(group.name):
+            if volume.device in listed:
+                continue
+            if volume.extents_used:
+                raise Refused(
+                    f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: move "
+                    f"them away with 'pvmove {volume.device}' before it is left out of devices"
+                )
+            steps.append(
+                Step(
+                    f"remove {volume.device} from volume group {group.name}",
+                    ("vgreduce", "--yes", group.name, volume.device),
+                )
+            )
+            now = t.cast(VolumeGroup, after.group(group.name))
+            after = after.with_group(
+                replace(now, extents=now.extents - volume.extents, extents_free=now.extents_free - volume.extents)
+            ).with_device(_bare(volume))
+    return steps, after
+
+
+def _remove(report: Report, group: VolumeGroup | None) -> tuple[list[Step], Report]:
+    if group is None:
+        return [], report
+    if not group.is_ours:
+        raise Refused(
+            f"volume group {group.name} was not made by this collection (it lacks the tag {OWNER_TAG}) and is not "
+            f"removed; if it may go, say so with 'vgchange --addtag {OWNER_TAG} {group.name}' or remove it with "
+            f"'vgremove {group.name}'"
+        )
+    volumes = [volume.name for volume in report.volumes_of(group.name) if not volume.hidden]
+    if volumes:
+        raise Refused(f"volume group {group.name} still holds {', '.join(volumes)}: remove them first")
+    after = report.without(group=group.name)
+    for volume in report.devices_of(group.name):
+        after = after.with_device(_bare(volume))
+    return [Step(f"remove volume group {group.name}", ("vgremove", group.name))], after
+
+
+def _bare(volume: PhysicalVolume) -> PhysicalVolume:
+    """Return a physical volume as it is once it is in no group: LVM counts its whole device then."""
+    return replace(volume, vg="", size=volume.device_size, extents=0, extents_used=0, in_use=False)

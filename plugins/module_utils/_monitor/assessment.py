@@ -1,0 +1,399 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""One verdict on each pool: how it is now, what happened to it that still matters, and what may be set right. Pure.
+
+How a pool is now comes first: an event only counts where the pool's state cannot show what it tells, or does not
+disprove it. See of_events() for each of them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import SEVERITIES, Event
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool, Reason
+
+# Writes failed where one of these came, whatever the pool is now.
+_WRITES_FAILED = (
+    "data_full_erroring",
+    "data_full",
+    "metadata_full",
+    "metadata_read_only",
+    "metadata_abort",
+    "pool_failed",
+)
+# Why LVM could not activate a pool.
+_NOT_ACTIVATED = ("repair_needed", "transaction_mismatch", "config_error")
+# What must be seen to by a person, before anything else of the pool is changed.
+_BROKEN = {
+    "activation_failed",
+    "device_missing",
+    "failed",
+    "inactive",
+    "metadata_damaged",
+    "metadata_read_only",
+    "needs_check",
+    "suspended",
+}
+
+
+def parse(name: str) -> tuple[str, str]:
+    """Return group and pool of a name as users write it."""
+    vg, slash, pool = name.partition("/")
+    if not slash:
+        raise Refused(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
+    volume_groups.check_name("volume group", vg)
+    volume_groups.check_name("thin pool", pool)
+    return vg, pool
+
+
+# --- What happened ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Happened:
+    """The events of one kind: how often, and the last of them."""
+
+    kind: str
+    last: float  # seconds since 1970
+    count: int = 1
+    severity: str = "info"
+    message: str = ""
+    named: bool = True  # whether it named the pool; else it may be of another one
+    first: float = 0.0  # as last; 0: not known
+
+    @property
+    def time(self) -> str:
+        return moment(self.last)
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads: when, what, how often, and the line itself."""
+        often = f" ({self.count} times, the last then)" if self.count > 1 else ""
+        return f"{self.time} {self.kind}{often}: {self.message}"
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return asdict(self)
+
+
+Past = t.Mapping[str, Happened]
+
+
+def moment(seconds: float) -> str:
+    """Return a point in time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def history(events: t.Iterable[Event], vg: str, name: str, before: Past | None = None) -> dict[str, Happened]:
+    """Return what happened to a pool by kind, its group's events and those that may be of any pool included."""
+    found = dict(before or {})
+    for event in events:
+        if event.concerns([(vg, name)], [vg]):
+            known = found.get(event.kind)
+            found[event.kind] = Happened(
+                kind=event.kind,
+                last=event.line.time,
+                count=known.count + 1 if known else 1,
+                severity=event.severity,
+                message=event.line.message.strip(),
+                named=event.pool is not None,
+                first=(known.first or known.last) if known else event.line.time,
+            )
+    return found
+
+
+def of_events(pool: Pool, past: Past) -> t.Iterator[Reason]:
+    """Return what is wrong with a pool by what happened to it, where that still matters.
+
+    - An extension that failed: while the pool is above its threshold, and LVM could extend it now. Where it still could
+      not, the pool's state says so with the figures; below the threshold nothing is to be extended.
+    - Writes that failed: while the pool can be written again, because filesystems on it may not have taken it well.
+    - Damaged metadata that the kernel came upon: always, since nothing but a check can disprove it.
+    - dmeventd that ended with an error: while the pool is not monitored.
+    - A pool that LVM refused to activate: while it is not active.
+    - An own command of dmeventd's that failed: until one did not.
+    - Metadata of the largest size: always.
+    """
+    name, volume, policy = pool.name, pool.volume, pool.policy
+
+    def last(*kinds: str) -> float:
+        return max((past[kind].last for kind in kinds if kind in past), default=0.0)
+
+    damage = past.get("metadata_corrupt")
+    if damage:
+        whose = f"the metadata of {name}" if damage.named else f"the metadata of a pool, which may be {name},"
+        yield Reason(
+            "metadata_damaged",
+            "critical",
+            f"the kernel found {whose} damaged at {damage.time} ('{damage.message}'): stop what uses it, 'lvchange "
+            f"--activate n {name}', and 'lvconvert --repair {name}' (lvmthin(7), 'Metadata check and repair')",
+        )
+    refused = max(
+        (past[kind] for kind in _NOT_ACTIVATED if kind in past), key=lambda happened: happened.last, default=None
+    )
+    if refused and not volume.active and refused.last > last("activated"):
+        yield Reason(
+            "activation_failed",
+            "critical",
+            f"{name} could not be activated at {refused.time} ('{refused.message}'): 'lvconvert --repair {name}' "
+            "repairs its metadata (lvmthin(7), 'Metadata check and repair')",
+        )
+    ended = past.get("daemon_failed")
+    if ended and volume.active and not volume.monitored:
+        yield Reason(
+            "dmeventd_failed",
+            "critical",
+            f"dmeventd ended at {ended.time} ('{ended.message}') and has not watched {name} since, so it is not "
+            f"extended: run 'lvchange --monitor y {name}', and see 'journalctl --unit dm-event' for why it ended",
+        )
+    failed = past.get("autoextend_failed")
+    if failed and failed.last > last("extended", "grown") and _could_be_extended(pool):
+        why = past.get("vg_full") or failed
+        yield Reason(
+            "extension_failed",
+            "critical",
+            f"dmeventd could not extend {name}, last at {failed.time} ('{why.message}'). It is above "
+            f"{policy.threshold} percent and there is room now, but after failures dmeventd waits up to 42 minutes: "
+            f"run 'lvextend --use-policies {name}' or the playbook grow",
+        )
+    writes = max(
+        (past[kind] for kind in _WRITES_FAILED if kind in past and past[kind].named), key=lambda h: h.last, default=None
+    )
+    if writes and pool.status and pool.status.mode == "rw" and not pool.needs_check:
+        yield Reason(
+            "writes_failed",
+            "warning",
+            f"writes to {name} failed at {writes.time} ('{writes.message}'). It can be written again, but filesystems "
+            "on it may have lost files or turned read-only: look at what runs on it, and restart what complains",
+        )
+    hooks = [past[kind] for kind in ("hook_failed", "hook_finished") if kind in past]
+    hook = max(hooks, key=lambda happened: happened.last, default=None)
+    if hook and hook.severity != "info":
+        yield Reason(
+            "hook_failed",
+            "warning",
+            f"the command of lvm.conf's dmeventd/thin_command failed at {hook.time} ('{hook.message}'), and nothing "
+            f"else extends {name}: see 'journalctl --unit dm-event'",
+        )
+    if "metadata_max" in past:
+        yield Reason(
+            "metadata_max",
+            "warning",
+            f"the metadata of {name} has the largest size that there is, and cannot be extended any more: remove "
+            "images and containers that are not needed",
+        )
+
+
+def _could_be_extended(pool: Pool) -> bool:
+    """Whether a half is above the threshold, and its extension would succeed."""
+    return any(
+        percent is not None and percent > pool.policy.threshold and possible
+        for percent, possible in (
+            (pool.data_percent, pool.extension.data_possible),
+            (pool.metadata_percent, pool.extension.metadata_possible),
+        )
+    )
+
+
+# --- The verdict ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What can be set right while the pool is in use, in the words of the module lvm_thin_pool."""
+
+    monitor: bool = False
+    profile: str = ""  # to be attached, or already attached but not in the kernel's table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What there is to say of one pool."""
+
+    vg: str
+    name: str
+    reasons: tuple[Reason, ...] = ()  # the worst first
+    pool: Pool | None = None  # None: LVM has no such pool
+    status: PoolStatus | None = None  # the kernel's, which may run one all the same
+    past: Past = field(default_factory=dict)
+    repair: Repair | None = None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.vg}/{self.name}"
+
+    @property
+    def health(self) -> str:
+        return pool_health.worst(reason.severity for reason in self.reasons)
+
+    @property
+    def sentence(self) -> str:
+        """The one sentence: what is worst and what to do, or that all is well and for how much more."""
+        if self.reasons:
+            return self.reasons[0].message
+        extension = t.cast(Pool, self.pool).extension  # what LVM does not have is not well
+        needed, free, size = extension.data_needed, extension.free, extension.extent_size
+        return (
+            f"{self.full_name} is well: its next extension takes {human(needed * size)}, and {human(free * size)} are "
+            f"free in volume group {self.vg}"
+        )
+
+    @property
+    def figures(self) -> str:
+        if self.pool is None:
+            return ""
+        volume, group = self.pool.volume, self.pool.group
+        return ", ".join(
+            [
+                *(
+                    f"{part} {'?' if percent is None else f'{percent:.2f}'} % of {human(size)}"
+                    for part, percent, size in (
+                        ("data", self.pool.data_percent, volume.size),
+                        ("metadata", self.pool.metadata_percent, volume.metadata_size),
+                    )
+                ),
+                f"{human(group.extents_free * group.extent_size)} free in {self.vg}",
+            ]
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person reads: the word and the figures, every reason, and what happened that is worth knowing."""
+        head = f"{self.full_name}: {self.health.upper()}"
+        return [
+            f"{head}, {self.figures}" if self.figures else head,
+            *(f"    {reason.severity}: {reason.message}" for reason in self.reasons),
+            *(f"    {happened.sentence}" for happened in worth_telling(self.past) if happened.named),
+        ]
+
+
+def worth_telling(past: Past) -> list[Happened]:
+    """Return what a person wants to know of, in its order: trouble, and that a pool grew."""
+    worth = [
+        happened
+        for happened in past.values()
+        if happened.kind in ("extended", "unknown") or SEVERITIES.index(happened.severity) >= _TROUBLE
+    ]
+    return sorted(worth, key=lambda happened: happened.last)
+
+
+_TROUBLE = SEVERITIES.index("warning")
+
+
+def of_pool(pool: Pool, limits: Limits, past: Past, own: Policy | None, obstacles: t.Sequence[str] = ()) -> Verdict:
+    """Return the verdict on a pool that LVM knows.
+
+    ``own`` is the policy of the profile that the role direct_lvm would attach, None where there is none; ``obstacles``
+    is what keeps its group from being changed.
+    """
+    # Among equals what is broken goes first, then what happened, which tells more than the state that it led to.
+    found = [*of_events(pool, past), *(_with_profile(reason, pool, own) for reason in pool_health.judge(pool, limits))]
+    found.sort(key=lambda reason: (-pool_health.ORDER.index(reason.severity), reason.kind not in _BROKEN))
+    reasons = tuple(found)
+    repair = None if obstacles else _repair(pool, {reason.kind for reason in reasons}, own)
+    return Verdict(pool.volume.vg, pool.volume.name, reasons, pool, pool.status, past, repair)
+
+
+def _with_profile(reason: Reason, pool: Pool, own: Policy | None) -> Reason:
+    """Return the reason with what to do about a profile that is not attached."""
+    if reason.kind != "no_autoextend" or pool.volume.profile:
+        return reason
+    name, profile = pool.name, pool.volume.dm_name
+    if own is None:
+        return replace(
+            reason,
+            message=f"{reason.message}, and there is no profile {profile} that could be attached. Make one (module "
+            f"lvm_profile, name: {profile}) and attach it (module lvm_thin_pool, profile: {profile})",
+        )
+    return replace(
+        reason,
+        message=f"{reason.message}. There is one, {profile}: run 'lvchange --metadataprofile {profile} {name}' and "
+        f"'lvchange --refresh {name}'",
+    )
+
+
+def _repair(pool: Pool, kinds: set[str], own: Policy | None) -> Repair | None:
+    """Return what can be set right without a person's judgement: nothing of a pool that is not well otherwise."""
+    if kinds & {*_BROKEN, "no_status"}:
+        return None
+    monitor = "not_monitored" in kinds
+    profile = ""
+    if "out_of_data" not in kinds:  # loading its table anew would wait for what waits to be written
+        if "not_armed" in kinds:
+            profile = pool.volume.profile
+        elif "no_autoextend" in kinds and not pool.volume.profile and own is not None:
+            profile = pool.volume.dm_name
+    return Repair(monitor, profile) if monitor or profile else None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A host's pools, as they were read at one moment."""
+
+    report: Report
+    statuses: t.Mapping[str, PoolStatus]  # what the kernel runs, by device-mapper name
+    pools: t.Sequence[Pool]
+    own: t.Mapping[str, Policy]  # of pools without a profile: that of the one with their name, where there is one
+
+
+def of_host(
+    sight: Sight, wanted: t.Sequence[tuple[str, str]], limits: Limits, past_of: t.Callable[[str, str], Past]
+) -> list[Verdict]:
+    """Return a verdict on each pool that is wanted, or else on each that is found, the worst first."""
+    found = []
+    for vg, name in wanted or names(sight):
+        pool = next((pool for pool in sight.pools if (pool.volume.vg, pool.volume.name) == (vg, name)), None)
+        past = past_of(vg, name)
+        if pool is None:
+            found.append(_without_pool(sight, vg, name, past))
+        else:
+            obstacles = pool.group.obstacles(sight.report.system_id)
+            found.append(of_pool(pool, limits, past, sight.own.get(pool.name), obstacles))
+    return sorted(found, key=lambda verdict: (-pool_health.ORDER.index(verdict.health), verdict.full_name))
+
+
+def names(sight: Sight) -> list[tuple[str, str]]:
+    """Return the pools that there are: LVM's, and those that the kernel runs and LVM no longer knows.
+
+    Of the latter those with a name as LVM gives them, as Docker's pool in loop-lvm mode has not.
+    """
+    found = [(pool.volume.vg, pool.volume.name) for pool in sight.pools]
+    running = (device_names.split(name) for name in sight.statuses)
+    return found + [name for name in running if name and name not in found]
+
+
+def _without_pool(sight: Sight, vg: str, name: str, past: Past) -> Verdict:
+    full_name, dm_name = f"{vg}/{name}", device_names.join(vg, name)
+    status = sight.statuses.get(dm_name) or sight.statuses.get(f"{dm_name}-tpool")
+    volume = sight.report.volume(vg, name)
+    if status:
+        reason = Reason(
+            "not_in_lvm",
+            "critical",
+            f"{full_name} still runs, but LVM knows no such pool any more: its devices are gone, or LVM may not use "
+            "them. See 'pvs --all' and 'dmesg', and bring them back",
+        )
+    elif volume:
+        reason = Reason("no_pool", "critical", f"{full_name} is a volume of type {volume.type}, and no thin pool")
+    else:
+        what = "its volume group is not there either" if sight.report.group(vg) is None else "its volume group is"
+        reason = Reason(
+            "missing",
+            "critical",
+            f"there is no thin pool {full_name}; {what}. See 'lvs' and 'pvs', bring its devices back, or no longer "
+            "name it in thin_pool_monitor_pools",
+        )
+    return Verdict(vg, name, (reason,), None, status, past)

@@ -1,0 +1,283 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The program that a systemd timer runs on a watched host: writes the metrics of its pools into a file.
+
+The module thin_pool_exporter puts it there, together with what it imports; it is run as
+``python3 -m ansible_collections.devicemapper.containers.plugins.module_utils._monitor.exporter CONFIGURATION``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import sys
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    assessment,
+    collect,
+    dm_events,
+    journal,
+    metrics,
+    pool_health,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.metrics import Sample
+
+FILE = "thin_pool.prom"  # node_exporter reads *.prom
+STATE = "state.json"
+LARGEST = 50  # so many containers of a pool are told by name: each is a series that Prometheus keeps
+
+Found = t.TypeVar("Found")
+
+
+class Late(Exception):
+    """A step that did not end in its time."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the module wrote down; names and meaning as its options."""
+
+    textfile_dir: str
+    state_dir: str
+    pools: list[str] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=dict)
+    since: str = "-1h"
+    log_path: str = ""  # instead of the journal
+    timeout: float = 30  # seconds for each step
+    usage_interval: int = 0  # seconds from one time that it is found out who holds what to the next; 0: never
+    usage_timeout: float = 600
+
+    @classmethod
+    def read(cls, path: str) -> Configuration:
+        with open(path, encoding="utf-8") as file:
+            return cls(**json.load(file))
+
+
+@dataclass
+class Memory:
+    """What is kept from run to run, over reboots too: where the journal was read to, and what was counted there."""
+
+    cursor: str = ""
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)  # "VG/NAME" -> "kind severity" -> number
+    gaps: int = 0
+    last_success: float = 0
+    pools: list[str] = field(default_factory=list)
+    usage: dict[str, dict[str, t.Any]] = field(default_factory=dict)  # "VG/NAME" -> when it was asked, what was told
+    past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> Happened
+
+    @classmethod
+    def read(cls, path: str) -> Memory:
+        """Return what was kept; nothing if that was lost or damaged, which costs the counters and no more."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls(**json.load(file))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def happened(self, name: str) -> dict[str, assessment.Happened]:
+        return {kind: assessment.Happened(**row) for kind, row in self.past.get(name, {}).items()}
+
+
+def main(path: str) -> int:
+    started, now = time.monotonic(), time.time()
+    configuration = Configuration.read(path)
+    memory = Memory.read(os.path.join(configuration.state_dir, STATE))
+    run = Run(configuration, memory, now)
+    try:
+        # Held also by every program that is started, until it ends: while one of an earlier run still hangs, another
+        # would only come to hang beside it.
+        with locks.held(os.path.join(configuration.state_dir, "lock"), 0, create=True) as lock, process.lent(lock):
+            run.work()
+    except Refused:
+        run.errors["lock"] = "what an earlier run started has not ended yet: see 'systemd-cgls'"
+    else:
+        replace(os.path.join(configuration.state_dir, STATE), json.dumps(memory.__dict__))
+    samples = [*run.samples(), Sample("thin_pool_monitor_duration_seconds", {}, round(time.monotonic() - started, 3))]
+    replace(os.path.join(configuration.textfile_dir, FILE), metrics.render(samples))
+    for step, error in run.errors.items():
+        sys.stderr.write(f"{step}: {error}\n")
+    return 0
+
+
+class Run:
+    """One run: steps, each of which may fail or hang without the others."""
+
+    STEPS = ("lock", "pools", "events", "usage")
+
+    def __init__(self, configuration: Configuration, memory: Memory, now: float) -> None:
+        self._configuration, self._memory, self._now = configuration, memory, now
+        self._verdicts: list[assessment.Verdict] = []
+        self._suspended: suspended_devices.Suspended | None = None
+        self.errors: dict[str, str] = {}
+
+    def work(self) -> None:
+        configuration, memory = self._configuration, self._memory
+        wanted = [assessment.parse(name) for name in configuration.pools]
+        sight = self._step("pools", collect.look)
+        if sight:
+            names = wanted or assessment.names(sight)
+            memory.pools = [f"{vg}/{name}" for vg, name in names]
+        found = self._step("events", self._read_events)
+        if found:
+            self._count(*found)
+        if sight:
+            limits = pool_health.Limits(**configuration.limits)
+            self._verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}"))
+            for pool in self._due(sight) if configuration.usage_interval else []:
+                read = functools.partial(self._read_usage, sight, pool)
+                self._step("usage", read, configuration.usage_timeout)
+        if not self.errors:
+            memory.last_success = self._now
+
+    def _step(self, name: str, work: t.Callable[[], Found], seconds: float = 0) -> Found | None:
+        """Return what a step finds, None where it failed."""
+        try:
+            with limited(seconds or self._configuration.timeout):
+                return work()
+        except (Late, Refused, process.ProcessError, OSError) as error:
+            self.errors[name] = str(error)
+            if isinstance(error, suspended_devices.Suspended):
+                self._suspended = error
+            return None
+
+    def _read_events(self) -> tuple[list[dm_events.Event], journal.Reading]:
+        memory, path = self._memory, self._configuration.log_path
+        if memory.cursor:
+            with contextlib.suppress(Refused):
+                return collect.read_events(cursor=memory.cursor, path=path)
+        since = f"{memory.last_success:.3f}" if memory.last_success else self._configuration.since
+        found = collect.read_events(since=since, path=path)
+        if memory.cursor:
+            # It is no place in this journal: that was made anew, or a log file is read now and was not before.
+            memory.cursor, memory.gaps = "", memory.gaps + 1
+        return found
+
+    def _due(self, sight: assessment.Sight) -> list[pool_health.Pool]:
+        """Return the pools of which it is to be found out again who holds what; those that cannot be read are left."""
+        kept = self._memory.usage
+        for name in [name for name in kept if name not in self._memory.pools]:
+            del kept[name]
+        # Some seconds early, so that a run that starts a little sooner than the one before does not leave it out.
+        latest = self._now - self._configuration.usage_interval + 5
+        return [
+            pool
+            for pool in sight.pools
+            if pool.name in self._memory.pools
+            and pool.status is not None
+            and pool.status.mode in ("rw", "out_of_data_space")
+            and not pool.group.missing_devices  # its metadata may be on one of them (seen)
+            and not latest < kept.get(pool.name, {}).get("asked", 0) <= self._now
+        ]
+
+    def _read_usage(self, sight: assessment.Sight, pool: pool_health.Pool) -> None:
+        kept = self._memory.usage
+        # Before it is tried, so that what fails is tried again in its turn and not every minute.
+        kept[pool.name] = {"told": 0, "samples": [], **kept.get(pool.name, {}), "asked": self._now}
+        told = pool_usage.read(sight.report, pool.volume, pool_usage.places())
+        kept[pool.name].update(told=self._now, samples=list(metrics.of_usage(told, LARGEST)))
+
+    def _count(self, events: list[dm_events.Event], reading: journal.Reading) -> None:
+        """Count what happened to the pools that are known, and keep what the verdicts need of it while they do."""
+        memory, known = self._memory, self._memory.pools
+        memory.gaps += bool(memory.cursor) and not reading.complete
+        memory.cursor = reading.cursor
+        for event in events:
+            name = f"{event.vg or ''}/{event.pool or ''}"
+            if name in known or not event.pool:
+                counted = memory.counters.setdefault(name, {})
+                kind = f"{event.kind} {event.severity}"
+                counted[kind] = counted.get(kind, 0) + 1
+        since = journal.moment(self._configuration.since, self._now) or 0
+        past = {}
+        for name in known:
+            vg, _slash, pool = name.partition("/")
+            happened = assessment.history(events, vg, pool, memory.happened(name))
+            past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
+        memory.past = past
+        memory.counters = {
+            name: counted for name, counted in memory.counters.items() if name in known or name.endswith("/")
+        }
+
+    def samples(self) -> t.Iterator[Sample]:
+        if self._verdicts:
+            yield from metrics.of_pools(self._verdicts)
+        elif "pools" in self.errors or "lock" in self.errors:
+            # They could not be asked, so they are not well for all one knows.
+            for name in self._configuration.pools or self._memory.pools:
+                labels = labels_of(name)
+                if self._suspended and self._suspended.concerns(device_names.join(labels["vg"], labels["pool"])):
+                    yield from metrics.of_health(labels, "critical")
+                    yield Sample("thin_pool_problem", {**labels, "kind": "suspended", "severity": "critical"}, 1)
+                else:
+                    yield from metrics.of_health(labels, "unknown")
+        yield from self._counters()
+        if self._configuration.usage_interval:
+            yield from self._usage()
+        for step in self.STEPS if self._configuration.usage_interval else self.STEPS[:-1]:
+            yield Sample("thin_pool_monitor_step_success", {"step": step}, step not in self.errors)
+        yield Sample("thin_pool_monitor_journal_gaps_total", {}, self._memory.gaps)
+        yield Sample("thin_pool_monitor_last_run_timestamp_seconds", {}, round(self._now, 3))
+        yield Sample("thin_pool_monitor_last_success_timestamp_seconds", {}, round(self._memory.last_success, 3))
+
+    def _usage(self) -> t.Iterator[Sample]:
+        for name, kept in self._memory.usage.items():
+            for row in kept["samples"]:
+                yield Sample(*row)
+            yield Sample("thin_pool_usage_timestamp_seconds", labels_of(name), round(kept["told"], 3))
+
+    def _counters(self) -> t.Iterator[Sample]:
+        known = self._memory.pools or self._configuration.pools
+        for name in sorted({*known, "/", *self._memory.counters}):
+            from_the_start = metrics.FROM_THE_START if name in known else metrics.WITHOUT_A_POOL if name == "/" else ()
+            counted = {f"{kind} {dm_events.KINDS[kind]}": 0 for kind in from_the_start}
+            for words, number in sorted({**counted, **self._memory.counters.get(name, {})}.items()):
+                kind, severity = words.split()
+                yield Sample("thin_pool_events_total", {**labels_of(name), "kind": kind, "severity": severity}, number)
+
+
+def labels_of(name: str) -> dict[str, str]:
+    vg, _slash, pool = name.partition("/")
+    return {"vg": vg, "pool": pool}
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> t.Iterator[None]:
+    """Raise Late in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
+
+    def ring(*_arguments: t.Any) -> None:
+        raise Late(f"had not ended after {seconds:.0f} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def replace(path: str, text: str) -> None:
+    """Replace a file at once, for readers that come at any moment."""
+    new = f"{path}.new"  # node_exporter reads only *.prom
+    with open(new, "w", encoding="utf-8") as file:
+        os.chmod(new, 0o644)
+        file.write(text)
+    os.replace(new, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

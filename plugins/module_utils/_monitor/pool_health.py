@@ -1,0 +1,282 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""How a thin pool is: everything that is wrong with it, each with what to do, and one word for all of it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, fields
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
+    lvm_state,
+    profiles,
+    thin_pools,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
+    LogicalVolume,
+    Report,
+    VolumeGroup,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
+
+# From good to bad. What could not be found out is worse than what is merely to be watched.
+ORDER = ("ok", "warning", "unknown", "critical")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that is wrong: a word for programs, how bad it is, and the sentence that says what to do."""
+
+    kind: str
+    severity: str  # warning, unknown or critical
+    message: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From how many percent of use on a pool is to be watched, and is in danger."""
+
+    data_warning: int = 75
+    data_critical: int = 90
+    metadata_warning: int = 75
+    metadata_critical: int = 90
+
+    @classmethod
+    def of(cls, params: t.Mapping[str, t.Any]) -> Limits:
+        """Return the limits that a module's options set."""
+        for part in ("data", "metadata"):
+            warning, critical = params[f"{part}_warning"], params[f"{part}_critical"]
+            if not 1 <= warning <= critical <= 100:
+                raise Refused(
+                    f"{part}_warning and {part}_critical must be 1 to 100 percent, the former not above the latter, "
+                    f"not {warning} and {critical}"
+                )
+        return cls(**{limit: params[limit] for limit in LIMITS})
+
+
+LIMITS = tuple(field.name for field in fields(Limits))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Everything that was read of one pool."""
+
+    volume: LogicalVolume
+    group: VolumeGroup
+    status: PoolStatus | None  # None: the kernel runs no such pool, or did not answer
+    policy: Policy
+    extension: AutoExtension
+
+    @property
+    def name(self) -> str:
+        return self.volume.full_name
+
+    @property
+    def data_percent(self) -> float | None:
+        return self._percent("data", self.volume.data_percent)
+
+    @property
+    def metadata_percent(self) -> float | None:
+        return self._percent("metadata", self.volume.metadata_percent)
+
+    def _percent(self, part: str, reported: float | None) -> float | None:
+        """Return the kernel's figure rather than LVM's, which was read a moment earlier."""
+        total = getattr(self.status, f"{part}_total", 0)
+        return round(100 * getattr(self.status, f"{part}_used") / total, 2) if total else reported
+
+    @property
+    def needs_check(self) -> bool:
+        return self.volume.check_needed or bool(self.status and self.status.needs_check)
+
+    @property
+    def mark(self) -> int:
+        """The low water mark that the profile asks for, in chunks; 0: none."""
+        return lvm_state.low_water_mark(self.volume.size, self.volume.chunk_size, self.policy.threshold)
+
+    @property
+    def armed(self) -> bool:
+        return self.mark > 0 and self.volume.low_water_mark == self.mark
+
+
+def pools(report: Report, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
+    """Return what is known of pools, by group and name: one process for each profile that is attached to them."""
+    volumes = sorted(volumes, key=lambda volume: (volume.vg, volume.name))
+    policies = {profile: profiles.policy(profile) for profile in {volume.profile for volume in volumes}}
+    found = []
+    for volume in volumes:
+        group, policy = report.group(volume.vg), policies[volume.profile]
+        if group is not None:
+            # A pool that holds LVM's own thin volumes has a layer more.
+            status = statuses.get(volume.dm_name) or statuses.get(f"{volume.dm_name}-tpool")
+            extension = thin_pools.auto_extension(group, volume, report.spare(volume.vg), policy.percent)
+            found.append(Pool(volume, group, status, policy, extension))
+    return found
+
+
+def worst(severities: t.Iterable[str]) -> str:
+    """Return the worst of some severities, ``ok`` of none."""
+    return max(severities, key=ORDER.index, default="ok")
+
+
+def judge(pool: Pool, limits: Limits) -> list[Reason]:
+    """Return everything that is wrong with a pool, the worst first."""
+    found = [*_of_kernel(pool), *_of_use(pool, limits), *_of_extension(pool), *_of_watch(pool)]
+    return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
+
+
+def _unstick(volume: LogicalVolume) -> str:
+    """Return the commands that bring a pool back into use as LVM has it, whatever was loaded for it and not used."""
+    parts = (volume.name, volume.data_volume, volume.metadata_volume)
+    names = " ".join(device_names.join(volume.vg, part) for part in parts if part)
+    return f"dmsetup clear {names} && lvchange --refresh {volume.full_name}"
+
+
+def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
+    """What keeps the pool from working at all."""
+    name, volume, status = pool.name, pool.volume, pool.status
+    mode = status.mode if status else ""
+    if pool.group.missing_devices:
+        yield Reason(
+            "device_missing",
+            "critical",
+            f"{pool.group.missing_devices} of the devices of volume group {volume.vg} are missing: see 'pvs' and bring "
+            "them back, then run 'vgchange --refresh'; until then nothing of the group can be changed",
+        )
+    if not volume.active:
+        yield Reason(
+            "inactive", "critical", f"{name} is not active, so nothing can use it: run 'lvchange --activate y {name}'"
+        )
+        return
+    if not volume.live and not volume.suspended:
+        yield Reason(
+            "inactive",
+            "critical",
+            f"{name} is active but has no table in the kernel, so nothing can use it: an LVM command may have been "
+            f"killed. See that none runs, then '{_unstick(volume)}'",
+        )
+        return
+    if volume.suspended:
+        yield Reason(
+            "suspended",
+            "critical",
+            f"{name} is suspended, and all that is written to it waits: an LVM command may have been killed. See that "
+            f"none runs, then '{_unstick(volume)}'",
+        )
+    if mode in ("fail", "error") or volume.health == "failed":
+        yield Reason(
+            "failed",
+            "critical",
+            f"{name} has failed, and can neither be read nor written. Stop what uses it, deactivate it ('lvchange "
+            f"--activate n {name}') and repair its metadata ('lvconvert --repair {name}', lvmthin(7))",
+        )
+    elif mode == "ro" or volume.health == "metadata_read_only":
+        yield Reason(
+            "metadata_read_only",
+            "critical",
+            f"{name} can no longer write its metadata, so no container can write anything new. "
+            + (
+                f"Repair it while nothing uses it ('lvconvert --repair {name}', lvmthin(7))"
+                if pool.needs_check
+                else f"Give it more metadata: 'lvextend --poolmetadatasize +100m {name}'"
+            ),
+        )
+    elif mode == "out_of_data_space" or volume.health == "out_of_data":
+        yield Reason(
+            "out_of_data",
+            "critical",
+            f"{name} is full: writes {'fail' if volume.when_full == 'error' else 'wait, and fail after a minute'}. Add "
+            "a device and run the playbook grow",
+        )
+    if pool.needs_check:
+        yield Reason(
+            "needs_check",
+            "critical",
+            # A repair by thin-provisioning-tools 0.9 keeps the flag (seen), so lvmthin(7)'s commands alone do not do.
+            f"the metadata of {name} must be checked before it can grow or be written again: stop what uses it, "
+            f"'lvchange --activate n {name}', 'lvconvert --repair {name}', and activate it with "
+            "--clear-needs-check-flag among LVM's thin_check_options (guide backup.md of this collection)",
+        )
+    if status is None:
+        yield Reason("no_status", "unknown", f"the kernel did not say how {name} is: see 'dmsetup status'")
+
+
+def _of_use(pool: Pool, limits: Limits) -> t.Iterator[Reason]:
+    """How full it is."""
+    for part, percent, warning, critical in (
+        ("data", pool.data_percent, limits.data_warning, limits.data_critical),
+        ("metadata", pool.metadata_percent, limits.metadata_warning, limits.metadata_critical),
+    ):
+        if percent is None:
+            if pool.volume.active and pool.status and not pool.status.has_failed:
+                yield Reason(
+                    f"{part}_unknown", "unknown", f"how full the {part} of {pool.name} is could not be found out"
+                )
+        elif percent >= warning:
+            yield Reason(
+                f"{part}_usage",
+                "critical" if percent >= critical else "warning",
+                f"the {part} of {pool.name} is {percent:.2f} percent full: remove what is not needed, or add a device "
+                "and run the playbook grow",
+            )
+
+
+def _of_extension(pool: Pool) -> t.Iterator[Reason]:
+    """Whether it will be extended when it has to be."""
+    name, volume, policy, extension = pool.name, pool.volume, pool.policy, pool.extension
+    if not policy.found:
+        yield Reason(
+            "profile_missing",
+            "warning",
+            f"the profile {volume.profile} of {name} has no file that LVM can read, so it is never extended: make it "
+            f"again (module lvm_profile, name: {volume.profile})",
+        )
+    elif policy.threshold >= 100:
+        without = f"its profile {volume.profile} says so" if volume.profile else "it has no profile"
+        yield Reason("no_autoextend", "warning", f"{name} is never extended by itself: {without}")
+    else:
+        for part, needed, percent, possible in (
+            ("data", extension.data_needed, pool.data_percent, extension.data_possible),
+            ("metadata", extension.metadata_needed, pool.metadata_percent, extension.metadata_possible),
+        ):
+            if not possible:
+                due = percent is not None and percent > policy.threshold
+                yield Reason(
+                    f"{part}_extension_impossible",
+                    "critical" if due else "warning",
+                    f"the {part} of {name} cannot be extended: that takes {needed} extents "
+                    f"({human(needed * extension.extent_size)}), and volume group {volume.vg} has {extension.free} "
+                    f"free ({human(extension.free * extension.extent_size)})"
+                    + (f", and it is {percent:.2f} percent full" if due else "")
+                    + ": add a device and run the playbook grow",
+                )
+
+
+def _of_watch(pool: Pool) -> t.Iterator[Reason]:
+    """Whether anybody looks after it."""
+    name, volume = pool.name, pool.volume
+    if not volume.live and not volume.suspended:
+        return
+    if not volume.monitored:
+        yield Reason(
+            "not_monitored",
+            "warning",
+            f"dmeventd does not watch {name}, so it is never extended: run 'lvchange --monitor y {name}'",
+        )
+    if pool.policy.missing_thin_check:
+        yield Reason("thin_check_missing", "warning", lvm_state.no_thin_check(name, pool.policy.missing_thin_check))
+    if pool.mark and not pool.armed:
+        yield Reason(
+            "not_armed",
+            "warning",
+            f"the kernel's low water mark of {name} is {volume.low_water_mark} chunks and not {pool.mark}, so dmeventd "
+            f"learns only every ten seconds how full it is: run 'lvchange --refresh {name}'",
+        )

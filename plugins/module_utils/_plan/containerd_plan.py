@@ -1,0 +1,352 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The whole way from a host with a blank disk to containerd on a thin pool, foretold, and the way back.
+
+As docker_plan does it for Docker; the links of the pool are the same, and stand in storage_plan.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    containerd_config,
+    containerd_daemon,
+    containerd_metadata,
+    cri_runtimes,
+    image_store,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
+    Configuration,
+    Settings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
+    Name,
+    Records,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Chain
+
+LEASE = "devicemapper.containers"
+# What the packages of containerd are called: Debian's and Ubuntu's, and Docker's.
+PACKAGES = ("containerd", "containerd.io")
+
+
+@dataclass(frozen=True)
+class Wish(storage_plan.Wish):
+    """What the role's variables ask for."""
+
+    settings: Settings  # the pool's name among them is this pool's
+    runtimes: tuple[Runtime, ...] = ()  # of Kubernetes, on the snapshotter
+    packages: tuple[str, ...] = ()  # containerd's and Docker's
+    docker: bool = False  # whether Docker is put on containerd's image store
+    daemon_options: t.Mapping[str, t.Any] = field(default_factory=dict)
+    existing_data: str = "refuse"  # or backup
+
+    @property
+    def docker_packages(self) -> tuple[str, ...]:
+        """Those that bring dockerd, which starts as soon as it is installed, and so come last."""
+        return tuple(package for package in self.packages if package_manager.engine([package])) if self.docker else ()
+
+    @property
+    def first_packages(self) -> tuple[str, ...]:
+        return tuple(package for package in self.packages if package not in self.docker_packages)
+
+    def wants_containerd(self, containerd: Containerd) -> bool:
+        """Whether there is a containerd to look after, or will be."""
+        return containerd.installed or bool(self.first_packages)
+
+
+@dataclass(frozen=True)
+class Host(storage_plan.Host):
+    """What was read of the host; the packages that bring containerd are among those that are missing."""
+
+    containerd: Containerd = Containerd()
+    configuration: Configuration = Configuration(containerd_config.DEFAULT_PATH)
+    records: Records = Records()
+    boot_text: str | None = None
+    docker: Docker = Docker()
+    daemon_text: str | None = None
+    data: DockerData = DockerData()
+    missing_docker_packages: tuple[str, ...] = ()
+    configured_at: float | None = None  # when the newest file of the configuration was written; seconds since 1970
+    now: float = 0.0
+
+
+def foretell(host: Host, wish: Wish) -> Chain:
+    """Return the whole chain; everything that speaks against it is refused at once."""
+    refusals: list[str] = []
+    attempt = functools.partial(storage_plan.attempt, refusals)
+
+    attempt(lambda: _check_containerd(host, wish), None)
+    pool = storage_plan.foretell(host, wish, refusals)
+    attempt(lambda: containerd_config.check(wish.settings), None)
+    steps, changes = attempt(lambda: _configure(host, wish, "present"), ([], []))
+    is_new = storage_plan.is_new(host, wish)
+    refusals += containerd_metadata.conflicts(host.records, host.pool_status, is_new=is_new)
+    if host.pool_status and host.pool_status.has_failed:
+        refusals.append(
+            "the pool has failed (kernel mode Fail or Error) and cannot be read: see 'dmsetup status', the kernel log "
+            f"and lvmthin(7), 'Metadata check and repair'. Leave {host.records.folder} where it is, a repaired pool "
+            "needs it"
+        )
+    daemon_steps, daemon_text, conflicts = [], host.daemon_text, []
+    if wish.docker:
+        attempt(lambda: _check_docker(host, wish), None)
+        daemon_steps, daemon_text = attempt(
+            lambda: image_store.decide(host.daemon_text, wish.daemon_options, flags=host.docker.flags),
+            ([], None),
+        )
+        conflicts = attempt(lambda: image_store.leftovers(host.data, host.daemon_text, host.docker), [])
+        if conflicts and wish.existing_data == "refuse":
+            refusals += [f"{conflict}. {image_store.AWAY.format(root=host.data.root)}" for conflict in conflicts]
+        elif conflicts and not host.data.is_movable:
+            refusals.append(
+                f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
+                "content away"
+            )
+    if refusals or pool.report is None:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    docker = host.docker if wish.docker else Docker()
+    restart = bool(daemon_steps or conflicts) or is_new or not image_store.is_used_by(docker)
+    boot_steps, boot_text = _boot_link(host, wish, "present")
+    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning)
+    chain.add("packages", storage_plan.install(host.missing_packages))
+    chain.add("docker_stop", [Step("stop Docker")] if docker.active and restart else [])
+    chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
+    pool.add_to(chain)
+    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
+    _add_configuration(chain, steps, changes)
+    chain.add("containerd_start", _start(host, wish, bool(steps) or is_new))
+    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    chain.add("docker_packages", storage_plan.install(host.missing_docker_packages))
+    stopped = not docker.active or restart or not docker.enabled
+    chain.add("docker_start", [Step("start Docker and enable it")] if wish.docker and stopped else [])
+    return chain
+
+
+def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chain:
+    """Return the way back: everything gone that this collection made, and containerd running without the snapshotter.
+
+    Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
+    """
+    refusals: list[str] = []
+    attempt = functools.partial(storage_plan.attempt, refusals)
+
+    configured = host.configuration.pool_name == wish.dm_name
+    records = host.records if configured else Records(active=host.records.active)
+    uses_store = image_store.is_configured(host.daemon_text)
+    if host.docker.active:  # it tells its containers by their names, and stops them itself
+        records = replace(records, tasks=tuple(task for task in records.tasks if task[0] != containerd_metadata.MOBY))
+    running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured and uses_store else ())]
+    if running and not stop_containers:
+        refusals.append(
+            f"containers run on {wish.vg}/{wish.pool}: {', '.join(running)}. Stop them, or set stop_containers: true"
+        )
+    # The snapshotter's devices keep the pool open, and are removed before it.
+    pool = storage_plan.take_apart(host, wish, refusals, engine_stops=configured or bool(records.active))
+    steps, changes = attempt(lambda: _configure(host, wish, "absent"), ([], []))
+    daemon_steps, daemon_text = attempt(
+        lambda: (
+            image_store.decide(host.daemon_text, wish.daemon_options, state="absent")
+            if configured and uses_store
+            else ([], host.daemon_text)
+        ),
+        ([], None),
+    )
+    if refusals or pool.report is None:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    boot_steps, _text = _boot_link(host, wish, "absent")
+    works = host.containerd.active and host.containerd.plugin == "ok"
+    paths = records.paths if configured else []
+    stop = host.containerd.active and bool(pool.takes("thin_pool") or paths or steps)
+    chain = Chain(report=pool.report, records=paths)
+    chain.add("docker_stop", [Step("stop Docker")] if stop and uses_store and host.docker.active else [])
+    chain.add("containers", _stop_containers(records) if stop and works else [])
+    chain.add("snapshots", _remove_snapshots(records) if stop and works else [])
+    chain.add("containerd_stop", [Step("stop containerd")] if stop else [])
+    chain.add("devices", _remove_devices(records))
+    pool.add_to(chain)
+    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
+    chain.add("records", [Step(f"remove {path}") for path in paths])
+    _add_configuration(chain, steps, changes)
+    # Docker's own records of containers, which were on the pool; its volumes and networks stay.
+    chain.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
+    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    chain.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
+    return chain
+
+
+def _configure(host: Host, wish: Wish, state: str) -> tuple[list[Step], list[containerd_config.Change]]:
+    cri_runtimes.check(wish.runtimes)
+    version = host.containerd.config_version
+    return containerd_config.decide(
+        host.configuration,
+        wish.settings,
+        state=state,
+        version=version,
+        others=cri_runtimes.sections(
+            wish.runtimes,
+            configuration=host.configuration.version(version),
+            containerd=host.containerd.version,
+            state=state,
+        ),
+    )
+
+
+def _by_namespace(names: t.Iterable[Name]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for namespace, name in names:
+        found.setdefault(namespace, []).append(name)
+    return found
+
+
+def _stop_containers(records: Records) -> list[Step]:
+    return [
+        Step(
+            f"stop containers {', '.join(names)} of namespace {namespace}",
+            ("ctr", "--namespace", namespace, "tasks", "delete", "--force", *names),
+        )
+        for namespace, names in _by_namespace(records.tasks).items()
+    ]
+
+
+def _remove_snapshots(records: Records) -> list[Step]:
+    """Return the steps that make containerd forget the snapshots; what it would remember it would not make again.
+
+    Containers go last: their snapshots would be collected as garbage at some moment, and could not be named then.
+    """
+    steps = []
+    for namespace, keys in _by_namespace(records.keys).items():
+        command = ("ctr", "--namespace", namespace, "snapshots", "--snapshotter", "devmapper", "delete", *keys)
+        steps.append(Step(f"remove {len(keys)} snapshots of namespace {namespace}", command))
+    for namespace, names in _by_namespace(records.containers).items():
+        command = ("ctr", "--namespace", namespace, "containers", "delete", "--keep-snapshot", *names)
+        steps.append(Step(f"remove containers {', '.join(names)} of namespace {namespace}", command))
+    for namespace, keys in _by_namespace(records.stuck).items():
+        steps += _release(records, namespace, len(keys))
+    return steps
+
+
+def _release(records: Records, namespace: str, number: int) -> list[Step]:
+    """Return the steps that leave snapshots to garbage collection: nothing holds them, and the end of a lease waits."""
+    ctr = ("ctr", "--namespace", namespace)
+    steps = [
+        Step(
+            f"let image content {digest} of namespace {namespace} be unpacked anew",
+            (*ctr, "content", "label", digest, f"{name}="),
+        )
+        for space, digest, name in records.labels
+        if space == namespace
+    ]
+    leases = [lease for space, lease in records.leases if space == namespace]
+    collected = f"have {number} snapshots of namespace {namespace} collected as garbage"
+    steps.append(Step(f"take a lease in namespace {namespace}", (*ctr, "leases", "create", "--id", LEASE)))
+    steps.append(Step(collected, (*ctr, "leases", "delete", "--sync", *leases, LEASE)))
+    return steps
+
+
+def _remove_devices(records: Records) -> list[Step]:
+    return [Step(f"remove device {name}", ("dmsetup", "remove", "--retry", name)) for name in records.active]
+
+
+def _add_configuration(chain: Chain, steps: t.Sequence[Step], changes: t.Sequence[containerd_config.Change]) -> None:
+    chain.add("configuration", steps)
+    chain.diff += [containerd_config.difference(change) for change in changes]
+
+
+def _start(host: Host, wish: Wish, is_changed: bool) -> list[Step]:
+    """Return the step that starts containerd anew, where it does not run with what its configuration says."""
+    containerd = host.containerd
+    if not wish.wants_containerd(containerd):
+        return []
+    if not containerd.active:
+        return [Step("start containerd and enable it")]
+    works = containerd.plugin in ("", "ok") and containerd.has_open(host.records.folder, wish.dm_name)
+    if is_changed or not works or _is_older(host):
+        return [Step("restart containerd")]
+    return [] if containerd.enabled else [Step("start containerd and enable it")]
+
+
+def _is_older(host: Host) -> bool:
+    """Whether containerd was started before its configuration was written, as by a run that was interrupted."""
+    if host.containerd.started is None or host.configured_at is None:
+        return False
+    # A file from the future says nothing, as after the clock was set back, and another start would not help.
+    return host.containerd.started + 1 < host.configured_at <= host.now
+
+
+def _boot_path(wish: Wish) -> str:
+    return boot_drop_in.path(containerd_daemon.SERVICE, wish.vg, wish.pool)
+
+
+def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
+    """Return the steps about the drop-in of containerd's unit; none where systemd does not run."""
+    if not host.containerd.unit:
+        return [], host.boot_text
+    return boot_drop_in.decide(
+        host.boot_text,
+        service=containerd_daemon.SERVICE,
+        vg=wish.vg,
+        pool=wish.pool,
+        state=state,
+        needs_reload=host.containerd.needs_reload,
+    )
+
+
+def needed_packages(family: str, wish: Wish, containerd_wanted: bool, find: t.Callable[[str], t.Any]) -> list[str]:
+    """Return the packages beside containerd's own that the host needs; ``find`` tells whether a program is there."""
+    packages = list(package_manager.STORAGE[family])
+    filesystem = wish.settings.fs_type or "ext4"
+    if containerd_wanted and not find(f"mkfs.{filesystem}"):
+        packages.append(package_manager.MKFS["xfs" if filesystem == "xfs" else "ext4"])
+    return packages
+
+
+def _check_containerd(host: Host, wish: Wish) -> None:
+    containerd_daemon.check(host.containerd)
+    if wish.settings.fs_type == "ext2" and host.containerd.version.startswith("1.6"):
+        raise Refused(
+            f"{host.containerd.path} is containerd {host.containerd.version}, which knows fs_type ext4 and xfs alone: "
+            "choose one of these, or upgrade it to 1.7"
+        )
+    if not host.containerd.installed and not wish.first_packages:
+        raise Refused(
+            "there is no containerd on this host, and none in packages: name the package that brings it, containerd or "
+            "containerd.io"
+        )
+    for candidate in host.candidates:
+        name = candidate.package.partition("=")[0].partition("/")[0]
+        if name in PACKAGES and candidate.version:
+            version = containerd_daemon.bare_version(candidate.version)
+            containerd_daemon.check_version(version, f"package {name} ({candidate.version})")
+
+
+def _check_docker(host: Host, wish: Wish) -> None:
+    if not host.docker.installed and not wish.docker_packages:
+        raise Refused(
+            "there is no Docker on this host, and none in packages: name the package that brings it, docker.io or "
+            "docker-ce, or leave Docker out (docker: false)"
+        )
+    image_store.check(host.docker)
+    engine = package_manager.engine(host.missing_docker_packages)
+    for candidate in host.candidates:
+        if candidate.package == engine and candidate.version:
+            version = dockerd.parse_version(candidate.version)
+            image_store.check_version(version, f"package {engine} ({candidate.version})")

@@ -1,0 +1,257 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""The whole way from a host with a blank disk to Docker on a thin pool, foretold.
+
+Every link decides as its own module does, on the state that the links before it are foretold to leave. Those of the
+pool stand in storage_plan; here is what Docker takes before and behind them.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_by_docker import PoolByDocker
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import GivenPool
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_on_loop import LoopStorage
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Chain
+
+_AWAY = (
+    "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
+    "which moves {root} aside, or remove it"
+)
+
+
+_STORAGE: dict[str, type[GivenPool]] = {"collection": GivenPool, "docker": PoolByDocker, "loop": LoopStorage}
+
+
+def storage_of(host: Host, wish: Wish) -> GivenPool:
+    """Return where Docker's pool is to come from."""
+    return _STORAGE[wish.managed_by](host, wish)
+
+
+def storage_opts(host: Host, wish: Wish) -> tuple[str, ...]:
+    """Return all entries for Docker's storage-opts."""
+    return (*storage_of(host, wish).options, *wish.storage_opts)
+
+
+def foretell(host: Host, wish: Wish) -> Chain:
+    """Return the whole chain; everything that speaks against it is refused at once."""
+    refusals: list[str] = []
+    attempt = functools.partial(storage_plan.attempt, refusals)
+
+    storage = storage_of(host, wish)
+    docker_wanted = wish.wants_docker(host.docker)
+    attempt(lambda: _check_docker(host, wish), None)
+    refusals += attempt(storage.problems, [])
+    pool = storage.foretell(refusals)
+    daemon_steps, daemon_text = attempt(
+        lambda: (
+            daemon_json.decide(
+                host.daemon_text,
+                daemon_json.DEFAULT_PATH,
+                storage_driver="devicemapper",
+                storage_opts=storage_opts(host, wish),
+                options=wish.daemon_options,
+                flags=host.docker.flags,
+            )
+            if wish.engine == "docker"
+            else ([], None)
+        ),
+        ([], None),
+    )
+    before, daemon = (
+        attempt(functools.partial(daemon_json.parse, text, daemon_json.DEFAULT_PATH), {})
+        for text in (host.daemon_text, daemon_text)
+    )
+    boot_steps, boot_text = _boot_link(host, wish, "present")
+    replaced = storage.is_new
+    switching = not storage.is_named(before) or _runs_on_other_storage(host.docker, storage)
+    conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
+    aside = _aside(storage, host, wish, conflicts) if docker_wanted else []
+    if conflicts and wish.existing_data == "refuse":
+        refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
+    elif host.data.root in aside and not host.data.is_movable:
+        refusals.append(
+            f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
+            "content away"
+        )
+    if docker_wanted and not replaced:
+        # What is moved aside takes the pool's records with it.
+        data = replace(host.data, has_records=False, base_size=0) if aside else host.data
+        refusals += storage.unusable(data)
+        attempt(lambda: daemon_json.check_base(daemon, data.base_size), None)
+    if refusals or pool.report is None:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    reconfigured = bool(daemon_steps) and storage.needs_restart(before, daemon)
+    restart = reconfigured or replaced or bool(aside) or _runs_on_other_storage(host.docker, storage)
+    starts = docker_wanted and (not host.docker.active or restart or not host.docker.enabled)
+    start = f"start Docker and enable it{storage.start_words(pool.report)}"
+    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning, aside=aside)
+
+    def add_pool(moment: str) -> None:
+        if moment == storage.moment:
+            pool.add_to(chain)
+            chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
+
+    chain.add("packages", storage_plan.install(host.missing_packages))
+    add_pool("before")
+    chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
+    chain.add("docker_data", [Step(f"move {path} aside") for path in aside])
+    add_pool("stopped")
+    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    chain.add("docker_packages", storage_plan.install(host.missing_docker_packages))
+    chain.add("docker_start", [Step(start)] if starts else [])
+    add_pool("started")
+    return chain
+
+
+def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chain:
+    """Return the way back: everything gone that this collection made, and Docker stopped but installed.
+
+    Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
+    """
+    refusals: list[str] = []
+    attempt = functools.partial(storage_plan.attempt, refusals)
+
+    storage = storage_of(host, wish)
+    configured = attempt(lambda: storage.is_ours(daemon_json.parse(host.daemon_text, daemon_json.DEFAULT_PATH)), False)
+    runs_on_it = host.docker.active and (configured if host.docker.info is None else storage.is_used(host.docker.info))
+    if runs_on_it and not stop_containers:
+        refusals += _check_containers(host.docker, storage.name)
+
+    pool = storage.take_apart(refusals, engine_stops=runs_on_it)
+    records = storage.records() if configured else []
+    daemon_steps, daemon_text = attempt(
+        lambda: (
+            daemon_json.decide(
+                host.daemon_text,
+                daemon_json.DEFAULT_PATH,
+                state="absent",
+                storage_driver="devicemapper",
+                storage_opts=storage_opts(host, wish),
+                options=wish.daemon_options,
+            )
+            if configured
+            else ([], host.daemon_text)
+        ),
+        ([], None),
+    )
+    if refusals or pool.report is None:
+        raise Unwanted(dict.fromkeys(refusals))
+
+    boot_steps, _text = _boot_link(host, wish, "absent")
+    stop = runs_on_it and bool(pool.takes("thin_pool") or records or daemon_steps)
+    running = host.docker.running or ()
+    chain = Chain(report=pool.report, records=records)
+    chain.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
+    chain.add("docker_stop", [Step("stop Docker")] if stop else [])
+    pool.add_to(chain)
+    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
+    # Before daemon.json, which is what tells that they are of this pool.
+    chain.add("docker_data", [Step(f"remove {path}") for path in records])
+    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    return chain
+
+
+def _boot_path(wish: Wish) -> str:
+    return boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)
+
+
+def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
+    """Return the steps about the engine's drop-in; none where systemd does not run, or no engine is looked after."""
+    if wish.engine != "docker" or not host.docker.unit or not storage_of(host, wish).has_drop_in:
+        return [], host.boot_text
+    return boot_drop_in.decide(
+        host.boot_text,
+        service=dockerd.SERVICE,
+        vg=wish.vg,
+        pool=wish.pool,
+        state=state,
+        needs_reload=host.docker.needs_reload,
+    )
+
+
+def _check_containers(docker: Docker, name: str) -> list[str]:
+    """Return what speaks against stopping Docker: containers that run, or that nobody can ask for."""
+    remedy = "Stop them, or set stop_containers: true"
+    if docker.running is None:
+        return [
+            f"Docker runs but does not answer on {dockerd.SOCKET}, so whether containers run on {name} is not known. "
+            f"{remedy}"
+        ]
+    if docker.running:
+        return [f"containers run on {name}: {', '.join(docker.running)}. {remedy}"]
+    return []
+
+
+def find_data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
+    """Return where Docker will keep its data, with the options that are wished."""
+    return data_root.find_root(daemon_text, flags, wish.daemon_options)
+
+
+def needed_packages(
+    family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
+) -> list[str]:
+    """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
+    packages = list((package_manager.LOOP if wish.managed_by == "loop" else package_manager.STORAGE)[family])
+    if docker_wanted:
+        document = daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH)
+        option = daemon_json.storage_option({daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.fs")
+        filesystem = option or daemon_json.storage_option(document, "dm.fs")
+        # Without dm.fs Docker takes xfs if it can and ext4 otherwise, so either program does.
+        if filesystem in package_manager.MKFS and not find(f"mkfs.{filesystem}"):
+            packages.append(package_manager.MKFS[filesystem])
+        elif not filesystem and not find("mkfs.xfs") and not find("mkfs.ext4"):
+            packages.append(package_manager.MKFS["ext4"])
+    return packages
+
+
+def _check_docker(host: Host, wish: Wish) -> None:
+    dockerd.check(host.docker)
+    given = {option.partition("=")[0] for option in wish.storage_opts}
+    twice = [
+        f"{key} is set by this role, from {of}"
+        for key, of in _STORAGE[wish.managed_by].own_options.items()
+        if key in given
+    ]
+    if twice:
+        raise Unwanted(f"storage_opts: {sentence}: leave it out" for sentence in twice)
+    engine = package_manager.engine(host.missing_docker_packages)
+    for candidate in host.candidates:
+        # One that the package lists do not know is asked for again once they are fresh, still before any disk is
+        # touched.
+        if candidate.package == engine and candidate.version:
+            dockerd.check_version(dockerd.parse_version(candidate.version), f"package {engine} ({candidate.version})")
+    info = host.docker.info
+    override = daemon_json.storage_option({daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.override_udev_sync_check")
+    if info and info.driver == "devicemapper" and info.status.get("Udev Sync Supported") == "false" and not override:
+        raise Refused(
+            f"{host.docker.path} runs without udev synchronisation ('docker info': Udev Sync Supported: false) and "
+            "will lose devices: install a dynamically linked Docker, from the distribution's or Docker's packages"
+        )
+
+
+def _runs_on_other_storage(docker: Docker, storage: GivenPool) -> bool:
+    """Whether the running daemon was started with other settings than its file has now."""
+    return docker.info is not None and not storage.is_used(docker.info)
+
+
+def _aside(storage: GivenPool, host: Host, wish: Wish, conflicts: list[str]) -> list[str]:
+    """Return the paths of Docker's data that are moved aside."""
+    if wish.existing_data == "keep":
+        return data_root.of_driver(host.data) if storage.of_another_pool() else []
+    return [host.data.root] if conflicts and wish.existing_data == "backup" else []

@@ -1,0 +1,133 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
+
+"""Where Docker's thin pool comes from, as far as Docker's part of the chain asks: here one that is made beforehand.
+
+The other two ways are pools that Docker makes, on a disk (pool_by_docker) or on files (pool_on_loop).
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+
+Document = t.Mapping[str, t.Any]
+
+# What says where the pool comes from, and so is the role's business and not that of storage_opts.
+NAMING = ("dm.thinpooldev", "dm.directlvm_device", "dm.datadev", "dm.metadatadev")
+
+
+class GivenPool:
+    """A pool that is made before Docker starts, and named to it (dm.thinpooldev)."""
+
+    # Of the storage options, those that the role sets from its own variables, and from which.
+    own_options: t.Mapping[str, str] = {"dm.thinpooldev": "vg and pool"}
+    # Whether a drop-in of Docker's unit sees to it that the pool is active.
+    has_drop_in = True
+
+    def __init__(self, host: Host, wish: Wish) -> None:
+        self.host = host
+        self.wish = wish
+
+    @property
+    def moment(self) -> str:
+        """When the pool's links are taken: before Docker is stopped, while it is stopped, or once it is started."""
+        return "stopped"
+
+    @property
+    def name(self) -> str:
+        """What containers run on, in words."""
+        return f"{self.wish.vg}/{self.wish.pool}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The storage options that put Docker on the pool."""
+        return (f"dm.thinpooldev=/dev/mapper/{self.wish.dm_name}",)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the pool is yet to be made, so that Docker must start anew on it."""
+        return storage_plan.is_new(self.host, self.wish)
+
+    def problems(self) -> list[str]:
+        """Return what of the wish cannot be, this way of making a pool given."""
+        return []
+
+    def is_named(self, document: Document) -> bool:
+        """Whether daemon.json puts Docker on the pool."""
+        return document.get(daemon_json.DRIVER) == DRIVER and _named_pool(document) == self.wish.dm_name
+
+    def is_ours(self, document: Document) -> bool:
+        """Whether daemon.json says, in whichever way, that what Docker keeps is of this pool."""
+        made = MADE_BY_DOCKER if daemon_json.storage_option(document, "dm.directlvm_device") else ""
+        named = _named_pool(document) or made
+        return document.get(daemon_json.DRIVER) == DRIVER and named == self.wish.dm_name
+
+    def is_used(self, info: Info) -> bool:
+        """Whether the running daemon is on the pool."""
+        return (info.driver, info.pool_name) == (DRIVER, self.wish.dm_name)
+
+    def foretell(self, refusals: list[str]) -> storage_plan.Part:
+        return storage_plan.foretell(self.host, self.wish, refusals)
+
+    def take_apart(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.Part:
+        return storage_plan.take_apart(self.host, self.wish, refusals, engine_stops=engine_stops)
+
+    def conflicts(self, *, switching: bool) -> list[str]:
+        """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and is left alone."""
+        if not self.is_new and self.host.pool_status is None:
+            return []
+        return data_root.conflicts(self.host.data, self._status, switching=switching)
+
+    def of_another_pool(self) -> list[str]:
+        """Return what of that is mended by moving aside the records alone that Docker has of a pool."""
+        if not self.is_new and self.host.pool_status is None:
+            return []
+        return data_root.of_another_pool(self.host.data, self._status)
+
+    @property
+    def _status(self) -> PoolStatus | None:
+        return None if self.is_new else self.host.pool_status
+
+    def unusable(self, data: DockerData) -> list[str]:
+        """Return why Docker cannot use a pool that is there, whatever becomes of its data."""
+        return [] if self.is_new else data_root.unusable(data, self.host.pool_status)
+
+    def records(self) -> list[str]:
+        """Return the paths of what Docker keeps of the pool's images and containers."""
+        return data_root.of_pool(self.host.data, self.host.pool_status)
+
+    def needs_restart(self, before: Document, after: Document) -> bool:
+        """Whether Docker must be started anew for a changed daemon.json to count."""
+        return before != after
+
+    def start_words(self, after: Report) -> str:
+        """Return what else is to be told of Docker's start, in the sentence of that step."""
+        return ""
+
+
+def _named_pool(document: Document) -> str:
+    return (daemon_json.storage_option(document, "dm.thinpooldev") or "").rpartition("/")[2]
+
+
+# The only pool that Docker makes on a disk (moby, daemon/graphdriver/devmapper/device_setup.go setupDirectLVM()).
+MADE_BY_DOCKER = "docker-thinpool"
+
+
+def without_lvm(*links: storage_plan.Link) -> tuple[storage_plan.Link, ...]:
+    """Return a part's links with those of LVM that take no steps."""
+    given = {link.name: link for link in links}
+    names = ("physical_volumes", "volume_group", "profile", "thin_pool")
+    return tuple(given.get(name) or storage_plan.Link(name, [], "", None, None) for name in names)

@@ -1,0 +1,73 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import fcntl
+import stat
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+
+
+def test_a_lock_is_held_by_one_alone_and_given_back(tmp_path):
+    path = str(tmp_path / "lock")
+    with locks.held(path, 0, create=True), pytest.raises(Refused) as refusal, locks.held(path, 0):
+        pass
+    assert str(refusal.value).startswith(f"{path} is locked by another process for more than 0 seconds")
+    assert f"'lsof {path}'" in str(refusal.value)
+    with locks.held(path, 0):
+        pass
+
+
+def test_a_lock_is_given_back_after_a_failure(tmp_path):
+    path = str(tmp_path / "lock")
+    with pytest.raises(ZeroDivisionError), locks.held(path, 0, create=True):
+        raise ZeroDivisionError
+    with locks.held(path, 0):
+        pass
+
+
+def test_a_lock_that_is_given_back_in_time_is_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "lock"
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waited = []
+
+        def sleep(seconds):
+            waited.append(seconds)
+            if len(waited) == 3:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(locks.time, "sleep", sleep)
+        with locks.held(str(path), 10):
+            assert len(waited) == 3
+
+
+def test_a_reader_of_the_file_holds_nobody_up(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open(), locks.held(str(path), 0):
+        pass
+
+
+def test_a_lock_that_is_made_is_nobody_elses(tmp_path):
+    path = tmp_path / "lock"
+    with locks.held(str(path), 0, create=True):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_device_is_never_made(tmp_path):
+    with pytest.raises(Refused, match="No such file"), locks.held(str(tmp_path / "vdb"), 0):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "target")
+    with pytest.raises(Refused, match="symbolic links"), locks.held(str(tmp_path / "lock"), 0, create=True):
+        pass
+    assert not (tmp_path / "target").exists()

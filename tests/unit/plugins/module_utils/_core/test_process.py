@@ -1,0 +1,123 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import ProcessError
+
+
+def python(code):
+    return (sys.executable, "-c", code)
+
+
+def test_the_two_outputs_are_kept_apart():
+    assert process.run(*python("import sys; print('report'); print('WARNING', file=sys.stderr)")) == "report\n"
+
+
+def test_standard_input_is_closed(commands):
+    commands.expect("lvs")
+    process.run("lvs")
+    assert commands.options[0]["stdin"] == subprocess.DEVNULL
+
+
+def test_programs_speak_english_and_find_sbin(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("KEPT", "yes")
+    names = "LC_ALL LANGUAGE LVM_SUPPRESS_FD_WARNINGS KEPT PATH"
+    out = process.run(*python(f"import os; print(*map(os.environ.get, '{names}'.split()), sep=chr(10))")).splitlines()
+    assert out[:4] == ["C", "C", "1", "yes"]
+    assert {"/usr/sbin", "/sbin"} <= set(out[4].split(":"))
+
+
+def test_output_that_is_no_utf8_is_read():
+    assert process.run(*python("import sys; sys.stdout.buffer.write(b'a' + bytes([255]))")) == "a\ufffd"
+
+
+def test_a_failure_is_told_with_command_status_and_reason(commands):
+    commands.expect("lvextend", stdout="x", stderr="  Insufficient free space:\n\n  487 needed\n", rc=5)
+    with pytest.raises(ProcessError) as error:
+        process.run("lvextend", "--yes", "a b")
+    assert error.value.as_result() == {
+        "msg": "lvextend --yes 'a b' failed with status 5: Insufficient free space:; 487 needed",
+        "cmd": ["lvextend", "--yes", "a b"],
+        "rc": 5,
+        "stderr": "  Insufficient free space:\n\n  487 needed\n",
+    }
+
+
+def test_a_failure_without_words_says_so(commands):
+    commands.expect("x", rc=1)
+    with pytest.raises(ProcessError, match="x failed with status 1: it gave no reason"):
+        process.run("x")
+
+
+def test_an_accepted_status_is_no_failure(commands):
+    commands.expect("lvm", "report", rc=5)
+    assert process.capture("lvm", accept=(0, 5)) == (5, "report")
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(
+        ProcessError, match="^/nonexistent/lvm could not be started: No such file or directory$"
+    ) as error:
+        process.run("/nonexistent/lvm")
+    assert error.value.rc is None
+
+
+def test_a_word_that_no_program_can_be_given_is_told():
+    with pytest.raises(ProcessError, match="^true could not be started: embedded null byte$"):
+        process.run("true", "a\0b")
+
+
+def test_a_program_that_does_not_end_is_asked_to_stop(monkeypatch):
+    processes = []
+
+    def start(*words, **options):
+        processes.append(subprocess.Popen(*words, **options))
+        return processes[-1]
+
+    script = type("script", (), {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")})
+    script.Popen = staticmethod(start)
+    monkeypatch.setattr(process, "subprocess", script)
+    with pytest.raises(
+        ProcessError, match=r"had not ended after 0 seconds and was asked to stop\. Another LVM command"
+    ):
+        process.run(*python("import time; time.sleep(60)"), timeout=0.2)
+    assert processes[0].wait(timeout=10) == -15
+
+
+def test_a_program_is_found_on_this_host():
+    assert process.find("sh")
+    assert process.find("no-such-program-anywhere") is None
+
+
+def test_a_program_that_outlives_its_module_keeps_the_lock(tmp_path):
+    # What a killed module leaves running: its own descriptor is gone, the program's is not.
+    path = str(tmp_path / "lock")
+    with locks.held(path, 0, create=True) as descriptor, process.lent(descriptor):
+        assert process.run(*python("import sys; print(sys.stdin.read())")) == "\n"
+        sleeper = subprocess.Popen(("sleep", "60"), stdin=descriptor)
+    with pytest.raises(Refused, match="a program that an interrupted run started"), locks.held(path, 0):
+        pass
+    sleeper.kill()
+    sleeper.wait()
+    with locks.held(path, 0):
+        pass
+
+
+def test_only_within_a_run_is_a_lock_lent(commands, tmp_path):
+    with locks.held(str(tmp_path / "lock"), 0, create=True) as descriptor:
+        with process.lent(descriptor):
+            commands.expect("lvcreate")
+            process.run("lvcreate")
+        commands.expect("lvs")
+        process.run("lvs")
+    assert [options["stdin"] for options in commands.options] == [descriptor, subprocess.DEVNULL]

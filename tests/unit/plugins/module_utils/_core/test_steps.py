@@ -1,0 +1,133 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import steps
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import ProcessError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+
+WRITE = Write("/etc/docker/daemon.json", "{}\n")
+STEPS = [Step("tell"), Step("run", ("lvs",)), Step("write", write=WRITE), Step("both", ("dmeventd", "-R"), WRITE)]
+
+
+class Recorder:
+    """A host that only notes what it is asked."""
+
+    def __init__(self, failing=()):
+        self.asked = []
+        self.failing = failing
+
+    def run(self, *command):
+        self.asked.append(command)
+        if command == self.failing:
+            raise ProcessError("failed", command)
+
+    def write(self, change):
+        self.asked.append(change)
+
+
+class Disk:
+    """A device that notes with its host when it is held."""
+
+    def __init__(self, path, host, *, granted=True):
+        self.path = path
+        self.host = host
+        self.granted = granted
+
+    @contextlib.contextmanager
+    def held(self):
+        if not self.granted:
+            raise Refused(self.path)
+        self.host.asked.append(f"hold {self.path}")
+        try:
+            yield
+        finally:
+            self.host.asked.append(f"let go of {self.path}")
+
+
+def test_steps_are_taken_in_their_order():
+    host = Recorder()
+    steps.take_steps(STEPS, host)
+    assert host.asked == [("lvs",), WRITE, WRITE, ("dmeventd", "-R")]
+
+
+def test_the_first_failure_ends_it():
+    host = Recorder(failing=("lvs",))
+    with pytest.raises(ProcessError):
+        steps.take_steps(STEPS, host)
+    assert host.asked == [("lvs",)]
+
+
+REMEDIED = [Step("restart", ("dmeventd", "-R"), remedy=("vgchange", "--monitor", "y")), Step("run", ("lvs",))]
+
+
+@pytest.mark.parametrize(
+    ("failing", "asked"),
+    [
+        ((), [("dmeventd", "-R"), ("lvs",)]),
+        (("dmeventd", "-R"), [("dmeventd", "-R"), ("vgchange", "--monitor", "y"), ("lvs",)]),
+    ],
+)
+def test_a_remedy_is_taken_where_its_command_fails(failing, asked):
+    host = Recorder(failing)
+    steps.take_steps(REMEDIED, host)
+    assert host.asked == asked
+
+
+def on_devices(host, *, granted=True):
+    vdb, vdc = Disk("/dev/vdb", host, granted=granted), Disk("/dev/vdc", host)
+    return [
+        Step("wipe", ("wipefs", "/dev/vdb"), device=vdb),
+        Step("write", write=WRITE, device=vdb),
+        Step("run", ("lvs",)),
+        Step("wipe", ("wipefs", "/dev/vdc"), device=vdc),
+    ]
+
+
+def test_a_device_is_held_for_its_step_alone():
+    host = Recorder()
+    steps.take_steps(on_devices(host), host)
+    assert host.asked == [
+        "hold /dev/vdb",
+        ("wipefs", "/dev/vdb"),
+        "let go of /dev/vdb",
+        "hold /dev/vdb",
+        WRITE,
+        "let go of /dev/vdb",
+        ("lvs",),
+        "hold /dev/vdc",
+        ("wipefs", "/dev/vdc"),
+        "let go of /dev/vdc",
+    ]
+
+
+def test_a_device_that_is_not_granted_is_left_alone_and_ends_it():
+    host = Recorder()
+    with pytest.raises(Refused, match="/dev/vdb"):
+        steps.take_steps([Step("run", ("lvs",)), *on_devices(host, granted=False)], host)
+    assert host.asked == [("lvs",)]
+
+
+def test_a_device_is_let_go_of_where_its_step_fails():
+    host = Recorder(failing=("wipefs", "/dev/vdb"))
+    with pytest.raises(ProcessError):
+        steps.take_steps(on_devices(host), host)
+    assert host.asked == ["hold /dev/vdb", ("wipefs", "/dev/vdb"), "let go of /dev/vdb"]
+
+
+def test_the_sentences_are_told():
+    assert steps.actions(STEPS) == ["tell", "run", "write", "both"]
+
+
+def test_several_refusals_are_one_with_a_line_each():
+    refusal = Unwanted(iter(["a", "b"]))
+    assert isinstance(refusal, Refused)
+    assert (str(refusal), refusal.reasons) == ("a\nb", ("a", "b"))

@@ -1,0 +1,265 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
+    LogicalVolume,
+    Report,
+    VolumeGroup,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import (
+    Repair,
+    Sight,
+    history,
+    names,
+    of_host,
+    of_pool,
+    parse,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool
+
+MIB = 1024**2
+NOON = 1795435200.0  # 2026-11-23T12:00:00Z
+NAMES = {"253:2": "docker-thinpool"}
+WELL = Pool(
+    volume=LogicalVolume(
+        vg="docker",
+        name="thinpool",
+        type="thin-pool",
+        size=1000 * 4 * MIB,
+        metadata_size=100 * MIB,
+        chunk_size=MIB // 2,
+        active=True,
+        profile="docker-thinpool",
+        when_full="queue",
+        monitored=True,
+        low_water_mark=1600,
+        data_percent=20.0,
+        metadata_percent=11.0,
+    ),
+    group=VolumeGroup(name="docker", extent_size=4 * MIB, extents=1400, extents_free=300),
+    status=PoolStatus(mode="rw", data_used=1600, data_total=8000, metadata_used=2816, metadata_total=25600),
+    policy=Policy(80, 20),
+    extension=AutoExtension(data_needed=200, metadata_needed=12, free=300, extent_size=4 * MIB),
+)
+OWN = Policy(80, 20)
+
+LOW = ("kernel", "device-mapper: thin: 253:2: reached low water mark for data device: sending event.")
+SHORT = ("dmeventd", "Insufficient free space: 487 extents needed, but only 78 available")
+FAILED = ("dmeventd", "Failed command for docker-thinpool.")
+EXTENDED = (
+    "dmeventd",
+    "Size of logical volume docker/thinpool_tdata changed from 3.90 GiB (1000 extents) to 4.68 GiB (1200 extents).",
+)
+ERRORING = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (error IO) mode")
+READ_ONLY = ("kernel", "device-mapper: thin: 253:2: switching pool to read-only mode")
+CORRUPT = ("kernel", "device-mapper: thin metadata: couldn't read superblock")
+KILLED = ("systemd", "dm-event.service: Main process exited, code=killed, status=9/KILL")
+REFUSED = ("lvm", "Check of pool docker/thinpool failed (status:1). Manual repair required!")
+ACTIVATED = ("lvm", '1 logical volume(s) in volume group "docker" now active')
+HOOK = ("dmeventd", "Child 812 exited with status 3.")
+HOOK_WELL = ("dmeventd", "Child 813 exited with status 0.")
+LARGEST = ("dmeventd", "Reached maximum pool metadata size 15.81 GiB (4048 extents).")
+OTHERS = ("dmeventd", "Failed command for docker-other.")
+
+
+def past(*lines):
+    """Return what the lines tell of the pool, one each second."""
+    read = [Line(NOON + at, message, source, pid=577) for at, (source, message) in enumerate(lines)]
+    return history(dm_events.events(read, NAMES), "docker", "thinpool")
+
+
+def volume(pool=WELL, **changes):
+    return replace(pool, volume=replace(pool.volume, **changes))
+
+
+def status(pool=WELL, **changes):
+    return replace(pool, status=replace(pool.status, **changes))
+
+
+DUE = status(data_used=6800)
+NO_ROOM = replace(WELL.extension, free=100)
+
+
+def kinds(verdict):
+    return [f"{reason.severity} {reason.kind}" for reason in verdict.reasons]
+
+
+@pytest.mark.parametrize(
+    ("pool", "lines", "expected"),
+    [
+        pytest.param(WELL, [], [], id="well"),
+        pytest.param(WELL, [LOW, EXTENDED], [], id="grew-by-itself"),
+        pytest.param(WELL, [SHORT, FAILED], [], id="failed-and-emptied-since"),
+        pytest.param(DUE, [SHORT, FAILED, EXTENDED], ["warning data_usage"], id="failed-and-extended-since"),
+        pytest.param(
+            DUE, [SHORT, FAILED], ["critical extension_failed", "warning data_usage"], id="failed-with-room-since"
+        ),
+        pytest.param(
+            DUE, [EXTENDED, SHORT, FAILED], ["critical extension_failed", "warning data_usage"], id="fails-again"
+        ),
+        pytest.param(
+            replace(DUE, extension=NO_ROOM),
+            [SHORT, FAILED],
+            ["critical data_extension_impossible", "warning data_usage"],
+            id="failed-and-still-no-room",
+        ),
+        pytest.param(DUE, [OTHERS], ["warning data_usage"], id="anothers-failure"),
+        pytest.param(WELL, [ERRORING], ["warning writes_failed"], id="was-full"),
+        pytest.param(WELL, [READ_ONLY], ["warning writes_failed"], id="was-read-only"),
+        pytest.param(
+            status(mode="ro"), [READ_ONLY], ["critical metadata_read_only"], id="is-read-only-as-the-state-says"
+        ),
+        pytest.param(WELL, [CORRUPT], ["critical metadata_damaged"], id="damaged"),
+        pytest.param(WELL, [KILLED], [], id="killed-and-monitored-again"),
+        pytest.param(
+            volume(monitored=False), [KILLED], ["critical dmeventd_failed", "warning not_monitored"], id="killed"
+        ),
+        pytest.param(volume(monitored=False), [], ["warning not_monitored"], id="not-monitored"),
+        pytest.param(
+            volume(active=False, monitored=False, low_water_mark=None),
+            [ACTIVATED, REFUSED],
+            ["critical activation_failed", "critical inactive"],
+            id="refused",
+        ),
+        pytest.param(WELL, [REFUSED, ACTIVATED], [], id="refused-and-active-since"),
+        pytest.param(WELL, [HOOK], ["warning hook_failed"], id="hook-failed"),
+        pytest.param(WELL, [HOOK, HOOK_WELL], [], id="hook-failed-and-succeeded-since"),
+        pytest.param(WELL, [LARGEST], ["warning metadata_max"], id="largest-metadata"),
+    ],
+)
+def test_events_count_where_they_still_matter(pool, lines, expected):
+    assert kinds(of_pool(pool, Limits(), past(*lines), None)) == expected
+
+
+def test_failed_extension_is_told_with_the_reason_that_lvm_gave():
+    verdict = of_pool(DUE, Limits(), past(SHORT, FAILED, SHORT, FAILED), None)
+    assert "487 extents needed, but only 78 available" in verdict.sentence
+    assert "lvextend --use-policies docker/thinpool" in verdict.sentence
+    assert "2026-11-23T12:00:03Z" in verdict.sentence
+    assert verdict.past["vg_full"].count == 2
+
+
+def test_well_pool_is_told_with_its_room():
+    verdict = of_pool(WELL, Limits(), past(LOW, EXTENDED), None)
+    assert verdict.sentence == (
+        "docker/thinpool is well: its next extension takes 800.00 MiB, and 1.17 GiB are free in volume group docker"
+    )
+    assert verdict.lines[0] == (
+        "docker/thinpool: OK, data 20.00 % of 3.91 GiB, metadata 11.00 % of 100.00 MiB, 1.17 GiB free in docker"
+    )
+    assert [line.split(": ")[0].strip() for line in verdict.lines[1:]] == [
+        "2026-11-23T12:00:00Z data_low_water",
+        "2026-11-23T12:00:01Z extended",
+    ]
+
+
+BARE = replace(volume(profile="", low_water_mark=0), policy=Policy(100, 20))
+
+
+@pytest.mark.parametrize(
+    ("pool", "own", "obstacles", "expected"),
+    [
+        pytest.param(WELL, None, [], None, id="well"),
+        pytest.param(volume(monitored=False), None, [], Repair(monitor=True), id="not-monitored"),
+        pytest.param(volume(low_water_mark=0), None, [], Repair(profile="docker-thinpool"), id="not-armed"),
+        pytest.param(BARE, OWN, [], Repair(profile="docker-thinpool"), id="profile-detached"),
+        pytest.param(BARE, None, [], None, id="no-profile-to-attach"),
+        pytest.param(
+            volume(BARE, monitored=False), OWN, [], Repair(monitor=True, profile="docker-thinpool"), id="both"
+        ),
+        pytest.param(replace(WELL, policy=Policy(100, 20)), None, [], None, id="profile-that-says-never"),
+        pytest.param(volume(monitored=False), None, ["volume group docker is exported"], None, id="group-not-ours"),
+        pytest.param(
+            status(volume(monitored=False), mode="out_of_data_space"), None, [], Repair(monitor=True), id="full"
+        ),
+        pytest.param(status(volume(low_water_mark=0), mode="out_of_data_space"), None, [], None, id="full-not-armed"),
+        pytest.param(status(volume(monitored=False), needs_check=True), None, [], None, id="needs-check"),
+        pytest.param(volume(active=False, monitored=False, low_water_mark=None), None, [], None, id="inactive"),
+        pytest.param(
+            replace(volume(monitored=False), group=replace(WELL.group, missing_devices=1)),
+            None,
+            [],
+            None,
+            id="device-missing",
+        ),
+    ],
+)
+def test_repair_is_only_what_is_safe(pool, own, obstacles, expected):
+    assert of_pool(pool, Limits(), {}, own, obstacles).repair == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        (OWN, "There is one, docker-thinpool: run 'lvchange --metadataprofile docker-thinpool docker/thinpool'"),
+        (None, "there is no profile docker-thinpool that could be attached. Make one (module lvm_profile"),
+    ],
+)
+def test_detached_profile_is_told_with_what_could_be_attached(own, says):
+    assert says in of_pool(BARE, Limits(), {}, own).sentence
+
+
+def sight(*pools, statuses=None, volumes=()):
+    volumes = (*(pool.volume for pool in pools), *volumes)
+    groups = tuple({pool.volume.vg: pool.group for pool in pools}.values())
+    return Sight(Report(groups=groups, volumes=volumes), statuses or {}, pools, {})
+
+
+PLAIN = LogicalVolume(vg="docker", name="plain", type="linear", size=MIB)
+RUNNING = {"docker-thinpool": WELL.status, "gone-pool": WELL.status, "docker-253:1-1835-pool": WELL.status}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        pytest.param([], {"gone/pool": ["critical not_in_lvm"], "docker/thinpool": []}, id="found"),
+        pytest.param([("docker", "thinpool")], {"docker/thinpool": []}, id="named"),
+        pytest.param([("docker", "x")], {"docker/x": ["critical missing"]}, id="not-there"),
+        pytest.param([("other", "x")], {"other/x": ["critical missing"]}, id="nor-its-group"),
+        pytest.param([("docker", "plain")], {"docker/plain": ["critical no_pool"]}, id="no-pool"),
+        pytest.param([("gone", "pool")], {"gone/pool": ["critical not_in_lvm"]}, id="only-in-the-kernel"),
+    ],
+)
+def test_each_pool_has_a_verdict_the_worst_first(wanted, expected):
+    found = of_host(sight(WELL, statuses=RUNNING, volumes=[PLAIN]), wanted, Limits(), lambda vg, name: {})
+    assert [(verdict.full_name, kinds(verdict)) for verdict in found] == list(expected.items())
+    assert all(verdict.sentence and verdict.lines for verdict in found)
+
+
+def test_a_pool_with_a_layer_more_is_one_pool():
+    assert names(sight(WELL, statuses={"docker-thinpool-tpool": WELL.status})) == [("docker", "thinpool")]
+
+
+def test_events_without_a_pool_may_be_of_any():
+    found = past(CORRUPT, KILLED)
+    assert {kind: happened.named for kind, happened in found.items()} == {
+        "metadata_corrupt": False,
+        "daemon_failed": False,
+    }
+
+
+def test_history_goes_on_from_what_was_kept():
+    before = past(SHORT, FAILED)
+    later = [Line(NOON + 60, FAILED[1], "dmeventd", pid=577)]
+    found = history(dm_events.events(later), "docker", "thinpool", before)
+    assert (found["autoextend_failed"].count, found["autoextend_failed"].last) == (2, NOON + 60)
+    assert found["vg_full"] == before["vg_full"]
+
+
+@pytest.mark.parametrize("name", ["docker", "docker/", "/thinpool", "a/b/c", "a b/c", "../x"])
+def test_wrong_names_are_refused(name):
+    with pytest.raises(Refused):
+        parse(name)

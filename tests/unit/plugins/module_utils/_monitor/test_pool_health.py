@@ -1,0 +1,158 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LogicalVolume, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import (
+    Limits,
+    Pool,
+    judge,
+    worst,
+)
+
+MIB = 1024**2
+WELL = Pool(
+    volume=LogicalVolume(
+        vg="docker",
+        name="thinpool",
+        type="thin-pool",
+        size=1000 * 4 * MIB,
+        chunk_size=MIB // 2,
+        active=True,
+        profile="docker-thinpool",
+        when_full="queue",
+        monitored=True,
+        low_water_mark=1600,
+        data_percent=20.0,
+        metadata_percent=11.0,
+    ),
+    group=VolumeGroup(name="docker", extent_size=4 * MIB, extents=1400, extents_free=300),
+    status=PoolStatus(mode="rw", data_used=1600, data_total=8000, metadata_used=704, metadata_total=6400),
+    policy=Policy(80, 20),
+    extension=AutoExtension(data_needed=200, metadata_needed=12, free=300, extent_size=4 * MIB),
+)
+
+
+def volume(**changes):
+    return replace(WELL, volume=replace(WELL.volume, **changes))
+
+
+def status(**changes):
+    return replace(WELL, status=replace(WELL.status, **changes))
+
+
+def short(**changes):
+    return replace(WELL, extension=replace(WELL.extension, **changes))
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        pytest.param(WELL, [], id="well"),
+        pytest.param(status(data_used=6000), ["warning data_usage"], id="data-to-be-watched"),
+        pytest.param(status(data_used=7200), ["critical data_usage"], id="data-in-danger"),
+        pytest.param(status(metadata_used=4800), ["warning metadata_usage"], id="metadata-to-be-watched"),
+        pytest.param(status(metadata_used=5760), ["critical metadata_usage"], id="metadata-in-danger"),
+        pytest.param(short(free=100), ["warning data_extension_impossible"], id="no-room"),
+        pytest.param(short(metadata_needed=301), ["warning metadata_extension_impossible"], id="no-room-for-metadata"),
+        pytest.param(
+            replace(short(free=100), status=replace(WELL.status, data_used=6500)),
+            ["critical data_extension_impossible", "warning data_usage"],
+            id="no-room-when-it-is-due",
+        ),
+        pytest.param(volume(monitored=False), ["warning not_monitored"], id="not-monitored"),
+        pytest.param(volume(low_water_mark=0), ["warning not_armed"], id="not-armed"),
+        pytest.param(
+            replace(WELL, policy=Policy(100, 20, found=False)), ["warning profile_missing"], id="profile-without-a-file"
+        ),
+        pytest.param(
+            replace(WELL, policy=Policy(80, 20, missing_thin_check="/usr/sbin/thin_check")),
+            ["warning thin_check_missing"],
+            id="nothing-to-check-it-with",
+        ),
+        pytest.param(
+            replace(volume(profile="", low_water_mark=0), policy=Policy(100, 20)),
+            ["warning no_autoextend"],
+            id="no-profile",
+        ),
+        pytest.param(replace(WELL, policy=Policy(100, 20)), ["warning no_autoextend"], id="profile-that-says-never"),
+        pytest.param(volume(active=False, monitored=False, low_water_mark=None), ["critical inactive"], id="inactive"),
+        pytest.param(volume(suspended=True), ["critical suspended"], id="suspended"),
+        pytest.param(
+            volume(attributes="twi-d-t---", low_water_mark=None, data_percent=None, metadata_percent=None),
+            ["critical inactive"],
+            id="without-a-table",
+        ),
+        pytest.param(status(mode="fail"), ["critical failed"], id="failed"),
+        pytest.param(volume(health="failed"), ["critical failed"], id="failed-as-lvm-says"),
+        pytest.param(status(mode="ro"), ["critical metadata_read_only"], id="read-only"),
+        pytest.param(
+            status(mode="ro", needs_check=True), ["critical metadata_read_only", "critical needs_check"], id="aborted"
+        ),
+        pytest.param(volume(check_needed=True), ["critical needs_check"], id="needs-check-as-lvm-says"),
+        pytest.param(
+            status(mode="out_of_data_space", data_used=8000), ["critical out_of_data", "critical data_usage"], id="full"
+        ),
+        pytest.param(
+            replace(WELL, group=replace(WELL.group, missing_devices=1)), ["critical device_missing"], id="disk-missing"
+        ),
+        pytest.param(replace(WELL, status=None), ["unknown no_status"], id="no-answer"),
+        pytest.param(
+            replace(volume(data_percent=None, metadata_percent=None), status=PoolStatus(mode="rw")),
+            ["unknown data_unknown", "unknown metadata_unknown"],
+            id="no-figures",
+        ),
+        pytest.param(
+            replace(volume(monitored=False, data_percent=None, metadata_percent=None), status=PoolStatus(mode="fail")),
+            ["critical failed", "warning not_monitored"],
+            id="failed-without-figures",
+        ),
+    ],
+)
+def test_each_state_has_its_own_verdict(pool, expected):
+    assert [f"{reason.severity} {reason.kind}" for reason in judge(pool, Limits())] == expected
+
+
+def test_limits_are_those_that_are_set():
+    pool = status(data_used=4000)
+    assert [reason.severity for reason in judge(pool, Limits(data_warning=50, data_critical=51))] == ["warning"]
+    assert [reason.severity for reason in judge(pool, Limits(data_warning=40, data_critical=50))] == ["critical"]
+
+
+def test_the_kernels_figures_are_taken_before_lvms():
+    pool = replace(status(data_used=7999), volume=replace(WELL.volume, data_percent=3.0))
+    assert (pool.data_percent, pool.metadata_percent) == (99.99, 11.0)
+
+
+def test_a_shortage_is_told_with_its_figures():
+    (reason,) = judge(short(data_needed=487, free=78), Limits())
+    assert reason.message == (
+        "the data of docker/thinpool cannot be extended: that takes 487 extents (1.90 GiB), and volume group docker "
+        "has 78 free (312.00 MiB): add a device and run the playbook grow"
+    )
+
+
+@pytest.mark.parametrize(
+    ("severities", "expected"),
+    [([], "ok"), (["warning"], "warning"), (["warning", "unknown"], "unknown"), (["critical", "unknown"], "critical")],
+)
+def test_the_worst_counts(severities, expected):
+    assert worst(severities) == expected
+
+
+@pytest.mark.parametrize("changes", [{"suspended": True}, {"attributes": "twi-i-t---"}], ids=["suspended", "no-table"])
+def test_what_was_loaded_and_not_used_is_dropped_before_a_pool_is_refreshed(changes):
+    parts = {"data_volume": "thinpool_tdata", "metadata_volume": "thinpool_tmeta"}
+    assert judge(volume(**parts, **changes), Limits())[0].message.endswith(
+        "'dmsetup clear docker-thinpool docker-thinpool_tdata docker-thinpool_tmeta && lvchange --refresh "
+        "docker/thinpool'"
+    )

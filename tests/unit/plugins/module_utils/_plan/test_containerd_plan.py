@@ -1,0 +1,466 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_config
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Settings
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import Records
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import containerd_plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.containerd_plan import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
+
+GIB = 1024**3
+FOLDER = "/var/lib/containerd/io.containerd.snapshotter.v1.devmapper"
+PROFILE = Profile("/etc/lvm/profile/docker-thinpool.profile")
+SETTINGS = Settings(pool_name="docker-thinpool", root_path=FOLDER, base_image_size="10GB", discard_blocks=True)
+# The captured pool is in a group named docker; the name is the only thing of Docker's about it.
+WISH = Wish(
+    vg="docker",
+    pool="thinpool",
+    data_size=Size.parse("80%VG"),
+    metadata_size=Size.parse("1%VG"),
+    chunk_size=524288,
+    zero=False,
+    autoextend_threshold=80,
+    autoextend_percent=20,
+    autoextend_room="ignore",
+    wipe_signatures=False,
+    settings=SETTINGS,
+    packages=("containerd",),
+)
+BLANK = Host(
+    report=Report(),
+    devices=(BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB),),
+    signatures={},
+    profile=PROFILE,
+    pool_status=None,
+    missing_packages=("lvm2", "containerd"),
+    candidates=(Candidate("lvm2", "2.03.31-2"), Candidate("containerd", "1.7.24~ds1-6+deb13u1")),
+    containerd=Containerd(unit="not-found"),
+    records=Records(FOLDER, "docker-thinpool"),
+)
+CONFIGURE = "set root_path, pool_name, base_image_size, discard_blocks in /etc/containerd/config.toml"
+DROP_IN = "/etc/systemd/system/containerd.service.d/thin-pool-docker-thinpool.conf"
+BOOT = [
+    f"write {DROP_IN}, so that containerd.service starts with its pool active",
+    "tell systemd of its changed files",
+]
+START = "start containerd and enable it"
+RESTART = "restart containerd"
+
+
+def configuration(tmp_path, settings=SETTINGS):
+    """Return a configuration in a file of the test, as this would write it."""
+    path = tmp_path / "config.toml"
+    path.write_text("version = 2\n", encoding="utf-8")
+    _steps, changes = containerd_config.decide(containerd_config.read(str(path)), settings)
+    path.write_text(changes[0].after, encoding="utf-8")
+    return containerd_config.read(str(path))
+
+
+@pytest.fixture
+def running():
+    return Containerd(
+        path="/usr/bin/containerd",
+        version="1.7.24",
+        unit="loaded",
+        active=True,
+        enabled=True,
+        plugin="ok",
+        open_files=frozenset({f"{FOLDER}/docker-thinpool.db"}),
+        started=1000.0,
+    )
+
+
+@pytest.fixture
+def converged(report, captured, running, tmp_path):
+    return Host(
+        report=report("pool_in_use_by_docker"),
+        devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
+        signatures={},
+        profile=profiles.decide(PROFILE, threshold=52, percent=20)[1],
+        pool_status=pool_status.parse(captured("pool_in_use_by_docker.status"))["docker-thinpool"],
+        missing_packages=(),
+        candidates=(),
+        containerd=running,
+        configuration=configuration(tmp_path),
+        records=Records(FOLDER, "docker-thinpool", 3, 3, True, True),
+        boot_text=boot_drop_in.text("docker", "thinpool"),
+        configured_at=900.0,
+        now=2000.0,
+    )
+
+
+SEEN = replace(WISH, autoextend_threshold=52)  # what the captured pool was made with
+
+
+def refused(host, wish):
+    with pytest.raises(Unwanted) as refusal:
+        containerd_plan.foretell(host, wish)
+    return refusal.value.reasons
+
+
+def test_a_blank_host_gets_the_whole_chain():
+    chain = containerd_plan.foretell(BLANK, WISH)
+    assert {link: actions(steps) for link, steps in chain.links.items() if link not in ("profile", "thin_pool")} == {
+        "packages": ["install packages lvm2, containerd"],
+        "docker_stop": [],
+        "docker_data": [],
+        "physical_volumes": ["create physical volume /dev/vdb"],
+        "volume_group": ["create volume group docker on /dev/vdb"],
+        "boot": BOOT,
+        "configuration": [CONFIGURE],
+        "containerd_start": [START],
+        "daemon": [],
+        "docker_packages": [],
+        "docker_start": [],
+    }
+    assert list(chain.links)[5:8] == ["profile", "thin_pool", "boot"]
+    assert [part["after_header"] for part in chain.diff][-1] == "/etc/containerd/config.toml"
+
+
+def test_a_converged_host_needs_nothing(converged):
+    chain = containerd_plan.foretell(converged, SEEN)
+    assert (chain.actions, chain.diff) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"active": False, "plugin": "", "open_files": frozenset()}, [START], id="stopped"),
+        pytest.param({"enabled": False}, [START], id="not-enabled"),
+        pytest.param({"plugin": "devmapper not configured: skip plugin"}, [RESTART], id="started-without"),
+        pytest.param({"open_files": frozenset()}, [RESTART], id="on-another-pool"),
+        pytest.param({"plugin": ""}, [], id="does-not-answer"),
+        pytest.param({"started": 800.0}, [RESTART], id="older-than-its-configuration"),
+        pytest.param({"started": None}, [], id="nobody-knows-since-when"),
+        pytest.param({"needs_reload": True}, [BOOT[1]], id="systemd-was-not-told"),
+    ],
+)
+def test_containerd_is_restarted_only_where_it_must(converged, changes, expected):
+    host = replace(converged, containerd=replace(converged.containerd, **changes))
+    assert containerd_plan.foretell(host, SEEN).actions == expected
+
+
+def test_a_configuration_from_the_future_is_no_reason_to_restart(converged):
+    assert containerd_plan.foretell(replace(converged, configured_at=3000.0), SEEN).actions == []
+
+
+def test_another_size_is_configured_and_containerd_restarted(converged):
+    wish = replace(SEEN, settings=replace(SETTINGS, base_image_size="20GB"))
+    path = converged.configuration.path
+    assert containerd_plan.foretell(converged, wish).actions == [f"set base_image_size in {path}", RESTART]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wish", "says"),
+    [
+        pytest.param(
+            {"candidates": (Candidate("containerd", "1.4.13~ds1-1"),)}, WISH, "1.6 on: upgrade", id="candidate"
+        ),
+        pytest.param(
+            {}, replace(WISH, packages=()), "there is no containerd on this host, and none in pack", id="none"
+        ),
+        pytest.param(
+            {}, replace(WISH, packages=("docker.io",), docker=True), "there is no containerd", id="docker-alone"
+        ),
+        pytest.param(
+            {}, replace(WISH, docker=True), "there is no Docker on this host, and none in pack", id="no-docker"
+        ),
+        pytest.param(
+            {"containerd": Containerd("/usr/bin/containerd", "1.5.9")},
+            WISH,
+            "is containerd 1.5.9; .* from 1.6 on",
+            id="old",
+        ),
+        pytest.param(
+            {"containerd": Containerd("/usr/bin/containerd", "2.0.9", has_plugin=False)},
+            WISH,
+            "was built without the devmapper snapshotter",
+            id="without-the-plugin",
+        ),
+        pytest.param(
+            {"containerd": Containerd("/usr/bin/containerd", "2.0.9", unit="masked")}, WISH, "is masked", id="masked"
+        ),
+        pytest.param(
+            {"containerd": Containerd("/usr/bin/containerd", "1.6.20")},
+            replace(WISH, settings=replace(SETTINGS, fs_type="ext2")),
+            "is containerd 1.6.20, which knows fs_type ext4 and xfs alone",
+            id="ext2",
+        ),
+        pytest.param(
+            {"docker": Docker("/usr/bin/dockerd", "20.10.24")},
+            replace(WISH, docker=True),
+            "is Docker 20.10.24, whose way to a thin pool is its own devicemapper driver: use the role direct_lvm",
+            id="docker-with-the-driver",
+        ),
+        pytest.param(
+            {"docker": Docker("/usr/bin/dockerd", "26.1.5", flags=("--containerd=/run/x.sock",))},
+            replace(WISH, docker=True),
+            "started with --containerd /run/x.sock, another containerd than the system's",
+            id="another-containerd",
+        ),
+        pytest.param(
+            {
+                "missing_docker_packages": ("docker.io",),
+                "candidates": (Candidate("docker.io", "20.10.24+dfsg1-1"),),
+            },
+            replace(WISH, packages=("containerd", "docker.io"), docker=True),
+            "package docker.io .* is Docker 20.10.24, whose way",
+            id="docker-candidate",
+        ),
+        pytest.param(
+            {"docker": Docker("/usr/bin/dockerd", "26.1.5"), "data": DockerData(images={"overlay2": 2})},
+            replace(WISH, docker=True),
+            "holds 2 images and 0 containers of driver overlay2, which Docker no longer shows .* existing_data: backup",
+            id="images-of-a-driver",
+        ),
+        pytest.param(
+            {"records": Records(FOLDER, "docker-thinpool", 3, 2, True, True)},
+            WISH,
+            r"the records of another pool \(3 devices, 2 snapshots\) .* remove .*docker-thinpool.db and .*metadata.db",
+            id="old-records",
+        ),
+        pytest.param(
+            {"records": Records(FOLDER, "docker-thinpool", None, 2, True, True)},
+            WISH,
+            "docker-thinpool.db cannot be read as a database",
+            id="damaged-records",
+        ),
+    ],
+)
+def test_what_must_not_be_is_refused_before_anything(changes, wish, says):
+    (reason,) = (reason for reason in refused(replace(BLANK, **changes), wish) if re.search(says, reason))
+    assert reason
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        pytest.param(
+            Records(FOLDER, "docker-thinpool"), "chunks in use, and .*docker-thinpool.db has no rec", id="none"
+        ),
+        pytest.param(
+            Records(FOLDER, "docker-thinpool", 3, 0, True), "records in docker-thinpool.db and none in m", id="one"
+        ),
+    ],
+)
+def test_a_pool_in_use_without_its_records_is_refused(converged, records, says):
+    (reason,) = refused(replace(converged, records=records), SEEN)
+    assert re.search(says, reason)
+
+
+def test_an_empty_pool_with_the_records_of_another_is_refused(converged):
+    host = replace(converged, pool_status=PoolStatus("rw", 0, 2571, 25600, 0, 19448))
+    (reason,) = refused(host, SEEN)
+    assert "holds the records of another pool" in reason
+
+
+def test_a_pool_that_has_failed_is_refused(converged):
+    (reason,) = refused(replace(converged, pool_status=PoolStatus("fail")), SEEN)
+    assert reason.startswith("the pool has failed")
+
+
+STORE = '{"storage-driver": "devmapper", "features": {"containerd-snapshotter": true}}'
+ON_STORE = Info(driver="devmapper", status={"driver-type": "io.containerd.snapshotter.v1"})
+DOCKER = Docker("/usr/sbin/dockerd", "26.1.5", unit="loaded", active=True, enabled=True, info=ON_STORE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, [], id="converged"),
+        pytest.param(
+            {"daemon_text": None},
+            ["stop Docker", "write /etc/docker/daemon.json: storage-driver, features", "start Docker and enable it"],
+            id="no-file",
+        ),
+        pytest.param(
+            {"docker": replace(DOCKER, info=Info(driver="overlay2"))},
+            ["stop Docker", "start Docker and enable it"],
+            id="runs-on-another-driver",
+        ),
+        pytest.param(
+            {"docker": replace(DOCKER, active=False, info=None)}, ["start Docker and enable it"], id="stopped"
+        ),
+        pytest.param({"data": DockerData(images={"overlay2": 2})}, [], id="old-images-beside"),
+    ],
+)
+def test_docker_is_put_on_containerds_store(converged, changes, expected):
+    host = replace(converged, docker=DOCKER, daemon_text=STORE)
+    assert containerd_plan.foretell(replace(host, **changes), replace(SEEN, docker=True)).actions == expected
+
+
+def test_docker_is_installed_last(converged):
+    wish = replace(WISH, docker=True, packages=("docker.io", "containerd", "docker-cli"))
+    assert (wish.first_packages, wish.docker_packages) == (("containerd", "docker-cli"), ("docker.io",))
+    host = replace(BLANK, missing_docker_packages=("docker.io",))
+    assert containerd_plan.foretell(host, wish).actions[-5:] == [
+        CONFIGURE,
+        START,
+        "write /etc/docker/daemon.json: storage-driver, features",
+        "install packages docker.io",
+        "start Docker and enable it",
+    ]
+
+
+def test_old_images_are_moved_aside_where_that_is_wished(converged):
+    host = replace(
+        converged, docker=replace(DOCKER, info=Info(driver="overlay2")), data=DockerData(images={"overlay2": 2})
+    )
+    chain = containerd_plan.foretell(host, replace(SEEN, docker=True, existing_data="backup"))
+    assert chain.actions[:2] == ["stop Docker", "move /var/lib/docker aside"]
+
+
+RECORDS = Records(
+    FOLDER,
+    "docker-thinpool",
+    3,
+    3,
+    True,
+    True,
+    keys=(("default", "web"), ("default", "sha256:b"), ("k8s.io", "x")),
+    containers=(("default", "web"),),
+    active=("docker-thinpool-snap-1", "docker-thinpool-snap-2"),
+)
+
+
+@pytest.fixture
+def ours(converged):
+    pool = replace(converged.report.volume("docker", "thinpool"), tags=(OWNER_TAG,))
+    group = replace(converged.report.group("docker"), tags=(OWNER_TAG,))
+    report = replace(
+        converged.report,
+        volumes=tuple(pool if volume.full_name == pool.full_name else volume for volume in converged.report.volumes),
+        groups=(group,),
+    )
+    return replace(converged, report=report, records=RECORDS)
+
+
+def test_it_is_taken_apart_in_an_order_that_works(ours):
+    chain = containerd_plan.take_apart(ours, SEEN)
+    path = ours.configuration.path
+    assert chain.actions == [
+        "remove 2 snapshots of namespace default",
+        "remove 1 snapshots of namespace k8s.io",
+        "remove containers web of namespace default",
+        "stop containerd",
+        "remove device docker-thinpool-snap-1",
+        "remove device docker-thinpool-snap-2",
+        "remove thin pool docker/thinpool",
+        "remove volume group docker",
+        "remove physical volume /dev/vdb",
+        "remove profile /etc/lvm/profile/docker-thinpool.profile",
+        f"remove {DROP_IN}",
+        "tell systemd of its changed files",
+        f"remove {FOLDER}/docker-thinpool.db",
+        f"remove {FOLDER}/metadata.db",
+        f'take [plugins."io.containerd.snapshotter.v1.devmapper"] out of {path}',
+        "start containerd without the snapshotter",
+    ]
+    assert [step.command for step in chain.links["snapshots"]][0][-2:] == ("web", "sha256:b")
+    assert chain.records == [f"{FOLDER}/docker-thinpool.db", f"{FOLDER}/metadata.db"]
+
+
+def test_it_is_not_taken_apart_while_containers_run(ours):
+    host = replace(ours, records=replace(RECORDS, tasks=(("default", "web"),)))
+    with pytest.raises(Unwanted, match="containers run on docker/thinpool: default/web. Stop them, or set stop_cont"):
+        containerd_plan.take_apart(host, SEEN)
+    chain = containerd_plan.take_apart(host, SEEN, stop_containers=True)
+    assert chain.actions[0] == "stop containers web of namespace default"
+
+
+def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
+    host = replace(
+        ours,
+        records=replace(RECORDS, tasks=(("moby", "c0ffee"),)),
+        docker=replace(DOCKER, running=("web",)),
+        daemon_text=STORE,
+    )
+    with pytest.raises(Unwanted, match="containers run on docker/thinpool: web. Stop them"):
+        containerd_plan.take_apart(host, SEEN)
+    chain = containerd_plan.take_apart(host, SEEN, stop_containers=True)
+    assert (actions(chain.links["docker_stop"]), chain.links["containers"]) == (["stop Docker"], [])
+    # With live-restore they run on when it has stopped.
+    chain = containerd_plan.take_apart(replace(host, docker=replace(DOCKER, active=False)), SEEN, stop_containers=True)
+    assert actions(chain.links["containers"]) == ["stop containers c0ffee of namespace moby"]
+
+
+def test_containers_of_a_docker_that_is_not_on_the_store_are_not_on_the_pool(ours):
+    host = replace(ours, docker=replace(DOCKER, running=("web",)), daemon_text=None)
+    chain = containerd_plan.take_apart(host, SEEN)
+    assert (chain.links["docker_stop"], chain.links["containers"]) == ([], [])
+
+
+def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
+    records = replace(
+        RECORDS,
+        stuck=(("moby", "a-init"), ("moby", "sha256:a")),
+        leases=(("moby", "a"),),
+        labels=(("moby", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper"),),
+    )
+    chain = containerd_plan.take_apart(replace(ours, records=records), SEEN)
+    assert actions(chain.links["snapshots"])[-3:] == [
+        "let image content sha256:f of namespace moby be unpacked anew",
+        "take a lease in namespace moby",
+        "have 2 snapshots of namespace moby collected as garbage",
+    ]
+    ctr = ("ctr", "--namespace", "moby")
+    assert [step.command for step in chain.links["snapshots"]][-3:] == [
+        (*ctr, "content", "label", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper="),
+        (*ctr, "leases", "create", "--id", "devicemapper.containers"),
+        (*ctr, "leases", "delete", "--sync", "a", "devicemapper.containers"),
+    ]
+
+
+def test_a_host_without_anything_has_nothing_to_take_apart(running):
+    host = replace(BLANK, containerd=running, missing_packages=())
+    assert containerd_plan.take_apart(host, WISH).actions == []
+
+
+def test_the_records_of_another_pool_stay(ours, tmp_path):
+    other = configuration(tmp_path, replace(SETTINGS, pool_name="other"))
+    closed = ours.report.with_volume(replace(ours.report.volume("docker", "thinpool"), open=False))
+    host = replace(ours, report=closed, configuration=other, records=replace(RECORDS, active=()))
+    chain = containerd_plan.take_apart(host, SEEN)
+    assert (chain.links["records"], chain.links["snapshots"], chain.links["configuration"]) == ([], [], [])
+
+
+def test_docker_on_the_pool_is_taken_off_it(ours):
+    data = DockerData(containers={"devmapper": ["c0ffee"], "overlay2": ["beef"]})
+    host = replace(ours, docker=DOCKER, daemon_text=STORE, data=data)
+    chain = containerd_plan.take_apart(host, SEEN)
+    assert actions(chain.links["docker_stop"]) == ["stop Docker"]
+    assert actions(chain.links["docker_data"]) == ["remove /var/lib/docker/containers/c0ffee"]
+    assert actions(chain.links["daemon"]) == ["remove /etc/docker/daemon.json: storage-driver, features"]
+
+
+def test_packages_follow_the_filesystem():
+    def needed(programs, fs_type="ext4"):
+        wish = replace(WISH, settings=replace(SETTINGS, fs_type=fs_type))
+        return containerd_plan.needed_packages("debian", wish, True, programs.__contains__)[3:]
+
+    assert needed([]) == ["e2fsprogs"]
+    assert needed(["mkfs.ext4"]) == []
+    assert needed(["mkfs.ext4"], "xfs") == ["xfsprogs"]
+    assert needed(["mkfs.ext4"], "ext2") == ["e2fsprogs"]
+    assert Path(FOLDER).name == containerd_config.PLUGIN

@@ -320,7 +320,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     docker_checks,
     inspection,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, thin_pools
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, pool_spec
 
 
 def main() -> None:
@@ -342,7 +342,7 @@ def wanted_of(module: AnsibleModule) -> docker_checks.Wanted:
     """Return what the options ask for; a device that is not there is no wrong option but a mismatch."""
     given = module.params
     chunk_size = sizes.option("chunk_size", sizes.parse_bytes, given["chunk_size"])
-    thin_pools.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
+    pool_spec.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
     for name in given["devices"]:
         if not name.startswith("/") or "\0" in name:
             raise errors.Refused(block_devices.problem(name))

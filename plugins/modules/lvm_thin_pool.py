@@ -214,6 +214,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
     lvm_state,
+    pool_spec,
     profiles,
     results,
     thin_pools,
@@ -241,9 +242,9 @@ def main() -> None:
     module_frame.run(module, lambda: work(module))
 
 
-def wish_of(params: t.Mapping[str, t.Any]) -> thin_pools.Wish:
+def wish_of(params: t.Mapping[str, t.Any]) -> pool_spec.Wish:
     """Return the wish that the options spell."""
-    return thin_pools.Wish(
+    return pool_spec.Wish(
         vg=params["vg"],
         name=params["name"],
         size=sizes.option("size", sizes.Size.parse, params["size"]),

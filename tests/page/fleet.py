@@ -18,9 +18,9 @@ from pathlib import Path
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     lvm_state,
+    pool_sizing,
     pool_status,
     profiles,
-    thin_pools,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import assessment, dm_events, pool_health
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
@@ -88,7 +88,7 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
         extents_free=free * 1024 * MIB // EXTENT,
         missing_devices=changes.get("missing_devices", 0),
     )
-    extension = thin_pools.auto_extension(group, volume, None, policy.percent)
+    extension = pool_sizing.auto_extension(group, volume, None, policy.percent)
     running = status if volume.active else None
     return pool_health.Pool(volume, group, running, policy, extension)
 

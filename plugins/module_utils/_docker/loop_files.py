@@ -22,11 +22,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import (
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import (
     METADATA_MAXIMUM,
     METADATA_MINIMUM,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 
 SYS = "/sys/block"
 # Docker's own (deviceset.go, defaultDataLoopbackSize and defaultMetaDataLoopbackSize).

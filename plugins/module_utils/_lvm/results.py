@@ -15,7 +15,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
     PhysicalVolume,
     Report,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 
 View = t.Dict[str, t.Any]
 

@@ -16,17 +16,17 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.size
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     device_names,
     lvm_state,
+    pool_sizing,
     profiles,
-    thin_pools,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
     Report,
     VolumeGroup,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
 
 # From good to bad. What could not be found out is worse than what is merely to be watched.
 ORDER = ("ok", "warning", "unknown", "critical")
@@ -117,7 +117,7 @@ def pools(report: Report, volumes: t.Iterable[LogicalVolume], statuses: t.Mappin
         if group is not None:
             # A pool that holds LVM's own thin volumes has a layer more.
             status = statuses.get(volume.dm_name) or statuses.get(f"{volume.dm_name}-tpool")
-            extension = thin_pools.auto_extension(group, volume, report.spare(volume.vg), policy.percent)
+            extension = pool_sizing.auto_extension(group, volume, report.spare(volume.vg), policy.percent)
             found.append(Pool(volume, group, status, policy, extension))
     return found
 

@@ -22,6 +22,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     device_names,
     lvm_state,
     physical_volumes,
+    pool_sizing,
+    pool_spec,
     profiles,
     results,
     thin_pools,
@@ -59,8 +61,8 @@ class Wish:
         """The profile is named like the pool's device, as the manual does."""
         return self.dm_name
 
-    def pool_wish(self) -> thin_pools.Wish:
-        return thin_pools.Wish(
+    def pool_wish(self) -> pool_spec.Wish:
+        return pool_spec.Wish(
             vg=self.vg,
             name=self.pool,
             size=self.data_size,
@@ -93,7 +95,7 @@ class Chain:
 
     links: dict[str, list[Step]] = field(default_factory=dict)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
-    extension: thin_pools.AutoExtension | None = None
+    extension: pool_sizing.AutoExtension | None = None
     warning: str = ""
     report: Report = Report()
     records: list[str] = field(default_factory=list)  # paths of the engine's records that go with the pool
@@ -138,7 +140,7 @@ class Part:
 
     links: tuple[Link, ...] = ()
     report: Report | None = None  # None: refused
-    extension: thin_pools.AutoExtension | None = None
+    extension: pool_sizing.AutoExtension | None = None
     warning: str = ""
 
     def takes(self, name: str) -> bool:
@@ -302,12 +304,12 @@ def install(packages: t.Sequence[str]) -> list[Step]:
     return [Step(f"install packages {', '.join(packages)}")] if packages else []
 
 
-def room(after: Report, wish: Wish) -> tuple[thin_pools.AutoExtension | None, str]:
+def room(after: Report, wish: Wish) -> tuple[pool_sizing.AutoExtension | None, str]:
     """Return what the next automatic extension takes, and what to say where the group does not have it."""
     group, pool = after.group(wish.vg), after.volume(wish.vg, wish.pool)
     if group is None or pool is None or wish.autoextend_threshold >= 100:
         return None, ""
-    extension = thin_pools.auto_extension(group, pool, after.spare(wish.vg), wish.autoextend_percent)
+    extension = pool_sizing.auto_extension(group, pool, after.spare(wish.vg), wish.autoextend_percent)
     if extension.data_possible and extension.metadata_possible:
         return extension, ""
     lacking = [

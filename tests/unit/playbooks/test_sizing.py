@@ -17,7 +17,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import sizes
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, thin_pools
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_state,
+    pool_sizing,
+    pool_spec,
+    thin_pools,
+)
 
 # A managed host has ansible.module_utils alone. Not imported, because that would turn this process into a controller.
 if importlib.util.find_spec("ansible.playbook") is None:
@@ -69,7 +74,7 @@ def decided(wish: dict[str, t.Any]) -> tuple[lvm_state.LogicalVolume, lvm_state.
     # LVM leaves a mebibyte of each disk to its label and its metadata: 2559 extents on 10 GiB (seen).
     extents = sum((sizes.parse_bytes(str(disk)) - sizes.MIB) // EXTENT for disk in disks)
     group = lvm_state.VolumeGroup(name=GROUP, extent_size=EXTENT, extents=extents, extents_free=extents)
-    pool = thin_pools.Wish(
+    pool = pool_spec.Wish(
         vg=GROUP,
         name="thinpool",
         size=sizes.Size.parse(wish.get("sizing_data_size", "80%VG")),
@@ -87,7 +92,7 @@ def extensions(pool: lvm_state.LogicalVolume, group: lvm_state.VolumeGroup, perc
     """Return the extents of the data after each automatic extension, what the next one would take, and what is free."""
     found: list[int] = []
     while True:
-        next_one = thin_pools.auto_extension(group, pool, None, percent)
+        next_one = pool_sizing.auto_extension(group, pool, None, percent)
         if not next_one.data_possible:
             return found, next_one.data_needed, next_one.free
         pool = replace(pool, size=pool.size + next_one.data_needed * EXTENT)

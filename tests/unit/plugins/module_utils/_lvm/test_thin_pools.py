@@ -12,9 +12,9 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import thin_pools
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_sizing, thin_pools
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LogicalVolume
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import Wish
 
 EXTENT = 4194304
 GIB = 1024**3
@@ -917,7 +917,7 @@ def test_as_much_metadata_as_extents_hold_is_taken(report, extent, metadata_size
 )
 def test_the_next_automatic_extension_is_reckoned(report, state, percent, expected):
     found = report(state)
-    extension = thin_pools.auto_extension(
+    extension = pool_sizing.auto_extension(
         found.group("docker"), found.volume("docker", "thinpool"), found.spare("docker"), percent
     )
     assert (
@@ -931,12 +931,12 @@ def test_the_next_automatic_extension_is_reckoned(report, state, percent, expect
 
 def test_without_a_spare_the_extension_makes_one(report):
     found = report("pool")
-    extension = thin_pools.auto_extension(found.group("docker"), found.volume("docker", "thinpool"), None, 20)
+    extension = pool_sizing.auto_extension(found.group("docker"), found.volume("docker", "thinpool"), None, 20)
     assert extension.metadata_needed == 6 + 31
 
 
 def test_metadata_that_does_not_fit_is_told(report):
     found = report("pool")
     group = replace(found.group("docker"), extents_free=11)
-    extension = thin_pools.auto_extension(group, found.volume("docker", "thinpool"), found.spare("docker"), 20)
+    extension = pool_sizing.auto_extension(group, found.volume("docker", "thinpool"), found.spare("docker"), 20)
     assert (extension.data_possible, extension.metadata_possible) == (False, False)

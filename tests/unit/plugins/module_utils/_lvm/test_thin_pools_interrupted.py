@@ -12,10 +12,10 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import thin_pools
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_spec, thin_pools
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
 
-WISH = thin_pools.Wish(
+WISH = pool_spec.Wish(
     vg="docker",
     name="thinpool",
     size=Size.parse("80%VG"),

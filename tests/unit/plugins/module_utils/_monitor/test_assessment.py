@@ -14,9 +14,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
     Report,
     VolumeGroup,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import (
     Repair,

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LogicalVolume, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_pools import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import (
     Limits,
     Pool,

@@ -182,6 +182,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     containerd_config,
     containerd_daemon,
     cri_runtimes,
+    snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
@@ -215,8 +216,8 @@ def work(module: AnsibleModule) -> dict:
     runtimes = cri_runtimes.of(params.pop("runtimes"))
     if not path.startswith("/"):
         raise errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
-    settings = containerd_config.Settings(**params)
-    containerd_config.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
+    settings = snapshotter_settings.Settings(**params)
+    snapshotter_settings.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
     cri_runtimes.check(runtimes)
     current = containerd_config.read(path)
     installed = bool(process.find("containerd"))

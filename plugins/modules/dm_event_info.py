@@ -258,7 +258,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, log_files
 
 
 def main() -> None:
@@ -282,7 +282,7 @@ def work(module: AnsibleModule) -> dict:
     if limit < 1:
         raise errors.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()
-    reading = journal.read_file(path, cursor, since, now, booted()) if path else journal.read(cursor, since, now)
+    reading = log_files.read_file(path, cursor, since, now, booted()) if path else journal.read(cursor, since, now)
     names = device_names(module) if any(line.source == "kernel" and line.current for line in reading.lines) else {}
     events = dm_events.events(reading.lines, names)
     if pools:

@@ -317,7 +317,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
     daemon_json,
+    docker_advice,
     docker_checks,
+    docker_report,
     inspection,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, pool_spec
@@ -375,7 +377,7 @@ def work(module: AnsibleModule) -> dict:
         "changed": False,
         "matches": all(check.matches for check in checks),
         "checks": [{**asdict(check), "remedy": "" if check.matches else check.remedy} for check in checks],
-        "advice": [asdict(item) for item in docker_checks.advice(seen, wanted)],
+        "advice": [asdict(item) for item in docker_advice.advice(seen, wanted)],
         "disks": [asdict(disk) for disk in seen.disks_under(wanted.dm_name) or seen.disks],
         "mounts": [asdict(mount) for mount in seen.mounts],
         "records": asdict(seen.records),
@@ -401,7 +403,7 @@ def work(module: AnsibleModule) -> dict:
             "status": dict(info.status) if info else {},
         },
         "memory": asdict(seen.memory),
-        "lines": docker_checks.lines(seen, wanted),
+        "lines": docker_report.lines(seen, wanted),
     }
 
 

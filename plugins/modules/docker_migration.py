@@ -211,6 +211,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     daemon_json,
     data_root,
     dockerd,
+    image_inventory,
     image_migration,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
@@ -296,8 +297,8 @@ def work(module: AnsibleModule) -> dict:
     migration = image_migration.decide(current, wish)
     if not module.check_mode:
         take(module, wish, root, migration)
-    inventory = migration.inventory or image_migration.Inventory("")
-    known = current.known or image_migration.Inventory("")
+    inventory = migration.inventory or image_inventory.Inventory("")
+    known = current.known or image_inventory.Inventory("")
     now = dockerd.containers() if current.docker.info and not module.check_mode else current.containers
     return {
         **module_frame.result(
@@ -326,7 +327,7 @@ def work(module: AnsibleModule) -> dict:
     }
 
 
-def view(inventory: image_migration.Inventory, driver: str | None) -> dict:
+def view(inventory: image_inventory.Inventory, driver: str | None) -> dict:
     """Return what a diff shows."""
     return {
         "storage_driver": driver,

@@ -244,8 +244,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
     assessment,
     collect,
     dm_events,
-    journal,
     pool_health,
+    timestamps,
 )
 
 
@@ -268,7 +268,7 @@ def work(module: AnsibleModule) -> dict:
     wanted = [assessment.parse(name) for name in params["pools"]]
     limits = pool_health.Limits.of(params)
     now = time.time()
-    since = journal.moment(params["since"], now)
+    since = timestamps.moment(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
     sight = collect.look()
@@ -315,7 +315,7 @@ def read_events(since: str, path: str) -> tuple[list, list[pool_health.Reason]]:
     try:
         return collect.read_events(since=since, path=path)[0], []
     except (errors.Refused, process.ProcessError) as error:
-        if path or journal.moment(since, 0) is None:  # then it is an option that is wrong
+        if path or timestamps.moment(since, 0) is None:  # then it is an option that is wrong
             raise
         return [], [pool_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]
 

@@ -122,8 +122,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     assessment,
     exporter_install,
-    journal,
+    log_files,
     pool_health,
+    timestamps,
 )
 
 
@@ -174,10 +175,10 @@ def wish_of(params: t.Mapping[str, t.Any]) -> exporter_install.Wish:
             raise errors.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
     if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
         raise errors.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
-    if journal.moment(params["since"], 0) is None:
+    if timestamps.moment(params["since"], 0) is None:
         raise errors.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
-        journal.read_file(params["path"], since="now", now=time.time())
+        log_files.read_file(params["path"], since="now", now=time.time())
     for name in params["pools"]:
         assessment.parse(name)
     limits = pool_health.Limits.of(params)

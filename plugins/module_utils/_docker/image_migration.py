@@ -13,8 +13,6 @@ image that Docker lists is loaded. So there is no stage to remember, and a run t
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import re
 import typing as t
@@ -25,12 +23,20 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Container, Docker, Image
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import (
+    Inventory,
+    digest,
+    name_of,
+    parse,
+    render,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.overlay import existing, overlay_obstacle
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status
 
-FORMAT = 1  # of the inventory
 DRIVERS = ("devicemapper", "overlay2")
 # Drivers whose layers are plain directories; those of btrfs and zfs are volumes of these, which rm does not remove.
 _DIRECTORIES = ("overlay2", "overlay", "aufs", "vfs")
@@ -44,7 +50,6 @@ _LOAD = (
     'docker image load --quiet --input "$1" && id=$2 && shift 2 && '
     'for name; do docker image tag "$id" "$name" || exit; done'
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 
 
 @dataclass(frozen=True)
@@ -70,21 +75,6 @@ class Wish:
 
     def archive(self, image: Image) -> str:
         return f"{self.directory}/{digest(image)}.tar"
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What is carried over, and whether all of it arrived."""
-
-    source: str  # the driver that it comes from
-    images: tuple[Image, ...] = ()
-    containers: tuple[Container, ...] = ()
-    verified: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes of all archives; a layer that images share is in the archive of each."""
-        return sum(image.size for image in self.images)
 
 
 @dataclass(frozen=True)
@@ -137,59 +127,6 @@ class Migration:
         return [*self.carry, *self.switch, *self.finish]
 
 
-def digest(image: Image) -> str:
-    return image.id.partition(":")[2]
-
-
-def name_of(image: Image) -> str:
-    """Return an image in words: its references, or the beginning of its id as Docker shows it."""
-    return ", ".join(image.references) or digest(image)[:12]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The inventory
-
-
-def parse(text: str | None, path: str) -> Inventory | None:
-    """Return the inventory in a file; one that cannot be understood is refused, never overwritten."""
-    if text is None:
-        return None
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise ValueError(document["format"])
-        return Inventory(
-            source=document["source"],
-            images=tuple(
-                Image(image["id"], tuple(image["references"]), tuple(image["digests"]), image["size"])
-                for image in document["images"]
-            ),
-            containers=tuple(dockerd.parse_container(json.dumps(one)) for one in document["containers"]),
-            verified=document["verified"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"{path} is not an inventory that this collection wrote: move it away, and the archives beside it are "
-            "used all the same"
-        ) from error
-
-
-def render(inventory: Inventory, driver: str) -> str:
-    """Return the text of an inventory."""
-    document = {
-        "format": FORMAT,
-        "source": inventory.source,
-        "target": driver,
-        "verified": inventory.verified,
-        "images": [
-            {"id": one.id, "references": list(one.references), "digests": list(one.digests), "size": one.size}
-            for one in inventory.images
-        ],
-        "containers": [one.inspected for one in inventory.containers],
-    }
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
-
-
 def merge(known: Inventory | None, current: Current, source: str) -> Inventory:
     """Return the inventory of what Docker has now and of what was saved before.
 
@@ -213,10 +150,6 @@ def merge(known: Inventory | None, current: Current, source: str) -> Inventory:
         tuple(sorted(images.values(), key=lambda image: image.id)),
         tuple(sorted(containers.values(), key=lambda one: one.id)),
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What is to be done
 
 
 def decide(current: Current, wish: Wish) -> Migration:
@@ -472,10 +405,6 @@ def left_behind(data: DockerData, source: str, driver: str, is_directory: t.Call
     return [*found, *(f"{data.root}/{name}" for name in aside)]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading
-
-
 def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Current:
     """Return what there is; of processes at most dmsetup and modprobe are started."""
     data = data_root.read(root)
@@ -503,7 +432,7 @@ def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Curr
         room=_room(wish, root),
         daemon_text=daemon_text,
         boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)),
-        overlay_obstacle=_overlay_obstacle(root) if wish.driver == "overlay2" else "",
+        overlay_obstacle=overlay_obstacle(root) if wish.driver == "overlay2" else "",
         old=tuple(left_behind(data, known.source, wish.driver, os.path.isdir)) if known else (),
     )
 
@@ -524,78 +453,11 @@ def layers(root: str, driver: str) -> int:
     return total
 
 
-def _existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
 def _room(wish: Wish, root: str) -> Room:
-    directory, data = _existing(wish.directory), _existing(root)
+    directory, data = existing(wish.directory), existing(root)
     status = None
     if wish.driver == "devicemapper" and process.find("dmsetup"):
         status = pool_status.read().get(wish.dm_name)
     used = status.data_used / status.data_total if status and status.data_total else 0.0
     free = [os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in (directory, data)]
     return Room(free[0], free[1], os.stat(directory).st_dev == os.stat(data).st_dev, used)
-
-
-def _overlay_obstacle(root: str) -> str:
-    """Return why overlay2 cannot work here; Docker would find out when it starts."""
-    try:
-        with open("/proc/filesystems", encoding="ascii") as file:
-            knows = "overlay" in file.read().split()
-    except OSError:
-        knows = False
-    if not knows and not process.find("modprobe"):
-        return "this kernel has no overlay filesystem (/proc/filesystems)"
-    if not knows:
-        try:
-            process.run("modprobe", "--dry-run", "overlay")
-        except process.ProcessError as error:
-            return f"this kernel has no overlay filesystem: {error}"
-    if tells_types(_existing(root)) is False:
-        return (
-            f"the filesystem of {root} does not tell the types of directory entries (d_type), which overlay2 needs: on "
-            "xfs that is decided when it is made (ftype=1); use another filesystem for Docker's data"
-        )
-    return ""
-
-
-class _Entry(ctypes.Structure):
-    """readdir(3), struct dirent64."""
-
-    _fields_: t.ClassVar = [
-        ("d_ino", ctypes.c_uint64),
-        ("d_off", ctypes.c_int64),
-        ("d_reclen", ctypes.c_ushort),
-        ("d_type", ctypes.c_ubyte),
-        ("d_name", ctypes.c_char * 256),
-    ]
-
-
-def tells_types(folder: str) -> bool | None:
-    """Whether a folder's filesystem tells the types of its entries; None where it has none to tell of.
-
-    As Docker finds out itself (moby, pkg/fsutils): Python's os.scandir() hides the answer behind a second look.
-    """
-    library = ctypes.CDLL(None, use_errno=True)
-    library.opendir.restype = ctypes.c_void_p
-    library.readdir64.argtypes = [ctypes.c_void_p]
-    library.readdir64.restype = ctypes.POINTER(_Entry)
-    library.closedir.argtypes = [ctypes.c_void_p]
-    stream = library.opendir(os.fsencode(folder))
-    if not stream:
-        return None
-    try:
-        found = None
-        while True:
-            entry = library.readdir64(stream)
-            if not entry:
-                return found
-            if entry.contents.d_name not in (b".", b".."):
-                if entry.contents.d_type == 0:  # DT_UNKNOWN
-                    return False
-                found = True
-    finally:
-        library.closedir(stream)

@@ -14,7 +14,12 @@ import time
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    dm_events,
+    journal,
+    log_files,
+    pool_health,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import Sight
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading
@@ -46,7 +51,7 @@ def read_events(*, since: str = "", cursor: str = "", path: str = "") -> tuple[l
     now = time.time()
     if path:
         booted = now - time.clock_gettime(time.CLOCK_BOOTTIME)
-        reading = journal.read_file(path, cursor=cursor, since=since, now=now, booted=booted)
+        reading = log_files.read_file(path, cursor=cursor, since=since, now=now, booted=booted)
     else:
         reading = journal.read(cursor=cursor, since=since, now=now)
     # The kernel names devices by numbers, which mean what they mean now only in lines of this boot.

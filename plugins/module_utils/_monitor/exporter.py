@@ -33,6 +33,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
     journal,
     metrics,
     pool_health,
+    timestamps,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.metrics import Sample
 
@@ -201,7 +202,7 @@ class Run:
                 counted = memory.counters.setdefault(name, {})
                 kind = f"{event.kind} {event.severity}"
                 counted[kind] = counted.get(kind, 0) + 1
-        since = journal.moment(self._configuration.since, self._now) or 0
+        since = timestamps.moment(self._configuration.since, self._now) or 0
         past = {}
         for name in known:
             vg, _slash, pool = name.partition("/")

@@ -21,17 +21,16 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     containerd_metadata,
     cri_runtimes,
     image_store,
+    snapshotter_settings,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
-    Configuration,
-    Settings,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Configuration
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
     Name,
     Records,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
@@ -76,7 +75,7 @@ class Host(storage_plan.Host):
     """What was read of the host; the packages that bring containerd are among those that are missing."""
 
     containerd: Containerd = Containerd()
-    configuration: Configuration = Configuration(containerd_config.DEFAULT_PATH)
+    configuration: Configuration = Configuration(snapshotter_settings.DEFAULT_PATH)
     records: Records = Records()
     boot_text: str | None = None
     docker: Docker = Docker()
@@ -94,7 +93,7 @@ def foretell(host: Host, wish: Wish) -> Chain:
 
     attempt(lambda: _check_containerd(host, wish), None)
     pool = storage_plan.foretell(host, wish, refusals)
-    attempt(lambda: containerd_config.check(wish.settings), None)
+    attempt(lambda: snapshotter_settings.check(wish.settings), None)
     steps, changes = attempt(lambda: _configure(host, wish, "present"), ([], []))
     is_new = storage_plan.is_new(host, wish)
     refusals += containerd_metadata.conflicts(host.records, host.pool_status, is_new=is_new)

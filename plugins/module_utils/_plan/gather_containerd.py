@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     containerd_metadata,
     cri_runtimes,
     image_store,
+    snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
@@ -38,7 +39,7 @@ def wish_of(options: dict[str, t.Any]) -> containerd_plan.Wish:
     """Return the wish that the options spell."""
     pool = storage_plan.Wish(**gather.pool_options(options))
     gather.check(pool)
-    settings = containerd_config.Settings(pool_name=pool.dm_name, **{key: options[key] for key in SNAPSHOTTER})
+    settings = snapshotter_settings.Settings(pool_name=pool.dm_name, **{key: options[key] for key in SNAPSHOTTER})
     return containerd_plan.Wish(
         **gather.pool_options(options),
         settings=settings,

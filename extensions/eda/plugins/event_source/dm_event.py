@@ -158,7 +158,7 @@ def _find_collection() -> None:
 _find_collection()
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, timestamps
 
 logger = logging.getLogger("devicemapper.containers.dm_event")
 
@@ -345,7 +345,7 @@ def _name(name: t.Any, option: str) -> str:
 def _since(text: t.Any) -> float | None:
     if text == "now":
         return None
-    seconds = journal.moment(str(text), time.time()) if isinstance(text, (str, int, float)) else None
+    seconds = timestamps.moment(str(text), time.time()) if isinstance(text, (str, int, float)) else None
     if seconds is None or isinstance(text, bool):
         raise Refused(
             f"since {text!r} is no point in time: give it one like 'now', '-1h', 'yesterday' or '2026-11-23T10:00:00Z'"
@@ -658,7 +658,7 @@ class Watch:
         if journal.needs_boots(start, tail):
             boots = journal.boots_in(await self._journal.output(*journal.BOOTS))
         if not complete:
-            at = journal.iso(int(start.realtime, 16) / 1e6)
+            at = timestamps.iso(int(start.realtime, 16) / 1e6)
             await self._give_own(
                 "journal_gap",
                 f"the journal of {self._host.name} no longer has the place where reading ended, of {at}: events that "

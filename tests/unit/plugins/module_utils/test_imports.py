@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4] / "plugins"
 PACKAGE = "ansible_collections.devicemapper.containers.plugins.module_utils"
+LONGEST = 500  # lines
 # From the ground up.
 ROOMS = ("_core", "_lvm", "_docker", "_containerd", "_contents", "_plan", "_monitor")
 
@@ -79,6 +80,12 @@ def test_nothing_is_imported_in_a_circle():
 def test_no_two_files_of_the_rooms_have_one_name():
     names = [name.rpartition(".")[2] for name in modules()]
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("folder", ["module_utils", "plugin_utils"])
+def test_a_file_is_read_at_one_go(folder):
+    lengths = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / folder).rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_modules_and_filters_import_from_the_rooms_alone():

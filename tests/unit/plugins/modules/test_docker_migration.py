@@ -13,6 +13,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     daemon_json,
     data_root,
     dockerd,
+    image_inventory,
     image_migration,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
@@ -22,11 +23,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.do
     Image,
     Info,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import (
-    Current,
-    Inventory,
-    Room,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import Inventory
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import Current, Room
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.modules import docker_migration
 
@@ -72,7 +70,7 @@ def start(**changes) -> Current:
 def arrived(*images: Image, verified: bool = False) -> Current:
     known = Inventory("devicemapper", (APP,), (WEB,), verified)
     return start(
-        docker=ON_OVERLAY2, images=images, containers=(), known=known, archives=frozenset([image_migration.digest(APP)])
+        docker=ON_OVERLAY2, images=images, containers=(), known=known, archives=frozenset([image_inventory.digest(APP)])
     )
 
 
@@ -119,7 +117,7 @@ def test_what_is_foretold_is_done(run_module, host, commands):
     assert json.loads((folder / "daemon.json").read_text()) == {"storage-driver": "overlay2"}
     inventory = folder / "docker.migration" / "to-overlay2.json"
     assert inventory.stat().st_mode & 0o777 == 0o600
-    known = image_migration.parse(inventory.read_text(), "x")
+    known = image_inventory.parse(inventory.read_text(), "x")
     assert (known.source, known.images, known.containers) == ("devicemapper", (APP,), (WEB,))
 
 
@@ -151,7 +149,7 @@ def test_images_that_are_loaded_are_looked_at_before_that_is_noted(run_module, h
     result = run_module(docker_migration, storage_driver="overlay2")
     assert result["actions"][0] == "load image app:1, app:2 (5.00 MiB)"
     assert (result["on_target"], result["verified"]) == (True, True)
-    known = image_migration.parse((folder / "docker.migration" / "to-overlay2.json").read_text(), "x")
+    known = image_inventory.parse((folder / "docker.migration" / "to-overlay2.json").read_text(), "x")
     assert known.verified
 
 

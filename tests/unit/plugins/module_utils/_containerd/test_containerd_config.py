@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_config, toml
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Settings
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    containerd_config,
+    snapshotter_settings,
+    toml,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 
@@ -83,7 +87,7 @@ def test_of_containerds_own_configuration_only_our_lines_change(folder, release)
         + [f"+ {'    '}{key} = {value}\n" for key, value in now.items()]
     )
     values = toml.parse(after).values
-    values["plugins"][containerd_config.PLUGIN].update(
+    values["plugins"][snapshotter_settings.PLUGIN].update(
         {"root_path": "", "pool_name": "", "base_image_size": "", "discard_blocks": False}
     )
     assert values == toml.parse(before).values
@@ -325,13 +329,13 @@ def test_a_section_that_the_snapshotter_would_not_start_with_is_refused(folder, 
 )
 def test_wrong_settings_are_refused(wish, says):
     with pytest.raises(Unwanted) as refusal:
-        containerd_config.check(wish, ["my--vg-pool", "other"])
+        snapshotter_settings.check(wish, ["my--vg-pool", "other"])
     assert says in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["my--vg-pool", "contd-thin-pool", "not-there-yet"])
 def test_a_pool_that_is_there_or_of_no_volume_group_may_be_named(name):
-    containerd_config.check(Settings(pool_name=name), ["my--vg-pool", "contd-thin-pool"])
+    snapshotter_settings.check(Settings(pool_name=name), ["my--vg-pool", "contd-thin-pool"])
 
 
 @pytest.mark.parametrize(
@@ -345,7 +349,7 @@ def test_a_pool_that_is_there_or_of_no_volume_group_may_be_named(name):
     ],
 )
 def test_sizes_are_read_as_containerd_reads_them(text, size):
-    assert containerd_config.size_in_bytes(text) == size
+    assert snapshotter_settings.size_in_bytes(text) == size
 
 
 def test_where_things_are_is_told(folder):
@@ -353,6 +357,6 @@ def test_where_things_are_is_told(folder):
         f'version = 2\nroot = "/srv/containerd"\n{HEADER}\npool_name = "p"\n', encoding="utf-8"
     )
     current = containerd_config.read(str(folder / "config.toml"))
-    assert (current.pool_name, current.root_path) == ("p", f"/srv/containerd/{containerd_config.PLUGIN}")
+    assert (current.pool_name, current.root_path) == ("p", f"/srv/containerd/{snapshotter_settings.PLUGIN}")
     empty = containerd_config.read(str(folder / "gone.toml"))
-    assert (empty.pool_name, empty.root_path) == ("", f"/var/lib/containerd/{containerd_config.PLUGIN}")
+    assert (empty.pool_name, empty.root_path) == ("", f"/var/lib/containerd/{snapshotter_settings.PLUGIN}")

@@ -12,10 +12,11 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
     containerd_config,
     cri_runtimes,
+    snapshotter_settings,
     toml,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd"
@@ -80,7 +81,7 @@ def test_containerds_own_configuration_gets_the_handler_and_loses_it_again(path,
     left = path.read_text(encoding="utf-8")
     assert "kata" not in left
     assert toml.parse(left).values["plugins"].keys() == toml.parse(before).values["plugins"].keys() - {
-        containerd_config.PLUGIN
+        snapshotter_settings.PLUGIN
     }
 
 

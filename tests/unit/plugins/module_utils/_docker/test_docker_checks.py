@@ -9,7 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_checks, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    docker_advice,
+    docker_checks,
+    docker_report,
+    dockerd,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import Wanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import (
     Container,
@@ -117,8 +122,8 @@ def by_name(seen: Seen, wanted: Wanted = WANTED) -> dict[str, docker_checks.Chec
     return {check.name: check for check in docker_checks.checks(seen, wanted)}
 
 
-def advised(seen: Seen) -> dict[str, docker_checks.Advice]:
-    return {item.kind: item for item in docker_checks.advice(seen, WANTED)}
+def advised(seen: Seen) -> dict[str, docker_advice.Advice]:
+    return {item.kind: item for item in docker_advice.advice(seen, WANTED)}
 
 
 def test_a_host_that_is_well_matches_and_needs_no_advice():
@@ -470,7 +475,7 @@ def test_what_is_well_gets_no_advice(seen):
 
 def test_those_that_write_most_come_first():
     seen = replace(WELL, containers=(container("db", written=200 * MIB), container("web", written=300 * MIB)))
-    assert [item.message.split()[1] for item in docker_checks.advice(seen, WANTED)] == ["web", "db"]
+    assert [item.message.split()[1] for item in docker_advice.advice(seen, WANTED)] == ["web", "db"]
 
 
 @pytest.mark.parametrize(
@@ -487,7 +492,7 @@ def test_sizes_of_docker_are_read(words, size):
 
 
 def test_the_tree_is_drawn_as_lsblk_does_with_the_containers_in_it():
-    assert docker_checks.tree(WELL, WANTED) == [
+    assert docker_report.tree(WELL, WANTED) == [
         "vdb                                      10.00 GiB  disk",
         "├─docker-thinpool_tmeta                 100.00 MiB  lvm",
         "│ └─docker-thinpool                       8.00 GiB  lvm",
@@ -500,19 +505,19 @@ def test_the_tree_is_drawn_as_lsblk_does_with_the_containers_in_it():
 
 def test_without_a_pool_all_disks_are_drawn():
     seen = replace(WELL, disks=(WELL.disks[0], tree(pool="other")))
-    assert [line.split()[0] for line in docker_checks.tree(seen, WANTED)][:2] == ["vda", "vdb"]
+    assert [line.split()[0] for line in docker_report.tree(seen, WANTED)][:2] == ["vda", "vdb"]
 
 
 def test_a_silent_lsblk_is_told_in_place_of_a_tree():
-    assert docker_checks.tree(replace(WELL, disks=(), problem="lsblk had not ended"), WANTED) == ["lsblk had not ended"]
+    assert docker_report.tree(replace(WELL, disks=(), problem="lsblk had not ended"), WANTED) == ["lsblk had not ended"]
 
 
 def test_few_lines_tell_what_docker_says():
-    assert docker_checks.lines(WELL, WANTED)["docker"] == [
+    assert docker_report.lines(WELL, WANTED)["docker"] == [
         "Server Version: 20.10.24+dfsg1, Storage Driver: devicemapper, Pool Name: docker-thinpool, Backing Filesystem: "
         "ext4, Base Device Size: 10.74GB",
         "Data Space Used: 254.8MB of 10.31GB, Metadata Space Used: 10.58MB of 104.9MB, Thin Pool Minimum Free Space: "
         "1.03GB",
         "Deferred Removal Enabled: true, Deferred Deletion Enabled: true, Deferred Deleted Device Count: 0",
     ]
-    assert docker_checks.lines(replace(WELL, docker=docker()), WANTED)["docker"] == []
+    assert docker_report.lines(replace(WELL, docker=docker()), WANTED)["docker"] == []

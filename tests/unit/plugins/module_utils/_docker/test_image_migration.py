@@ -12,7 +12,12 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root, image_migration
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
+    data_root,
+    image_inventory,
+    image_migration,
+    overlay,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import (
     Container,
@@ -20,12 +25,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.do
     Image,
     Info,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import (
-    Current,
-    Inventory,
-    Room,
-    Wish,
-)
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import Inventory
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import Current, Room, Wish
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 
 MIB = 1024**2
@@ -65,11 +66,11 @@ ON_THE_POOL = replace(START, docker=ON_POOL, daemon_text=DAEMON, boot_text=boot_
 def inventory(*images: Image, source: str = "overlay2", containers: tuple = (), verified: bool = False) -> dict:
     """Return the parts of Current that an inventory makes."""
     known = Inventory(source, images, containers, verified)
-    return {"known": known, "inventory_text": image_migration.render(known, "devicemapper"), "has_directory": True}
+    return {"known": known, "inventory_text": image_inventory.render(known, "devicemapper"), "has_directory": True}
 
 
 def archives(*images: Image) -> dict:
-    return {"archives": frozenset(image_migration.digest(one) for one in images)}
+    return {"archives": frozenset(image_inventory.digest(one) for one in images)}
 
 
 MAKE = f"make directory {DIRECTORY}"
@@ -146,7 +147,7 @@ def test_what_comes_later_is_told():
 def test_nothing_is_left_once_all_is_done():
     current = replace(START, **inventory(*IMAGES), **archives(*IMAGES), docker=ON_POOL)
     (note,) = image_migration.decide(current, TO_POOL).steps
-    known = image_migration.parse(note.write.text, note.write.path)
+    known = image_inventory.parse(note.write.text, note.write.path)
     assert (known.verified, known.images) == (True, IMAGES)
     assert image_migration.decide(replace(current, known=known), TO_POOL).steps == []
 
@@ -181,13 +182,13 @@ def test_a_container_is_kept_as_it_was_while_it_ran():
 
 def test_an_inventory_is_read_as_it_was_written():
     known = Inventory("overlay2", IMAGES, (container("web", running=True), container("new")), True)
-    assert image_migration.parse(image_migration.render(known, "devicemapper"), "x") == known
+    assert image_inventory.parse(image_inventory.render(known, "devicemapper"), "x") == known
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": 1, "source": "x"}'])
 def test_an_inventory_that_is_none_is_refused(text):
     with pytest.raises(Refused, match="/x is not an inventory that this collection wrote"):
-        image_migration.parse(text, "/x")
+        image_inventory.parse(text, "/x")
 
 
 # What is refused, before anything is saved or stopped.
@@ -337,7 +338,7 @@ SWITCH = [
 )
 def test_docker_gets_to_overlay2_by_itself(changes, expected):
     current = replace(ON_THE_POOL, **inventory(*IMAGES, source="devicemapper"), **archives(*IMAGES))
-    current = replace(current, inventory_text=image_migration.render(current.known, "overlay2"), **changes)
+    current = replace(current, inventory_text=image_inventory.render(current.known, "overlay2"), **changes)
     migration = image_migration.decide(current, TO_OVERLAY2)
     assert actions(migration.steps) == expected
     for step in migration.switch:
@@ -438,10 +439,10 @@ def test_folders_of_records_that_were_moved_aside_are_found(docker_root):
 
 
 def test_types_of_entries_are_asked_for(tmp_path):
-    assert image_migration.tells_types(str(tmp_path)) is None
+    assert overlay.tells_types(str(tmp_path)) is None
     (tmp_path / "file").touch()
-    assert image_migration.tells_types(str(tmp_path)) is True
-    assert image_migration.tells_types(str(tmp_path / "absent")) is None
+    assert overlay.tells_types(str(tmp_path)) is True
+    assert overlay.tells_types(str(tmp_path / "absent")) is None
 
 
 # The commands themselves, with a docker that writes down what it is told.

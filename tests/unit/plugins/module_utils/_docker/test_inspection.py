@@ -17,7 +17,9 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
     daemon_json,
+    docker_advice,
     docker_checks,
+    docker_report,
     dockerd,
     inspection,
 )
@@ -129,8 +131,8 @@ def test_the_captured_host_is_as_it_should_be(host, look):
 
 
 def test_the_captured_host_gets_the_manuals_advice(look):
-    advice = {item.message for item in docker_checks.advice(look(), WANTED)}
-    kinds = [item.kind for item in docker_checks.advice(look(), WANTED)]
+    advice = {item.message for item in docker_advice.advice(look(), WANTED)}
+    kinds = [item.kind for item in docker_advice.advice(look(), WANTED)]
     assert kinds == ["rotational", "logs", "volumes", "volumes"]
     assert any("among them large, middle, small," in message for message in advice)
     assert any(message.startswith("container large (busybox) wrote 200.21 MiB") for message in advice)
@@ -143,7 +145,7 @@ def test_what_each_wrote_is_what_the_kernel_counted(look):
 
 
 def test_the_tree_names_the_containers(look):
-    lines = docker_checks.tree(look(), WANTED)
+    lines = docker_report.tree(look(), WANTED)
     assert [line.split()[0] for line in lines[:1]] == ["vdb"]
     assert [line.split()[-1] for line in lines if "container" in line] == ["small", "large", "middle"]
     assert len(lines) == 8

@@ -18,7 +18,12 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    dm_events,
+    journal,
+    log_files,
+    timestamps,
+)
 
 NOW = 1795428000.0  # 2026-11-23T10:00:00Z
 BOOTS = [f"{number:032x}" for number in range(1, 9)]
@@ -62,17 +67,17 @@ def zone(monkeypatch):
     ],
 )
 def test_a_point_in_time_is_understood(text, expected):
-    assert journal.moment(text, NOW) == expected
+    assert timestamps.moment(text, NOW) == expected
 
 
 def test_yesterday_is_by_the_calendar():
     # The clocks went back on 25 October 2026 in Berlin: that day has 25 hours.
-    noon = journal.moment("2026-10-26 12:00", NOW)
-    assert noon - journal.moment("yesterday", noon) == (12 + 25) * 3600
+    noon = timestamps.moment("2026-10-26 12:00", NOW)
+    assert noon - timestamps.moment("yesterday", noon) == (12 + 25) * 3600
 
 
 def test_a_time_that_is_returned_can_be_given_back():
-    assert journal.moment(journal.iso(NOW + 0.123456), 0.0) == pytest.approx(NOW + 0.123456, abs=1e-6)
+    assert timestamps.moment(timestamps.iso(NOW + 0.123456), 0.0) == pytest.approx(NOW + 0.123456, abs=1e-6)
 
 
 # --- The journal ------------------------------------------------------------------------------------------------------
@@ -527,7 +532,7 @@ MODIFIED = NOW + 3600
     ],
 )  # fmt: skip
 def test_a_line_of_syslog_is_read(row, at, source, pid, message):
-    line = journal.parse(row, MODIFIED, NOW - 60)
+    line = log_files.parse(row, MODIFIED, NOW - 60)
     assert (line.time, line.source, line.pid, line.message) == (pytest.approx(at), source, pid, message)
     assert line.current is (at > NOW - 60)
 
@@ -545,7 +550,7 @@ def test_a_line_of_syslog_is_read(row, at, source, pid, message):
     ],
 )
 def test_what_others_wrote_is_left_out(row):
-    assert journal.parse(row, MODIFIED, 0.0) is None
+    assert log_files.parse(row, MODIFIED, 0.0) is None
 
 
 class Syslog:
@@ -558,14 +563,14 @@ class Syslog:
 
     def write(self, message: str, *, end: str = "\n") -> None:
         self.second += 1
-        stamp = journal.iso(NOW + self.second)
+        stamp = timestamps.iso(NOW + self.second)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(f"{stamp} host dmeventd[577]: {message}{end}")
 
     def others(self) -> None:
         self.second += 1
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{journal.iso(NOW + self.second)} host sshd[1]: something\n")
+            stream.write(f"{timestamps.iso(NOW + self.second)} host sshd[1]: something\n")
 
     def rotate(self, *, copy: bool = False, create: bool = True, suffix: str = ".1", pack: t.Any = None) -> None:
         for number in range(8, 0, -1):
@@ -588,7 +593,7 @@ class Syslog:
             rotated.unlink()
 
     def read(self, cursor: str = "", since: str = "") -> journal.Reading:
-        return journal.read_file(str(self.path), cursor, since, NOW, NOW)
+        return log_files.read_file(str(self.path), cursor, since, NOW, NOW)
 
 
 @pytest.fixture
@@ -734,6 +739,6 @@ def test_a_wrong_option_is_refused_for_a_file(syslog, options, expected):
 
 def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     with pytest.raises(Refused, match=r"there is no log file .*/none"):
-        journal.read_file(str(tmp_path / "none"))
+        log_files.read_file(str(tmp_path / "none"))
     with pytest.raises(Refused, match="cannot be read"):
-        journal.read_file(str(tmp_path))
+        log_files.read_file(str(tmp_path))

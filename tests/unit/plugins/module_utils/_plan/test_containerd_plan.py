@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_config
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Settings
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    containerd_config,
+    snapshotter_settings,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import Records
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
@@ -463,4 +466,4 @@ def test_packages_follow_the_filesystem():
     assert needed(["mkfs.ext4"]) == []
     assert needed(["mkfs.ext4"], "xfs") == ["xfsprogs"]
     assert needed(["mkfs.ext4"], "ext2") == ["e2fsprogs"]
-    assert Path(FOLDER).name == containerd_config.PLUGIN
+    assert Path(FOLDER).name == snapshotter_settings.PLUGIN

@@ -12,18 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 
 DOCKER = Docker(path="/usr/sbin/dockerd", version="20.10.24", unit="loaded")
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
-
-
-def unit_of(text):
-    """Return systemd's properties from the lines of a captured ``systemctl show``."""
-    return dict(line.split("=", 1) for line in text.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -85,54 +79,6 @@ def test_a_docker_that_cannot_use_a_pool_is_refused(docker, message):
 
 def test_no_docker_is_no_obstacle():
     dockerd.check(Docker())
-
-
-def test_the_captured_units_flags_are_read(captured):
-    unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent"))
-    assert systemd.flags(unit) == ("-H", "fd://", "--containerd=/run/containerd/containerd.sock")
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        pytest.param('DOCKER_OPTS="--debug --log-level=warn"', ("--debug", "--log-level=warn"), id="double-quotes"),
-        pytest.param("DOCKER_OPTS='-s overlay2'", ("-s", "overlay2"), id="single-quotes"),
-        pytest.param("DOCKER_OPTS=-D", ("-D",), id="no-quotes"),
-        pytest.param("# DOCKER_OPTS=-D", (), id="comment"),
-        pytest.param("#DOCKER_OPTS=-D", (), id="comment-without-a-blank"),
-        pytest.param("OTHER=-D", (), id="another-variable"),
-        pytest.param("DOCKER_OPTS=", (), id="empty"),
-        pytest.param("DOCKER_OPTS=-D\nDOCKER_OPTS=-l info", ("-l", "info"), id="the-last-counts"),
-    ],
-)
-def test_variables_of_an_environment_file_are_put_in(captured, tmp_path, line, words):
-    environment = tmp_path / "docker"
-    environment.write_text(line + "\n", encoding="utf-8")
-    unit = unit_of(captured("docker_unit.txt").replace("/etc/default/docker", str(environment)))
-    assert systemd.flags(unit)[3:] == words
-
-
-def test_variables_of_the_unit_are_put_in(captured):
-    text = captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")
-    text = text.replace("Environment=\n", 'Environment=LANG=C "DOCKER_OPTS=-s overlay2" HOST=fd://\n')
-    text = text.replace("-H fd://", "-H ${HOST}")
-    assert systemd.flags(unit_of(text)) == (
-        *("-H", "fd://", "--containerd=/run/containerd/containerd.sock"),
-        *("-s", "overlay2"),
-    )
-
-
-def test_the_environment_file_counts_more_than_the_unit(captured, tmp_path):
-    environment = tmp_path / "docker"
-    environment.write_text("DOCKER_OPTS=-D\n", encoding="utf-8")
-    text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
-    text = text.replace("Environment=\n", "Environment=DOCKER_OPTS=--tls\n")
-    assert systemd.flags(unit_of(text))[3:] == ("-D",)
-
-
-@pytest.mark.parametrize("unit", [{}, {"LoadState": "not-found"}, {"ExecStart": ""}])
-def test_a_unit_that_is_not_there_has_no_flags(unit):
-    assert systemd.flags(unit) == ()
 
 
 def test_the_captured_answer_of_the_daemon_is_read(captured):

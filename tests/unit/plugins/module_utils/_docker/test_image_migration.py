@@ -16,7 +16,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     data_root,
     image_inventory,
     image_migration,
-    overlay,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import (
@@ -436,13 +435,6 @@ def test_folders_of_records_that_were_moved_aside_are_found(docker_root):
     assert data_root.places(str(root), [f"{root}/image/devicemapper"], "20261126T120000Z") == {
         f"{root}/image/devicemapper": f"{root}/devicemapper.20261126T120000Z/image/devicemapper"
     }
-
-
-def test_types_of_entries_are_asked_for(tmp_path):
-    assert overlay.tells_types(str(tmp_path)) is None
-    (tmp_path / "file").touch()
-    assert overlay.tells_types(str(tmp_path)) is True
-    assert overlay.tells_types(str(tmp_path / "absent")) is None
 
 
 # The commands themselves, with a docker that writes down what it is told.

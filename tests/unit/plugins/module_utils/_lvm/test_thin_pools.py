@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_sizing, thin_pools
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import thin_pools
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LogicalVolume
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import Wish
 
@@ -727,21 +727,6 @@ def test_what_lvm_forbids_or_would_change_is_refused_first(report, changes, mess
     assert re.search(message, str(refusal.value))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"chunk_size": 65536}, id="smallest-chunk"),
-        pytest.param({"chunk_size": 1024**3}, id="largest-chunk"),
-        pytest.param({"metadata_size": Size.parse("2m")}, id="smallest-metadata"),
-        pytest.param({"metadata_size": Size.parse("15.8g")}, id="largest-metadata"),
-        pytest.param({"name": "my-pool_1.a+b"}, id="every-kind-of-letter"),
-        pytest.param({"name": "tdata"}, id="reserved-only-with-an-underscore"),
-    ],
-)
-def test_the_ends_of_the_ranges_are_allowed(changes):
-    replace(DEFAULTS, **changes).check()
-
-
 def test_a_pool_of_one_chunk_is_made(report):
     steps, _after = thin_pools.decide(report("group"), replace(DEFAULTS, size=Size.parse("8m"), chunk_size=8 * 1024**2))
     assert steps[0].action.startswith("create thin pool docker/thinpool: data 2 extents (8.00 MiB)")
@@ -902,41 +887,3 @@ def test_as_much_metadata_as_extents_hold_is_taken(report, extent, metadata_size
     wish = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
     _steps, after = thin_pools.decide(in_extents_of(extent, 9)(report("group")), wish)
     assert after.volume("docker", "thinpool").metadata_size == extent * (15 * GIB // extent)
-
-
-# Data needed, metadata needed, free; whether each is possible.
-@pytest.mark.parametrize(
-    ("state", "percent", "expected"),
-    [
-        pytest.param("pool", 20, (487, 12, 78, False, True), id="the-manual"),  # seen: 487 needed, 78 available
-        pytest.param("pool", 3, (73, 2, 78, True, True), id="the-largest-that-fits"),
-        pytest.param("pool", 4, (98, 4, 78, False, True), id="one-more"),
-        pytest.param("pool", 100, (2431, 52, 78, False, True), id="doubled"),
-        pytest.param("pool_and_second_disk", 20, (487, 12, 2637, True, True), id="with-a-second-disk"),
-    ],
-)
-def test_the_next_automatic_extension_is_reckoned(report, state, percent, expected):
-    found = report(state)
-    extension = pool_sizing.auto_extension(
-        found.group("docker"), found.volume("docker", "thinpool"), found.spare("docker"), percent
-    )
-    assert (
-        extension.data_needed,
-        extension.metadata_needed,
-        extension.free,
-        extension.data_possible,
-        extension.metadata_possible,
-    ) == expected
-
-
-def test_without_a_spare_the_extension_makes_one(report):
-    found = report("pool")
-    extension = pool_sizing.auto_extension(found.group("docker"), found.volume("docker", "thinpool"), None, 20)
-    assert extension.metadata_needed == 6 + 31
-
-
-def test_metadata_that_does_not_fit_is_told(report):
-    found = report("pool")
-    group = replace(found.group("docker"), extents_free=11)
-    extension = pool_sizing.auto_extension(group, found.volume("docker", "thinpool"), found.spare("docker"), 20)
-    assert (extension.data_possible, extension.metadata_possible) == (False, False)

@@ -10,7 +10,6 @@ import json
 import lzma
 import random
 import shutil
-import time
 import typing as t
 from pathlib import Path
 
@@ -25,62 +24,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
     timestamps,
 )
 
+pytestmark = pytest.mark.usefixtures("zone")
+
 NOW = 1795428000.0  # 2026-11-23T10:00:00Z
 BOOTS = [f"{number:032x}" for number in range(1, 9)]
-
-
-@pytest.fixture(autouse=True)
-def zone(monkeypatch):
-    """Be in a zone that is not UTC, so that no test passes by accident."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("now", NOW),
-        ("today", NOW - 11 * 3600),
-        ("yesterday", NOW - 35 * 3600),
-        ("-1h", NOW - 3600),
-        ("-1h 30min", NOW - 5400),
-        ("-90", NOW - 90),
-        ("2 days ago", NOW - 172800),
-        ("1 M ago", NOW - 2629800),
-        ("@1795428000.5", NOW + 0.5),
-        ("1795428000", NOW),
-        ("2026-11-23", NOW - 11 * 3600),
-        ("2026-11-23 11:00", NOW),
-        ("2026-11-23 11:00:00", NOW),
-        ("2026-11-23 10:00:00 UTC", NOW),
-        ("2026-11-23T10:00:00.250000Z", NOW + 0.25),
-        ("2026-11-23T12:30:00+02:30", NOW),
-        ("2026-11-23 05:00:00-0500", NOW),
-        ("2026-02-30", None),
-        ("tomorrow-ish", None),
-        ("-", None),
-        ("-1 fortnight", None),
-        ("", None),
-    ],
-)
-def test_a_point_in_time_is_understood(text, expected):
-    assert timestamps.moment(text, NOW) == expected
-
-
-def test_yesterday_is_by_the_calendar():
-    # The clocks went back on 25 October 2026 in Berlin: that day has 25 hours.
-    noon = timestamps.moment("2026-10-26 12:00", NOW)
-    assert noon - timestamps.moment("yesterday", noon) == (12 + 25) * 3600
-
-
-def test_a_time_that_is_returned_can_be_given_back():
-    assert timestamps.moment(timestamps.iso(NOW + 0.123456), 0.0) == pytest.approx(NOW + 0.123456, abs=1e-6)
-
-
-# --- The journal ------------------------------------------------------------------------------------------------------
 
 
 class Journal:
@@ -502,57 +449,6 @@ def test_a_captured_pool_with_volumes_of_lvms_is_the_same_pool(guest):
     assert names == {"ev--a-tp2", "ev--a-tp2-tpool"}
 
 
-# --- Log files --------------------------------------------------------------------------------------------------------
-
-# The shapes are those of RFC 3164 and RFC 5424 and of rsyslog's, syslog-ng's and busybox's files.
-MESSAGE = "Failed command for docker-thinpool."
-MODIFIED = NOW + 3600
-
-
-@pytest.mark.parametrize(
-    ("row", "at", "source", "pid", "message"),
-    [
-        (f"Nov 23 11:00:00 host dmeventd[577]: {MESSAGE}", NOW, "dmeventd", 577, MESSAGE),
-        (f"<27>Nov 23 11:00:00 host dmeventd[577]: {MESSAGE}", NOW, "dmeventd", 577, MESSAGE),
-        (f"Nov 23 11:00:00 host lvm[577]: {MESSAGE}", NOW, "dmeventd", 577, MESSAGE),
-        (f"Nov 23 11:00:00 host daemon.err dmeventd[577]: {MESSAGE}", NOW, "dmeventd", 577, MESSAGE),
-        (f"2026-11-23T10:00:00.250000+00:00 host dmeventd[577]: {MESSAGE}", NOW + 0.25, "dmeventd", 577, MESSAGE),
-        (f"2026-11-23T11:00:00+01:00 host dmeventd: {MESSAGE}", NOW, "dmeventd", 0, MESSAGE),
-        (f"<27>1 2026-11-23T10:00:00Z host dmeventd 577 - - {MESSAGE}", NOW, "dmeventd", 577, MESSAGE),
-        (f'<27>1 2026-11-23T10:00:00Z host dmeventd - - [x@1 a="b"] {MESSAGE}', NOW, "dmeventd", 0, MESSAGE),
-        ("Nov 23 11:00:00 host kernel: [   12.345678] device-mapper: thin: 253:2: x", NOW, "kernel", 0,
-         "device-mapper: thin: 253:2: x"),
-        ("Nov 23 11:00:00 host kernel: device-mapper: thin: 253:2: x", NOW, "kernel", 0,
-         "device-mapper: thin: 253:2: x"),
-        ("Nov 23 11:00:00 host systemd[1]: dm-event.service: Failed with result 'signal'.", NOW, "systemd", 1,
-         "dm-event.service: Failed with result 'signal'."),
-        # Later in the year than the file was last written, so it is of the year before.
-        (f"Dec  1 11:00:00 host dmeventd[577]: {MESSAGE}", NOW - 357 * 86400, "dmeventd", 577, MESSAGE),
-        (f"Feb 29 11:00:00 host dmeventd[577]: {MESSAGE}", NOW - 998 * 86400, "dmeventd", 577, MESSAGE),
-    ],
-)  # fmt: skip
-def test_a_line_of_syslog_is_read(row, at, source, pid, message):
-    line = log_files.parse(row, MODIFIED, NOW - 60)
-    assert (line.time, line.source, line.pid, line.message) == (pytest.approx(at), source, pid, message)
-    assert line.current is (at > NOW - 60)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        "",
-        "not a line of syslog with dmeventd in it",
-        "Nov 23 11:00:00 host sshd[12]: user dmeventd",
-        "Nov 23 11:00:00 host systemd[1]: Started lvm.",
-        "Nov 23 11:00:00 host last message repeated 3 times",
-        f"Foo 23 11:00:00 host dmeventd[577]: {MESSAGE}",
-        f"2026-13-45T10:00:00Z host dmeventd[577]: {MESSAGE}",
-    ],
-)
-def test_what_others_wrote_is_left_out(row):
-    assert log_files.parse(row, MODIFIED, 0.0) is None
-
-
 class Syslog:
     """A log file, and logrotate in each of its ways."""
 
@@ -735,10 +631,3 @@ def test_a_wrong_option_is_refused_for_a_file(syslog, options, expected):
     syslog.write("one")
     with pytest.raises(Refused, match=expected):
         syslog.read(**options)
-
-
-def test_a_missing_or_unreadable_file_is_refused(tmp_path):
-    with pytest.raises(Refused, match=r"there is no log file .*/none"):
-        log_files.read_file(str(tmp_path / "none"))
-    with pytest.raises(Refused, match="cannot be read"):
-        log_files.read_file(str(tmp_path))

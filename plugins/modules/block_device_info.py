@@ -107,11 +107,11 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     # Without LVM there is no report; a disk with an LVM label is not free then, since nobody can say whose it is.
-    report = lvm_state.read() if process.find("lvm") else lvm_state.Report()
-    return {"changed": False, "devices": [tell(report, name) for name in module.params["devices"]]}
+    lvm = lvm_state.read() if process.find("lvm") else lvm_state.LvmState()
+    return {"changed": False, "devices": [as_result(lvm, name) for name in module.params["devices"]]}
 
 
-def tell(report: lvm_state.Report, name: str) -> dict[str, t.Any]:
+def as_result(lvm: lvm_state.LvmState, name: str) -> dict[str, t.Any]:
     """Return what is known of one device."""
     problem = block_devices.problem(name)
     if not problem:
@@ -129,8 +129,8 @@ def tell(report: lvm_state.Report, name: str) -> dict[str, t.Any]:
             "signatures": [],
             "vg": None,
         }
-    volume = report.device(device.path)
-    reasons = physical_volumes.refusals(report, device)
+    volume = lvm.device(device.path)
+    reasons = physical_volumes.refusals(lvm, device)
     return {
         "device": name,
         "path": device.path,

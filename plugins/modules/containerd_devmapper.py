@@ -215,8 +215,8 @@ def work(module: AnsibleModule) -> dict:
     path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
     runtimes = cri_runtimes.of(params.pop("runtimes"))
     if not path.startswith("/"):
-        raise errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
-    settings = snapshotter_settings.Settings(**params)
+        raise errors.RefusedError(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+    settings = snapshotter_settings.SnapshotterSettings(**params)
     snapshotter_settings.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
     cri_runtimes.check(runtimes)
     current = containerd_config.read(path)

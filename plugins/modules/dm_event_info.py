@@ -280,7 +280,7 @@ def work(module: AnsibleModule) -> dict:
     cursor, since = module.params["cursor"] or "", module.params["since"] or ""
     pools = [dm_events.pool_of(name) for name in module.params["pools"]]
     if limit < 1:
-        raise errors.Refused(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
+        raise errors.RefusedError(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()
     reading = log_files.read_file(path, cursor, since, now, booted()) if path else journal.read(cursor, since, now)
     names = device_names(module) if any(line.source == "kernel" and line.current for line in reading.lines) else {}
@@ -288,7 +288,7 @@ def work(module: AnsibleModule) -> dict:
     if pools:
         groups = {vg for vg, _name in pools}
         events = [event for event in events if event.concerns(pools, groups)]
-    return {"changed": False, **tell(reading, events, limit, oldest=bool(cursor))}
+    return {"changed": False, **as_result(reading, events, limit, oldest=bool(cursor))}
 
 
 def booted() -> float:
@@ -310,7 +310,7 @@ def device_names(module: AnsibleModule) -> dict[str, str]:
     return {f"{words[0]}:{words[1]}": words[2] for words in found if len(words) == 3}
 
 
-def tell(reading: journal.Reading, events: list[dm_events.Event], limit: int, *, oldest: bool) -> dict:
+def as_result(reading: journal.Reading, events: list[dm_events.Event], limit: int, *, oldest: bool) -> dict:
     """Return what the module returns of the events."""
     truncated = len(events) > limit
     cursor = reading.cursor
@@ -322,7 +322,7 @@ def tell(reading: journal.Reading, events: list[dm_events.Event], limit: int, *,
     severities = collections.Counter(event.severity for event in events)
     kinds = collections.Counter(event.kind for event in events)
     return {
-        "events": [journal.view(event) for event in events],
+        "events": [journal.as_result(event) for event in events],
         "cursor": cursor,
         "complete": reading.complete,
         "truncated": truncated,

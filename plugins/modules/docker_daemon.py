@@ -125,10 +125,12 @@ def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     path = wanted.pop("path")
     if not path.startswith("/"):
-        raise errors.Refused(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
+        raise errors.RefusedError(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     driver = wanted["storage_driver"]
     if driver is not None and not re.fullmatch(r"[\w./:@-]+", driver, re.ASCII):
-        raise errors.Refused(f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper")
+        raise errors.RefusedError(
+            f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper"
+        )
     text = files.read(path)
     # The unit's flags only matter for Docker's own file, not for one that is prepared elsewhere.
     flags = systemd.flags(dockerd.read_unit()) if path == daemon_json.DEFAULT_PATH else ()

@@ -340,14 +340,14 @@ def main() -> None:
     module_frame.run(module, lambda: work(module), only_reads=True)
 
 
-def wanted_of(module: AnsibleModule) -> docker_checks.Wanted:
+def wanted_of(module: AnsibleModule) -> docker_checks.ExpectedStorage:
     """Return what the options ask for; a device that is not there is no wrong option but a mismatch."""
     given = module.params
     chunk_size = sizes.option("chunk_size", sizes.parse_bytes, given["chunk_size"])
-    pool_spec.Wish(given["vg"], given["pool"], chunk_size=chunk_size).check()
+    pool_spec.PoolSpec(given["vg"], given["pool"], chunk_size=chunk_size).check()
     for name in given["devices"]:
         if not name.startswith("/") or "\0" in name:
-            raise errors.Refused(block_devices.problem(name))
+            raise errors.RefusedError(block_devices.problem(name))
     # What Docker would refuse to start with, nothing needs to be compared with.
     daemon_json.decide(
         None,
@@ -357,7 +357,7 @@ def wanted_of(module: AnsibleModule) -> docker_checks.Wanted:
         options=given["daemon_options"],
     )
     problems = {name: block_devices.problem(name) for name in given["devices"]}
-    return docker_checks.Wanted(
+    return docker_checks.ExpectedStorage(
         vg=given["vg"],
         pool=given["pool"],
         devices=tuple(os.path.realpath(name) for name, problem in problems.items() if not problem),

@@ -137,14 +137,16 @@ def work(module: AnsibleModule) -> dict:
         flags = systemd.flags(dockerd.read_unit())
         root = data_root.find_root(files.read(daemon_json.DEFAULT_PATH), flags)
     elif not root.startswith("/"):
-        raise errors.Refused(f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}")
+        raise errors.RefusedError(
+            f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}"
+        )
     before = loop_files.read(root)
     steps, after = loop_files.decide(before, **wanted)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
         after = loop_files.read(root)
-    now = loop_files.view(after)
-    return module_frame.result(steps, loop_files.view(before), now, f"loop files in {root}", loop_files=now)
+    now = loop_files.as_result(after)
+    return module_frame.result(steps, loop_files.as_result(before), now, f"loop files in {root}", loop_files=now)
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 PATIENCE = 86400
 
 
-class PatientHost(module_frame.ManagedHost):
+class PatientRunner(module_frame.ManagedRunner):
     def run(self, *command: str) -> str:
         return process.run(*command, timeout=PATIENCE)
 
@@ -241,19 +241,19 @@ def main() -> None:
     module_frame.run(module, lambda: work(module))
 
 
-def wish_of(module: AnsibleModule, root: str) -> image_migration.Wish:
+def spec_of(module: AnsibleModule, root: str) -> image_migration.MigrationSpec:
     """Return the wish that the options spell."""
     params = module.params
     for what, option in (("volume group", "vg"), ("thin pool", "pool")):
         volume_groups.check_name(what, params[option])
     size = params["pool_size"]
     if size is not None and size <= 0:
-        raise errors.Refused(f"pool_size must be a number of bytes above 0, not {size}")
+        raise errors.RefusedError(f"pool_size must be a number of bytes above 0, not {size}")
     directory = f"{root}.migration" if params["directory"] is None else params["directory"]
     files.check_folder("directory", directory)
     if not directory.strip("/"):
-        raise errors.Refused(f"directory must be the absolute path of a directory of its own, not {directory!r}")
-    return image_migration.Wish(
+        raise errors.RefusedError(f"directory must be the absolute path of a directory of its own, not {directory!r}")
+    return image_migration.MigrationSpec(
         driver=params["storage_driver"],
         vg=params["vg"],
         pool=params["pool"],
@@ -265,26 +265,28 @@ def wish_of(module: AnsibleModule, root: str) -> image_migration.Wish:
     )
 
 
-def take(module: AnsibleModule, wish: image_migration.Wish, root: str, migration: image_migration.Migration) -> None:
+def take(
+    module: AnsibleModule, spec: image_migration.MigrationSpec, root: str, migration: image_migration.Migration
+) -> None:
     """Take the steps, and see between the last of them that nothing is left to carry."""
-    host = PatientHost(module)
+    host = PatientRunner(module)
     steps.take_steps(migration.carry, host)
     try:
         steps.take_steps(migration.switch, host)
-    except (errors.Refused, process.ProcessError) as error:
+    except (errors.RefusedError, process.ProcessError) as error:
         for step in migration.undo:
             try:
                 steps.take_steps([step], host)
-            except (errors.Refused, process.ProcessError):
+            except (errors.RefusedError, process.ProcessError):
                 continue  # what was not done yet cannot be undone; Docker is started all the same
-        raise errors.Refused(
-            f"Docker did not get to {wish.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
+        raise errors.RefusedError(
+            f"Docker did not get to {spec.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
         ) from error
     if migration.finish and migration.carry:
-        again = image_migration.read(wish, dockerd.read(), files.read(daemon_json.DEFAULT_PATH), root)
-        left = image_migration.decide(again, wish).carry
+        again = image_migration.read(spec, dockerd.read(), files.read(daemon_json.DEFAULT_PATH), root)
+        left = image_migration.decide(again, spec).carry
         if left:
-            raise errors.Refused(f"after all was loaded there is still to do: {'; '.join(steps.actions(left))}")
+            raise errors.RefusedError(f"after all was loaded there is still to do: {'; '.join(steps.actions(left))}")
     steps.take_steps(migration.finish, host)
 
 
@@ -292,25 +294,25 @@ def work(module: AnsibleModule) -> dict:
     daemon_text = files.read(daemon_json.DEFAULT_PATH)
     docker = dockerd.read()
     root = data_root.find_root(daemon_text, docker.flags)
-    wish = wish_of(module, root)
-    current = image_migration.read(wish, docker, daemon_text, root)
-    migration = image_migration.decide(current, wish)
+    spec = spec_of(module, root)
+    current = image_migration.read(spec, docker, daemon_text, root)
+    migration = image_migration.decide(current, spec)
     if not module.check_mode:
-        take(module, wish, root, migration)
+        take(module, spec, root, migration)
     inventory = migration.inventory or image_inventory.Inventory("")
     known = current.known or image_inventory.Inventory("")
     now = dockerd.containers() if current.docker.info and not module.check_mode else current.containers
     return {
         **module_frame.result(
             migration.steps,
-            view(known, current.docker.info.driver if current.docker.info else None),
-            view(inventory, wish.driver if migration.switch or migration.on_target else None),
-            wish.inventory,
+            inventory_result(known, current.docker.info.driver if current.docker.info else None),
+            inventory_result(inventory, spec.driver if migration.switch or migration.on_target else None),
+            spec.inventory,
         ),
         "later": migration.later,
         "on_target": migration.on_target,
         "verified": inventory.verified,
-        "directory": wish.directory,
+        "directory": spec.directory,
         "images": [{"id": one.id, "references": list(one.references), "size": one.size} for one in inventory.images],
         "containers": [
             {"id": one.id, "name": one.name, "image": one.image, "running": one.running} for one in inventory.containers
@@ -322,12 +324,12 @@ def work(module: AnsibleModule) -> dict:
             "layers": current.layers,
             "directory_free": current.room.directory,
             "root_free": current.room.root,
-            "pool_free": image_migration.pool_free(current, wish),
+            "pool_free": image_migration.pool_free(current, spec),
         },
     }
 
 
-def view(inventory: image_inventory.Inventory, driver: str | None) -> dict:
+def inventory_result(inventory: image_inventory.Inventory, driver: str | None) -> dict:
     """Return what a diff shows."""
     return {
         "storage_driver": driver,

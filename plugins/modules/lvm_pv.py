@@ -117,15 +117,15 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     if not wanted["devices"]:
-        raise errors.Refused("devices is empty: name at least one block device")
-    report = lvm_state.read()
-    devices = physical_volumes.examine(report, wanted.pop("devices"))
+        raise errors.RefusedError("devices is empty: name at least one block device")
+    lvm = lvm_state.read()
+    devices = physical_volumes.examine(lvm, wanted.pop("devices"))
     paths = [device.path for device in devices]
-    steps, after = physical_volumes.decide(report, devices, **wanted)
+    steps, after = physical_volumes.decide(lvm, devices, **wanted)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
         after = lvm_state.read()
-    before, now = (results.physical_volumes(state, paths) for state in (report, after))
+    before, now = (results.physical_volumes(state, paths) for state in (lvm, after))
     return module_frame.result(
         steps, {"physical_volumes": before}, {"physical_volumes": now}, "physical volumes", physical_volumes=now
     )

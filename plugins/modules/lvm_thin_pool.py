@@ -242,9 +242,9 @@ def main() -> None:
     module_frame.run(module, lambda: work(module))
 
 
-def wish_of(params: t.Mapping[str, t.Any]) -> pool_spec.Wish:
+def spec_of(params: t.Mapping[str, t.Any]) -> pool_spec.PoolSpec:
     """Return the wish that the options spell."""
-    return pool_spec.Wish(
+    return pool_spec.PoolSpec(
         vg=params["vg"],
         name=params["name"],
         size=sizes.option("size", sizes.Size.parse, params["size"]),
@@ -261,26 +261,26 @@ def wish_of(params: t.Mapping[str, t.Any]) -> pool_spec.Wish:
 
 def work(module: AnsibleModule) -> dict:
     state, profile = module.params["state"], module.params["profile"]
-    wish = wish_of(module.params)
-    wish.check()
-    report = lvm_state.read()
+    spec = spec_of(module.params)
+    spec.check()
+    lvm = lvm_state.read()
     if profile is None:  # the one that is attached stays, and says when the pool is extended
-        there = report.volume(wish.vg, wish.name)
+        there = lvm.volume(spec.vg, spec.name)
         profile = there.profile if there else ""
     policy = None
     if profile and state == "present":
-        policy = profiles.policy(profile, required=wish.profile is not None)
-        wish = replace(wish, threshold=policy.threshold, percent=policy.percent)
-    signatures = block_devices.contents(thin_pools.convertible(report, wish) if state == "present" else ())
-    steps, after = thin_pools.decide(report, wish, state=state, signatures=signatures)
+        policy = profiles.policy(profile, required=spec.profile is not None)
+        spec = replace(spec, threshold=policy.threshold, percent=policy.percent)
+    signatures = block_devices.contents(thin_pools.convertible(lvm, spec) if state == "present" else ())
+    steps, after = thin_pools.decide(lvm, spec, state=state, signatures=signatures)
     if steps and policy and policy.missing_thin_check:
-        raise errors.Refused(lvm_state.no_thin_check(wish.full_name, policy.missing_thin_check))
+        raise errors.RefusedError(lvm_state.no_thin_check(spec.full_name, policy.missing_thin_check))
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
         after = lvm_state.read()
-    before, now = (results.pool(state.volume(wish.vg, wish.name)) for state in (report, after))
+    before, now = (results.pool(state.volume(spec.vg, spec.name)) for state in (lvm, after))
     return module_frame.result(
-        steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {wish.full_name}", thin_pool=now
+        steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {spec.full_name}", thin_pool=now
     )
 
 

@@ -257,14 +257,12 @@ def work(module: AnsibleModule) -> dict:
         if given is not None:
             volume_groups.check_name(kind, given)
     limits = pool_health.Limits.of(module.params)
-    report = lvm_state.read()
+    lvm = lvm_state.read()
     volumes = [
-        volume
-        for volume in report.volumes
-        if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
+        volume for volume in lvm.volumes if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
-    pools = pool_health.pools(report, volumes, status_of(volumes))
-    return {"changed": False, "thin_pools": [tell(pool, limits) for pool in pools]}
+    pools = pool_health.pools(lvm, volumes, status_of(volumes))
+    return {"changed": False, "thin_pools": [as_result(pool, limits) for pool in pools]}
 
 
 def status_of(volumes: list) -> dict:
@@ -275,7 +273,7 @@ def status_of(volumes: list) -> dict:
         return {}
 
 
-def tell(pool: pool_health.Pool, limits: pool_health.Limits) -> dict:
+def as_result(pool: pool_health.Pool, limits: pool_health.Limits) -> dict:
     """Return everything known of one pool."""
     reasons = pool_health.judge(pool, limits)
     return {

@@ -160,16 +160,16 @@ def work(module: AnsibleModule) -> dict:
     wanted["extent_size"] = sizes.option("extent_size", sizes.parse_bytes, wanted["extent_size"])
     volume_groups.check_name("volume group", name)
     if wanted["remove_unlisted"] and not wanted["devices"] and wanted["state"] == "present":
-        raise errors.Refused(
+        raise errors.RefusedError(
             f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps"
         )
-    report = lvm_state.read()
-    wanted["devices"] = physical_volumes.examine(report, wanted["devices"])
-    steps, after = volume_groups.decide(report, **wanted)
+    lvm = lvm_state.read()
+    wanted["devices"] = physical_volumes.examine(lvm, wanted["devices"])
+    steps, after = volume_groups.decide(lvm, **wanted)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
         after = lvm_state.read()
-    before, now = (results.volume_group(state, name) for state in (report, after))
+    before, now = (results.volume_group(state, name) for state in (lvm, after))
     return module_frame.result(
         steps, {"volume_group": before}, {"volume_group": now}, f"volume group {name}", volume_group=now
     )

@@ -203,39 +203,39 @@ def work(module: AnsibleModule) -> dict:
     volume_groups.check_name("volume group", vg)
     volume_groups.check_name("thin pool", name)
     files.check_folder("dest", folder)
-    report = lvm_state.read()
-    group, pool = report.group(vg), report.volume(vg, name)
+    lvm = lvm_state.read()
+    group, pool = lvm.group(vg), lvm.volume(vg, name)
     if group is None or pool is None or not pool.is_pool:
-        raise errors.Refused(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
+        raise errors.RefusedError(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
     _target, status = metadata_snapshot.find(pool_status.read() if pool.active else {}, pool)
     reason = metadata_snapshot.obstacle(pool, status)
     if reason or status is None:
-        raise errors.Refused(f"{reason}. A backup that was made before is as it was")
+        raise errors.RefusedError(f"{reason}. A backup that was made before is as it was")
     docker = docker_of(pool, status)
-    wish = backup.Wish(
+    spec = backup.BackupSpec(
         group=group,
         pool=pool,
         folder=folder,
-        devices=tuple(sorted(report.devices_of(vg), key=lambda device: device.device)),
+        devices=tuple(sorted(lvm.devices_of(vg), key=lambda device: device.device)),
         profile_path=path_if_there(profiles.read(pool.profile).path) if pool.profile else "",
         daemon_path=path_if_there(daemon_json.DEFAULT_PATH),
         docker=docker,
         containerd=containerd_of(pool, is_dockers=docker is not None),
         verify=module.params["verify"],
     )
-    before = backup.summary(backup.old_manifest(wish.path))
+    before = backup.summary(backup.old_manifest(spec.path))
     if module.check_mode:
         found, after = {}, {"transaction_id": status.transaction_id, "vg_sequence": group.sequence}
     else:
-        manifest = backup.carry_out(wish)
+        manifest = backup.carry_out(spec)
         listed = {**manifest, "files": len(manifest["files"])}
-        found = {"manifest": listed, "size": os.stat(wish.path).st_size, "sha256": module.sha256(wish.path)}
+        found = {"manifest": listed, "size": os.stat(spec.path).st_size, "sha256": module.sha256(spec.path)}
         after = backup.summary(manifest)
     return {
         "changed": True,
-        "actions": backup.actions(wish),
-        "path": wish.path,
-        "diff": {"before_header": wish.path, "after_header": wish.path, "before": before, "after": {**before, **after}},
+        "actions": backup.actions(spec),
+        "path": spec.path,
+        "diff": {"before_header": spec.path, "after_header": spec.path, "before": before, "after": {**before, **after}},
         **found,
     }
 
@@ -258,7 +258,7 @@ def containerd_of(pool: lvm_state.LogicalVolume, *, is_dockers: bool) -> backup.
     """Return what containerd keeps of a pool, None where its configuration names another one, or none."""
     try:
         configuration = containerd_config.read(containerd_daemon.configured_path())
-    except errors.Refused:
+    except errors.RefusedError:
         if is_dockers:  # and so no matter of a configuration that cannot be read
             return None
         raise

@@ -241,11 +241,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import results
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
-    assessment,
     collect,
     dm_events,
     pool_health,
     timestamps,
+    verdicts,
 )
 
 
@@ -265,19 +265,19 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     params = module.params
-    wanted = [assessment.parse(name) for name in params["pools"]]
+    wanted = [verdicts.parse(name) for name in params["pools"]]
     limits = pool_health.Limits.of(params)
     now = time.time()
-    since = timestamps.moment(params["since"], now)
+    since = timestamps.parse_time(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
-    sight = collect.look()
-    verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: assessment.history(events, vg, name))
-    return answer(verdicts, host, events, limits, now=now, since=since)
+    snapshot = collect.look()
+    found = verdicts.of_host(snapshot, wanted, limits, lambda vg, name: verdicts.history(events, vg, name))
+    return answer(found, host, events, limits, now=now, since=since)
 
 
 def answer(
-    verdicts: list[assessment.Verdict],
+    found: list[verdicts.Verdict],
     host: list[pool_health.Reason],
     events: list[dm_events.Event],
     limits: pool_health.Limits,
@@ -286,7 +286,7 @@ def answer(
     since: float | None,
 ) -> dict[str, t.Any]:
     """Return what the module does, for what it found out of each pool, and of the host as a whole."""
-    if not verdicts:
+    if not found:
         why = pool_health.Reason(
             "no_pools",
             "unknown",
@@ -296,17 +296,17 @@ def answer(
         host = [*host, why]
     return {
         "changed": False,
-        "verdict": pool_health.worst([reason.severity for reason in host] + [verdict.health for verdict in verdicts]),
+        "verdict": pool_health.worst([reason.severity for reason in host] + [verdict.health for verdict in found]),
         "lines": [
-            *(line for verdict in verdicts for line in verdict.lines),
+            *(line for verdict in found for line in verdict.lines),
             *(f"{reason.severity}: {reason.message}" for reason in host),
             *unnamed(events),
         ],
-        "time": assessment.moment(now),
-        "since": None if since is None else assessment.moment(since),
+        "time": verdicts.iso_seconds(now),
+        "since": None if since is None else verdicts.iso_seconds(since),
         "limits": asdict(limits),
-        "reasons": [view(reason) for reason in host],
-        "pools": [tell(verdict) for verdict in verdicts],
+        "reasons": [reason_result(reason) for reason in host],
+        "pools": [as_result(verdict) for verdict in found],
     }
 
 
@@ -314,34 +314,34 @@ def read_events(since: str, path: str) -> tuple[list, list[pool_health.Reason]]:
     """Return what happened, and as a reason why that could not be read: the pools' state tells most by itself."""
     try:
         return collect.read_events(since=since, path=path)[0], []
-    except (errors.Refused, process.ProcessError) as error:
-        if path or timestamps.moment(since, 0) is None:  # then it is an option that is wrong
+    except (errors.RefusedError, process.ProcessError) as error:
+        if path or timestamps.parse_time(since, 0) is None:  # then it is an option that is wrong
             raise
         return [], [pool_health.Reason("events_unreadable", "unknown", f"what happened could not be read: {error}")]
 
 
 def unnamed(events: list) -> list[str]:
     """Return what happened to no pool by name, for a person."""
-    past = assessment.history((event for event in events if not event.vg and not event.pool), "", "")
-    told = [f"    {happened.sentence}" for happened in assessment.worth_telling(past)]
+    past = verdicts.history((event for event in events if not event.vg and not event.pool), "", "")
+    told = [f"    {happened.sentence}" for happened in verdicts.worth_telling(past)]
     return ["of no pool by name:", *told] if told else []
 
 
-def tell(verdict: assessment.Verdict) -> dict[str, t.Any]:
+def as_result(verdict: verdicts.Verdict) -> dict[str, t.Any]:
     pool, repair = verdict.pool, verdict.repair
     return {
         "vg": verdict.vg,
         "name": verdict.name,
         "verdict": verdict.health,
         "sentence": verdict.sentence,
-        "reasons": [view(reason) for reason in verdict.reasons],
+        "reasons": [reason_result(reason) for reason in verdict.reasons],
         "repair": {"monitor": repair.monitor, "profile": repair.profile or None} if repair else None,
         "events": [
             {
                 "kind": happened.kind,
                 "severity": happened.severity,
                 "count": happened.count,
-                "first": assessment.moment(happened.first),
+                "first": verdicts.iso_seconds(happened.first),
                 "last": happened.time,
                 "message": happened.message,
                 "named": happened.named,
@@ -362,7 +362,7 @@ def tell(verdict: assessment.Verdict) -> dict[str, t.Any]:
     }
 
 
-def view(reason: pool_health.Reason) -> dict[str, str]:
+def reason_result(reason: pool_health.Reason) -> dict[str, str]:
     return {"kind": reason.kind, "severity": reason.severity, "message": reason.message}
 
 

@@ -120,11 +120,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
-    assessment,
     exporter_install,
     log_files,
     pool_health,
     timestamps,
+    verdicts,
 )
 
 
@@ -149,40 +149,40 @@ def main() -> None:
 
 
 def work(module: AnsibleModule) -> dict:
-    wish = wish_of(module.params) if module.params["state"] == "present" else None
+    spec = spec_of(module.params) if module.params["state"] == "present" else None
     current = exporter_install.read()
-    steps, after = exporter_install.decide(current, wish)
+    steps, after = exporter_install.decide(current, spec)
     module_frame.carry_out(module, steps)
-    path = exporter_install.metrics(wish.textfile_dir) if wish else None
-    return module_frame.result(steps, view(current), view(after), "exporter of thin pools", path=path)
+    path = exporter_install.metrics(spec.textfile_dir) if spec else None
+    return module_frame.result(steps, as_result(current), as_result(after), "exporter of thin pools", path=path)
 
 
-def wish_of(params: t.Mapping[str, t.Any]) -> exporter_install.Wish:
+def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
     """Return the wish that the options spell."""
     folder = params["textfile_dir"]
     if not re.fullmatch(r"/[A-Za-z0-9/_.,:@+-]*", folder):
-        raise errors.Refused(
+        raise errors.RefusedError(
             f"textfile_dir {folder!r} is not a whole path of letters, digits and / _ . , : @ + - (it is written into "
             "a unit of systemd)"
         )
     if not os.path.isdir(folder):
-        raise errors.Refused(
+        raise errors.RefusedError(
             f"textfile_dir {folder} is no folder on this host: give it the one that node_exporter's "
             "--collector.textfile.directory names, and make that first"
         )
     for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
         if not least <= params[option] <= most:
-            raise errors.Refused(f"{option} must be {least} to {most} seconds, not {params[option]}")
+            raise errors.RefusedError(f"{option} must be {least} to {most} seconds, not {params[option]}")
     if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
-        raise errors.Refused(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
-    if timestamps.moment(params["since"], 0) is None:
-        raise errors.Refused(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
+        raise errors.RefusedError(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
+    if timestamps.parse_time(params["since"], 0) is None:
+        raise errors.RefusedError(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
         log_files.read_file(params["path"], since="now", now=time.time())
     for name in params["pools"]:
-        assessment.parse(name)
+        verdicts.parse(name)
     limits = pool_health.Limits.of(params)
-    return exporter_install.Wish(
+    return exporter_install.ExporterSpec(
         textfile_dir=os.path.normpath(folder),
         interval=params["interval"],
         timeout=params["timeout"],
@@ -196,7 +196,7 @@ def wish_of(params: t.Mapping[str, t.Any]) -> exporter_install.Wish:
     )
 
 
-def view(installed: exporter_install.Installed) -> dict[str, t.Any]:
+def as_result(installed: exporter_install.InstalledExporter) -> dict[str, t.Any]:
     """Return what a diff shows: the collection's own code only by what tells it apart."""
     return {
         "timer": {"enabled": installed.enabled, "active": installed.active},

@@ -565,10 +565,10 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     # Only the one that is needed: the other would be a quarter of what there is to load.
     if module.params["engine"] == "containerd":
-        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_containerd import foretell
+        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_containerd import result
     else:
-        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import foretell
-    return foretell(module.params, module.warn)
+        from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import result
+    return result(module.params, module.warn)
 
 
 if __name__ == "__main__":

@@ -229,15 +229,15 @@ def work(module: AnsibleModule) -> dict:
         if given is not None:
             volume_groups.check_name(kind, given)
     if limit is not None and limit < 1:
-        raise errors.Refused(f"limit must be 1 or more, not {limit}: leave it out for all devices")
-    report = lvm_state.read()
+        raise errors.RefusedError(f"limit must be 1 or more, not {limit}: leave it out for all devices")
+    lvm = lvm_state.read()
     pools = [
         volume
-        for volume in sorted(report.volumes, key=lambda volume: (volume.vg, volume.name))
+        for volume in sorted(lvm.volumes, key=lambda volume: (volume.vg, volume.name))
         if volume.is_pool and vg in (None, volume.vg) and name in (None, volume.name)
     ]
     places = pool_usage.places() if pools else ()
-    return {"changed": False, "thin_pools": [pool_usage.read(report, pool, places, limit) for pool in pools]}
+    return {"changed": False, "thin_pools": [pool_usage.read(lvm, pool, places, limit) for pool in pools]}
 
 
 if __name__ == "__main__":

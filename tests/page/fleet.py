@@ -22,14 +22,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     pool_status,
     profiles,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import assessment, dm_events, pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, pool_health, verdicts
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
 MIB = 1024**2
 EXTENT = 4 * MIB
 NOW = 1795435200.0  # 2026-11-23T12:00:00Z
 DAY = 86400
-GENERATED = assessment.moment(NOW + 40)
+GENERATED = verdicts.iso_seconds(NOW + 40)
 
 Answer = t.Dict[str, t.Any]
 # Seconds before the host was asked, who wrote the line, and the line.
@@ -100,14 +100,14 @@ def check(*pools: t.Any, lines: Lines = (), wanted: t.Sequence[tuple[str, str]] 
         for before, source, message in sorted(lines, key=lambda line: -line[0])
     ]
     events = dm_events.events(read, {"253:2": "docker-thinpool"})
-    report = lvm_state.Report(
+    report = lvm_state.LvmState(
         groups=tuple({one.group.name: one.group for one in pools}.values()),
         volumes=tuple(one.volume for one in pools),
     )
-    sight = assessment.Sight(report, {one.volume.dm_name: one.status for one in pools if one.status}, pools, {})
+    snapshot = verdicts.PoolSnapshot(report, {one.volume.dm_name: one.status for one in pools if one.status}, pools, {})
     limits = pool_health.Limits()
-    verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: assessment.history(events, vg, name))
-    return thin_pool_check_info.answer(verdicts, [], events, limits, now=now, since=now - DAY)
+    found = verdicts.of_host(snapshot, wanted, limits, lambda vg, name: verdicts.history(events, vg, name))
+    return thin_pool_check_info.answer(found, [], events, limits, now=now, since=now - DAY)
 
 
 def device(number: int, exclusive: int, shared: int, kind: str = "container", **owner: t.Any) -> Answer:

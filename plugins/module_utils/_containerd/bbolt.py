@@ -30,7 +30,7 @@ _IS_BUCKET = 0x01
 Tree = t.Dict[bytes, t.Any]  # values are bytes, or trees where the key names a bucket
 
 
-class Damaged(ValueError):
+class DamagedError(ValueError):
     """Not a database, or one that changed while it was read."""
 
 
@@ -44,10 +44,10 @@ def read(path: str, attempts: int = 5) -> Tree:
             # The next commit may be under way, which leaves the pages of this one alone; the one after it does not.
             if last_commit(path) == commit:
                 return tree
-        except Damaged:
+        except DamagedError:
             if attempt == attempts - 1:
                 raise
-    raise Damaged(f"{path} changes faster than it can be read")
+    raise DamagedError(f"{path} changes faster than it can be read")
 
 
 def last_commit(path: str) -> int:
@@ -61,12 +61,12 @@ def parse(content: bytes) -> tuple[int, Tree]:
     """Return the number of the last commit, and what it left."""
     metas = _metas(content)
     if not metas:
-        raise Damaged("no page at the beginning says that this is a bbolt database")
+        raise DamagedError("no page at the beginning says that this is a bbolt database")
     meta = max(metas, key=lambda meta: meta[8])
     try:
         return meta[8], _bucket(content, meta[2], meta[4], depth=0)
     except (struct.error, IndexError, RecursionError) as error:
-        raise Damaged(f"its pages do not fit together: {error}") from error
+        raise DamagedError(f"its pages do not fit together: {error}") from error
 
 
 def _metas(content: bytes) -> list[tuple[int, ...]]:
@@ -96,7 +96,7 @@ def _bucket(content: bytes, page_size: int, page: int, depth: int) -> Tree:
     for flags, key, value in _elements(content, page * page_size, page_size):
         if flags & _IS_BUCKET:
             if depth > 20:
-                raise Damaged("buckets in buckets without end")
+                raise DamagedError("buckets in buckets without end")
             root, _sequence = _BUCKET.unpack_from(value)
             if root:
                 found[key] = _bucket(content, page_size, root, depth + 1)
@@ -114,14 +114,14 @@ def _elements(content: bytes, at: int, page_size: int) -> t.Iterator[tuple[int, 
         if kind & _IS_BRANCH:
             _offset, _size, page = _BRANCH.unpack_from(content, at + _HEADER.size + index * _BRANCH.size)
             if page * page_size == at:
-                raise Damaged("a page that refers to itself")
+                raise DamagedError("a page that refers to itself")
             yield from _elements(content, page * page_size, page_size)
         elif kind & _IS_LEAF:
             element = at + _HEADER.size + index * _LEAF.size
             flags, offset, key_size, value_size = _LEAF.unpack_from(content, element)
             key, end = element + offset, element + offset + key_size + value_size
             if end > len(content):
-                raise Damaged("an element beyond the end")
+                raise DamagedError("an element beyond the end")
             yield flags, content[key : key + key_size], content[key + key_size : end]
         else:
-            raise Damaged(f"a page of kind {kind:#x} where keys belong")
+            raise DamagedError(f"a page of kind {kind:#x} where keys belong")

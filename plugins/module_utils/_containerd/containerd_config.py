@@ -24,11 +24,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     PLUGIN,
     SECTION,
     VERSIONS,
-    Settings,
+    SnapshotterSettings,
     check,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 
@@ -47,7 +47,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ContainerdConfig:
     """The files that containerd reads, the main one first; it may be missing."""
 
     path: str
@@ -118,7 +118,7 @@ class Change:
     after: str | None
 
 
-def read(path: str) -> Configuration:
+def read(path: str) -> ContainerdConfig:
     """Return the files that containerd would read, in its order: each file's imports behind all that came before."""
     found: list[Source] = []
     patterns: list[str] = []
@@ -140,7 +140,7 @@ def read(path: str) -> Configuration:
                 patterns.append(pattern)
             whole = os.path.normpath(os.path.join(os.path.dirname(file), pattern))
             pending += sorted(glob_files(whole)) if "*" in whole else [whole]
-    return Configuration(path, tuple(found), tuple(patterns))
+    return ContainerdConfig(path, tuple(found), tuple(patterns))
 
 
 def glob_files(pattern: str) -> list[str]:
@@ -158,8 +158,8 @@ def glob_files(pattern: str) -> list[str]:
 def parse(text: str, path: str) -> toml.Document:
     try:
         return toml.parse(text)
-    except toml.Invalid as error:
-        raise Refused(
+    except toml.TomlError as error:
+        raise RefusedError(
             f"{path}, line {error.line}: not valid TOML ({error.reason}), so containerd would not start with it: "
             "correct it first"
         ) from error
@@ -169,7 +169,7 @@ def imports(document: toml.Document, path: str) -> list[str]:
     """Return what a file imports."""
     named = document.values.get("imports") or []
     if not isinstance(named, list) or not all(isinstance(pattern, str) for pattern in named):
-        raise Refused(f"{path}: imports must be an array of strings: correct it first")
+        raise RefusedError(f"{path}: imports must be an array of strings: correct it first")
     return [os.path.normpath(pattern) for pattern in named]
 
 
@@ -185,8 +185,8 @@ def _table_of(source: Source, path: toml.Path) -> dict[str, t.Any] | None:
 
 
 def decide(
-    current: Configuration,
-    wanted: Settings,
+    current: ContainerdConfig,
+    wanted: SnapshotterSettings,
     *,
     state: str = "present",
     version: int = VERSIONS[0],
@@ -224,14 +224,14 @@ def decide(
     )
 
 
-def _scattered(holders: t.Sequence[Source], what: str) -> Refused:
-    return Refused(
+def _scattered(holders: t.Sequence[Source], what: str) -> RefusedError:
+    return RefusedError(
         f"{' and '.join(holder.path for holder in holders)} have a section {what} each, which containerd 1.x "
         "and 2.x put together in different ways: leave one of them"
     )
 
 
-def _snapshotter(current: Configuration, wanted: Settings, state: str, version: int) -> Change | None:
+def _snapshotter(current: ContainerdConfig, wanted: SnapshotterSettings, state: str, version: int) -> Change | None:
     holder = current.holders[0] if current.holders else None
     if state == "absent":
         named = (_section_of(holder) or {}).get("pool_name") if holder else None
@@ -244,7 +244,7 @@ def _snapshotter(current: Configuration, wanted: Settings, state: str, version: 
     return change
 
 
-def _set_other(current: Configuration, section: Section, version: int) -> Change | None:
+def _set_other(current: ContainerdConfig, section: Section, version: int) -> Change | None:
     """Set or take out another section, in the file that has its plugin's configuration.
 
     In another one it would take the place of all that the plugin has there: containerd 1.x replaces the plugin as a
@@ -261,7 +261,7 @@ def _set_other(current: Configuration, section: Section, version: int) -> Change
 
 
 def _step(
-    current: Configuration, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
+    current: ContainerdConfig, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
 ) -> Step:
     # One sentence for a file that is there and one that is not: a package may bring it between foretelling and doing.
     what = f"take {', '.join(names)} out of" if state == "absent" else f"set {', '.join(names)} in"
@@ -305,7 +305,7 @@ def _header(path: toml.Path) -> str:
     return f"[{'.'.join(bare)}]"
 
 
-def _check_sources(current: Configuration, others: t.Sequence[Section]) -> None:
+def _check_sources(current: ContainerdConfig, others: t.Sequence[Section]) -> None:
     """Refuse files that containerd reads in a way that is not known here, or with the snapshotter switched off."""
     problems = []
     for source in current.sources:
@@ -317,7 +317,7 @@ def _check_sources(current: Configuration, others: t.Sequence[Section]) -> None:
             line = next(entry.line for entry in source.document.entries if entry.path == ("disabled_plugins",))
             problems.append(f"{source.path}, line {line}: disabled_plugins switches {PLUGIN} off: take it out there")
     if problems:
-        raise Unwanted(dict.fromkeys(problems))
+        raise RefusedErrors(dict.fromkeys(problems))
 
 
 def _check_version(source: Source, is_main: bool) -> list[str]:
@@ -374,15 +374,19 @@ def _check_section(section: t.Mapping[str, t.Any], path: str) -> None:
     or has values that nobody gave here and that it would not take."""
     lacking = [key for key in ("pool_name", "base_image_size") if not section.get(key)]
     if lacking:
-        raise Refused(f"{path}: the section would have no {' and no '.join(lacking)}: set {' and '.join(lacking)}")
+        raise RefusedError(f"{path}: the section would have no {' and no '.join(lacking)}: set {' and '.join(lacking)}")
     texts = {key: section[key] for key in ORDER if isinstance(section.get(key), str) and section[key]}
     try:
-        check(Settings(**{key: value for key, value in texts.items() if key not in ("async_remove", "discard_blocks")}))
-    except Unwanted as refusal:
-        raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
+        check(
+            SnapshotterSettings(
+                **{key: value for key, value in texts.items() if key not in ("async_remove", "discard_blocks")}
+            )
+        )
+    except RefusedErrors as refusal:
+        raise RefusedErrors(f"{path}: {reason}" for reason in refusal.reasons) from refusal
 
 
-def _set(current: Configuration, holder: Source | None, section: Section, version: int) -> Change | None:
+def _set(current: ContainerdConfig, holder: Source | None, section: Section, version: int) -> Change | None:
     """Set keys of a section where it stands, or make it, in the file of its plugin where there is one."""
     if holder:
         is_there = _table_of(holder, section.path) is not None
@@ -469,7 +473,7 @@ def _removed(holder: Source, section: toml.Path) -> Change:
     return Change(holder.path, holder.text, None if is_ours else text)
 
 
-def after(current: Configuration, changes: t.Sequence[Change]) -> Configuration:
+def after(current: ContainerdConfig, changes: t.Sequence[Change]) -> ContainerdConfig:
     """Return the configuration as the changes leave it."""
     sources = {source.path: source for source in current.sources}
     for change in changes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import snapshotter_settings
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 SERVICE = "containerd.service"
 # Where the kernel shows processes; another folder in tests.
@@ -167,20 +167,20 @@ def check(containerd: Containerd) -> None:
         return
     check_version(containerd.version, containerd.path)
     if not containerd.has_plugin:
-        raise Refused(
+        raise RefusedError(
             f"{containerd.path} was built without the devmapper snapshotter ('containerd config default' has no "
             f"{snapshotter_settings.PLUGIN}): install the distribution's or Docker's package"
         )
     if containerd.unit == "masked":
-        raise Refused("containerd.service is masked, so it cannot be started: run 'systemctl unmask containerd'")
+        raise RefusedError("containerd.service is masked, so it cannot be started: run 'systemctl unmask containerd'")
 
 
 def check_version(version: str, source: str) -> None:
     """Refuse what is older than the configuration that is known here."""
     if not version:
-        raise Refused(f"{source}: its version could not be found out, and so not whether it has the snapshotter")
+        raise RefusedError(f"{source}: its version could not be found out, and so not whether it has the snapshotter")
     major, minor = (int(part) for part in version.split(".")[:2])
     if (major, minor) < (1, 6):
-        raise Refused(
+        raise RefusedError(
             f"{source} is containerd {version}; the devmapper snapshotter is supported from 1.6 on: upgrade it"
         )

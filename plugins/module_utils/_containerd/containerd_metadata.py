@@ -30,7 +30,7 @@ Name = t.Tuple[str, str]  # a namespace, and a name in it
 
 
 @dataclass(frozen=True)
-class Records:
+class ContainerdMetadata:
     """What is in the databases, by number, and by name what containerd made with them."""
 
     folder: str = ""
@@ -58,7 +58,7 @@ class Records:
         return [f"{self.folder}/{name}" for name, is_there in files if is_there]
 
 
-def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = False) -> Records:
+def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = False) -> ContainerdMetadata:
     """Return what is on record; ``root`` and ``state`` are the folders of containerd's configuration.
 
     With Docker on the snapshotter, all tasks in its namespace count: it makes the snapshots itself, and leaves them out
@@ -87,7 +87,7 @@ def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = Fa
             if isinstance(container, dict) and _text(container.get(b"snapshotter", b"")) == SNAPSHOTTER
         ]
     running = {(space, task) for space in listdir(_tasks(state)) for task in listdir(f"{_tasks(state)}/{space}")}
-    return Records(
+    return ContainerdMetadata(
         folder=folder,
         pool=pool,
         devices=None if devices is None else len(_buckets(devices, b"devices")),
@@ -129,7 +129,7 @@ def _database(path: str) -> bbolt.Tree | None:
         return bbolt.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, bbolt.Damaged):
+    except (OSError, bbolt.DamagedError):
         return None
 
 
@@ -178,7 +178,7 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def conflicts(records: Records, status: PoolStatus | None, *, is_new: bool) -> list[str]:
+def conflicts(records: ContainerdMetadata, status: PoolStatus | None, *, is_new: bool) -> list[str]:
     """Return why the snapshotter would not work with this pool and these records.
 
     ``status`` is that of the pool if it runs; ``is_new`` tells that it is yet to be made.

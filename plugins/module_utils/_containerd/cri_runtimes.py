@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Section
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 
 SNAPSHOTTER = "devmapper"
 # Of configurations of version 2, and of later ones.
@@ -100,7 +100,7 @@ def check(runtimes: t.Sequence[Runtime]) -> None:
             if not isinstance(value, (str, bool, int)) or not re.fullmatch(r"[A-Za-z0-9_-]+", str(key))
         ]
     if problems:
-        raise Unwanted(problems)
+        raise RefusedErrors(problems)
 
 
 def sections(
@@ -112,7 +112,7 @@ def sections(
     is yet to be installed.
     """
     if runtimes and state == "present" and containerd.startswith("1.6"):
-        raise Refused(
+        raise RefusedError(
             f"runtimes: containerd {containerd} has one snapshotter for all handlers of Kubernetes; each can have its "
             "own from 1.7 on: upgrade it, or leave runtimes out"
         )

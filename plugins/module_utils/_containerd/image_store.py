@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
@@ -33,9 +33,11 @@ AWAY = (
 def check_version(version: str, source: str) -> None:
     """Refuse a Docker that has its own devicemapper driver."""
     if not version:
-        raise Refused(f"{source}: its version could not be found out, and so not whether it can use containerd's store")
+        raise RefusedError(
+            f"{source}: its version could not be found out, and so not whether it can use containerd's store"
+        )
     if int(version.split(".")[0]) < dockerd.FIRST_WITHOUT_DRIVER:
-        raise Refused(
+        raise RefusedError(
             f"{source} is Docker {version}, whose way to a thin pool is its own devicemapper driver: use the role "
             f"direct_lvm, or Docker {dockerd.FIRST_WITHOUT_DRIVER} or later"
         )
@@ -47,10 +49,10 @@ def check(docker: Docker) -> None:
         return
     check_version(docker.version, docker.path)
     if docker.unit == "masked":
-        raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
+        raise RefusedError("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
     named = [value for value in _values(docker.flags, "--containerd") if _real(value) != SOCKET]
     if named:
-        raise Refused(
+        raise RefusedError(
             f"dockerd is started with --containerd {named[-1]}, another containerd than the system's, whose "
             f"configuration this role writes: start it with --containerd={SOCKET} ('systemctl edit docker')"
         )
@@ -76,7 +78,9 @@ def decide(
     """Return the steps that put the feature and the driver into daemon.json, or take them out, and its text then."""
     path = daemon_json.DEFAULT_PATH
     if "features" in options:
-        raise Refused("daemon_options: features is set by this role, which keeps those that are there: leave it out")
+        raise RefusedError(
+            "daemon_options: features is set by this role, which keeps those that are there: leave it out"
+        )
     after = text
     for call in calls(text, options, state=state):
         _steps, after = daemon_json.decide(after, path, flags=flags if call["state"] == "present" else (), **call)

@@ -34,7 +34,7 @@ _POD_LABEL = b"io.kubernetes.pod.name"
 
 
 @dataclass(frozen=True)
-class Place:
+class SnapshotterPlace:
     """Where containerd and its devmapper snapshotter keep their records, and the pool's device-mapper name."""
 
     root: str
@@ -42,7 +42,7 @@ class Place:
     pool: str
 
 
-def find() -> Place | None:
+def find() -> SnapshotterPlace | None:
     """Return where the records are, None where there is no containerd with a pool: one process."""
     if not process.find("containerd"):
         return None
@@ -52,7 +52,7 @@ def find() -> Place | None:
         return None
 
 
-def parse_configuration(text: str) -> Place | None:
+def parse_configuration(text: str) -> SnapshotterPlace | None:
     """Return what ``containerd config dump`` says: a line for each value, with double quotes in 1.x, single in 2.x."""
     root, folder, pool, section = _DEFAULT_ROOT, "", "", ""
     for line in text.splitlines():
@@ -65,10 +65,10 @@ def parse_configuration(text: str) -> Place | None:
         elif setting and re.fullmatch(rf"plugins\.[\"']?{re.escape(_SECTION)}[\"']?", section):
             folder = setting[3] if setting[1] == "root_path" else folder
             pool = setting[3] if setting[1] == "pool_name" else pool
-    return Place(root, folder or f"{root}/{_SECTION}", pool) if pool else None
+    return SnapshotterPlace(root, folder or f"{root}/{_SECTION}", pool) if pool else None
 
 
-def read(place: Place, docker_root: str) -> dict[int, Owner]:
+def read(place: SnapshotterPlace, docker_root: str) -> dict[int, Owner]:
     """Return the owner of each device that the snapshotter has on record, by its id in the pool.
 
     Docker 25 and later keeps its containers' names to itself, so its data root is looked into as well.
@@ -173,7 +173,7 @@ def _database(path: str) -> bbolt.Tree:
     """Return what is in a database; one that cannot be read leaves its part unknown."""
     try:
         return bbolt.read(path)
-    except (OSError, bbolt.Damaged):
+    except (OSError, bbolt.DamagedError):
         return {}
 
 

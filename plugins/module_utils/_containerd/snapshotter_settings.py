@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
 DEFAULT_PATH = "/etc/containerd/config.toml"
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9#+.:=@_-]{1,127}")
 
 
 @dataclass(frozen=True)
-class Settings:
+class SnapshotterSettings:
     """Keys of the section; None leaves one as it is."""
 
     pool_name: str | None = None
@@ -64,7 +64,7 @@ def size_in_bytes(text: str) -> int:
     return size
 
 
-def check(settings: Settings, pools: t.Collection[str] = ()) -> None:
+def check(settings: SnapshotterSettings, pools: t.Collection[str] = ()) -> None:
     """Refuse what containerd would take and then not work with; ``pools`` are the thin pools that the kernel runs."""
     problems = []
     if settings.pool_name is not None:
@@ -91,7 +91,7 @@ def check(settings: Settings, pools: t.Collection[str] = ()) -> None:
     if settings.fs_options is not None and settings.fs_type == "xfs":
         problems.append("fs_options are for ext4 and ext2 alone: containerd gives none to mkfs.xfs")
     if problems:
-        raise Unwanted(problems)
+        raise RefusedErrors(problems)
 
 
 def _check_pool_name(name: str, pools: t.Collection[str]) -> list[str]:

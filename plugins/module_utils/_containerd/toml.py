@@ -21,7 +21,7 @@ Path = t.Tuple[str, ...]
 Values = t.Dict[str, t.Any]
 
 
-class Invalid(ValueError):
+class TomlError(ValueError):
     """A text that is not TOML, with the number of the line."""
 
     def __init__(self, line: int, reason: str) -> None:
@@ -121,7 +121,7 @@ def parse(text: str) -> Document:
     try:
         return _Reader(text).read()
     except RecursionError as error:
-        raise Invalid(1, "values stand in one another too deeply") from error
+        raise TomlError(1, "values stand in one another too deeply") from error
 
 
 def is_bare(key: str) -> bool:
@@ -158,8 +158,8 @@ class _Reader:
                 self.end_line()
         return Document(tuple(self.statements), _plain(self.root))
 
-    def fail(self, reason: str, at: int | None = None) -> Invalid:
-        return Invalid(self.text.count("\n", 0, self.at if at is None else at) + 1, reason)
+    def fail(self, reason: str, at: int | None = None) -> TomlError:
+        return TomlError(self.text.count("\n", 0, self.at if at is None else at) + 1, reason)
 
     def skip(self, pattern: t.Pattern[str]) -> str:
         """Step over what the pattern matches here, and return it."""

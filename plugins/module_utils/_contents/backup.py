@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
@@ -64,7 +64,7 @@ class ContainerdRecords:
 
 
 @dataclass(frozen=True)
-class Wish:
+class BackupSpec:
     """What goes into an archive, and where that is put."""
 
     group: VolumeGroup
@@ -115,17 +115,17 @@ class Gathered:
     sources: t.Mapping[str, str]  # names in the archive: paths on the host
 
 
-def actions(wish: Wish) -> list[str]:
+def actions(spec: BackupSpec) -> list[str]:
     """Return what is done, in its order."""
-    files = [path for path in (wish.profile_path, wish.daemon_path) if path]
+    files = [path for path in (spec.profile_path, spec.daemon_path) if path]
     return [
-        f"save the metadata of volume group {wish.group.name}",
-        *([f"save Docker's records of the pool in {wish.docker.root}"] if wish.docker else []),
-        *([f"save containerd's records of the pool in {wish.containerd.folder}"] if wish.containerd else []),
+        f"save the metadata of volume group {spec.group.name}",
+        *([f"save Docker's records of the pool in {spec.docker.root}"] if spec.docker else []),
+        *([f"save containerd's records of the pool in {spec.containerd.folder}"] if spec.containerd else []),
         *([f"save {', '.join(files)}"] if files else []),
-        f"dump the metadata of thin pool {wish.pool.full_name}",
-        *(["check that the dump can be restored"] if wish.verify else []),
-        f"write {wish.path}",
+        f"dump the metadata of thin pool {spec.pool.full_name}",
+        *(["check that the dump can be restored"] if spec.verify else []),
+        f"write {spec.path}",
     ]
 
 
@@ -143,28 +143,28 @@ def transaction_of(head: str) -> int:
     """Return the transaction id in the first line of ``thin_dump``'s XML."""
     match = _SUPERBLOCK.match(head)
     if not match:
-        raise Refused(f"what thin_dump wrote does not begin as a dump does: {head[:200]!r}")
+        raise RefusedError(f"what thin_dump wrote does not begin as a dump does: {head[:200]!r}")
     return int(match["transaction"])
 
 
-def carry_out(wish: Wish) -> dict[str, t.Any]:
+def carry_out(spec: BackupSpec) -> dict[str, t.Any]:
     """Make the archive and return its manifest; it takes the old one's name when it is complete and on the disk."""
     try:
-        os.makedirs(wish.folder, mode=0o700, exist_ok=True)
+        os.makedirs(spec.folder, mode=0o700, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(wish.scratch)
-        os.mkdir(wish.scratch, 0o700)
+            shutil.rmtree(spec.scratch)
+        os.mkdir(spec.scratch, 0o700)
         try:
-            gathered = _gather(wish)
-            if wish.verify:
-                _verify(wish)
-            manifest = _manifest(wish, gathered)
-            _write(wish, manifest)
+            gathered = _gather(spec)
+            if spec.verify:
+                _verify(spec)
+            manifest = _manifest(spec, gathered)
+            _write(spec, manifest)
         finally:
-            shutil.rmtree(wish.scratch, ignore_errors=True)
+            shutil.rmtree(spec.scratch, ignore_errors=True)
     except OSError as error:
-        left = f"the backup that was there is as it was ({wish.path})" if os.path.exists(wish.path) else "none was made"
-        raise Refused(f"{error.filename or wish.path}: {error.strerror or error}; {left}") from error
+        left = f"the backup that was there is as it was ({spec.path})" if os.path.exists(spec.path) else "none was made"
+        raise RefusedError(f"{error.filename or spec.path}: {error.strerror or error}; {left}") from error
     return manifest
 
 
@@ -190,31 +190,31 @@ def summary(manifest: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
-def _gather(wish: Wish) -> Gathered:
+def _gather(spec: BackupSpec) -> Gathered:
     """Copy everything as of one moment: nothing was recorded between the snapshot and the end of copying."""
-    databases = wish.containerd.databases if wish.containerd else ()
+    databases = spec.containerd.databases if spec.containerd else ()
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE)
         commits = _commits(databases)
-        with metadata_snapshot.held(wish.pool) as snapshot:
+        with metadata_snapshot.held(spec.pool) as snapshot:
             before = snapshot.status.transaction_id
             try:
-                sources = _copy_records(wish)
+                sources = _copy_records(spec)
             except FileNotFoundError:  # Docker removed something just now
                 continue
-            _target, status = metadata_snapshot.find(pool_status.read(), wish.pool)
+            _target, status = metadata_snapshot.find(pool_status.read(), spec.pool)
             if status is None or status.transaction_id != before or _commits(databases) != commits:
                 continue
             # After the snapshot: a pool that was extended in between is larger than its metadata says, which the
             # kernel mends when it is activated. The other way round it could not be.
-            sequence = _save_group(wish)
-            dump = _dump(wish, snapshot)
+            sequence = _save_group(spec)
+            dump = _dump(spec, snapshot)
             if dump.transaction_id == before:
                 return Gathered(before, sequence, dump, sources)
-    engine = "containerd" if wish.containerd else "Docker"
-    raise Refused(
-        f"{engine} kept making and removing containers or images in thin pool {wish.pool.full_name}, so that its "
+    engine = "containerd" if spec.containerd else "Docker"
+    raise RefusedError(
+        f"{engine} kept making and removing containers or images in thin pool {spec.pool.full_name}, so that its "
         f"records and the pool could not be saved as of one moment ({ATTEMPTS} attempts): try again when less is going "
         "on"
     )
@@ -224,18 +224,18 @@ def _commits(databases: t.Sequence[str]) -> list[int]:
     return [bbolt.last_commit(path) for path in databases]
 
 
-def _save_group(wish: Wish) -> int:
+def _save_group(spec: BackupSpec) -> int:
     """Have LVM write down the group; return which change of it that was."""
-    path = f"{wish.scratch}/lvm/{wish.group.name}.conf"
+    path = f"{spec.scratch}/lvm/{spec.group.name}.conf"
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    process.run("vgcfgbackup", "--file", path, wish.group.name)
+    process.run("vgcfgbackup", "--file", path, spec.group.name)
     with open(path, encoding="utf-8", errors="replace") as file:
         match = re.search(r"^\s*seqno = (\d+)", file.read(), re.MULTILINE)
     return int(match[1]) if match else 0
 
 
-def _dump(wish: Wish, snapshot: metadata_snapshot.Snapshot) -> Dump:
-    path = f"{wish.scratch}/thin/{wish.pool.dm_name}.xml"
+def _dump(spec: BackupSpec, snapshot: metadata_snapshot.Snapshot) -> Dump:
+    path = f"{spec.scratch}/thin/{spec.pool.dm_name}.xml"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     process.run("thin_dump", "-m", snapshot.metadata_path, "-o", f"{path}.raw")
     devices = 0
@@ -259,29 +259,29 @@ def with_chunks(head: str, chunks: int) -> str:
     return re.sub(r'\bnr_data_blocks="\d+"', f'nr_data_blocks="{chunks}"', head)
 
 
-def _copy_records(wish: Wish) -> dict[str, str]:
+def _copy_records(spec: BackupSpec) -> dict[str, str]:
     """Copy files of the host into the scratch folder; return the path of each by its name there."""
     found = {}
-    if wish.docker:
-        for path in records(wish.docker):
+    if spec.docker:
+        for path in records(spec.docker):
             # layerdb/tmp holds what is about to become a layer.
-            for file in _files(path, into=not path.startswith(f"{wish.docker.root}/containers/"), without="tmp"):
-                found[f"docker/root/{os.path.relpath(file, wish.docker.root)}"] = file
-    if wish.containerd:
-        for path in (*wish.containerd.databases, *wish.containerd.others):
+            for file in _files(path, into=not path.startswith(f"{spec.docker.root}/containers/"), without="tmp"):
+                found[f"docker/root/{os.path.relpath(file, spec.docker.root)}"] = file
+    if spec.containerd:
+        for path in (*spec.containerd.databases, *spec.containerd.others):
             found.update((f"containerd{file}", file) for file in _files(path, into=False))
-    if wish.daemon_path:
-        found["docker/daemon.json"] = wish.daemon_path
-    if wish.profile_path:
-        found[f"lvm/{os.path.basename(wish.profile_path)}"] = wish.profile_path
+    if spec.daemon_path:
+        found["docker/daemon.json"] = spec.daemon_path
+    if spec.profile_path:
+        found[f"lvm/{os.path.basename(spec.profile_path)}"] = spec.profile_path
     for engine in ("docker", "containerd"):
-        shutil.rmtree(f"{wish.scratch}/{engine}", ignore_errors=True)
+        shutil.rmtree(f"{spec.scratch}/{engine}", ignore_errors=True)
     for name, path in found.items():
-        _copy(path, os.path.join(wish.scratch, name))
-    if wish.docker:
-        _keep_modes(f"{wish.scratch}/docker/root", wish.docker.root)
-    if wish.containerd:
-        _keep_modes(f"{wish.scratch}/containerd", "/")
+        _copy(path, os.path.join(spec.scratch, name))
+    if spec.docker:
+        _keep_modes(f"{spec.scratch}/docker/root", spec.docker.root)
+    if spec.containerd:
+        _keep_modes(f"{spec.scratch}/containerd", "/")
     return found
 
 
@@ -317,22 +317,22 @@ def _copy(path: str, to: str) -> None:
     os.utime(to, ns=(was.st_atime_ns, was.st_mtime_ns))
 
 
-def _verify(wish: Wish) -> None:
+def _verify(spec: BackupSpec) -> None:
     """Restore the dump into a file as large as the pool's metadata, and have it checked."""
-    path = f"{wish.scratch}/metadata"
+    path = f"{spec.scratch}/metadata"
     with open(path, "wb") as file:
-        file.truncate(wish.pool.metadata_size)
-    process.run("thin_restore", "-i", f"{wish.scratch}/thin/{wish.pool.dm_name}.xml", "-o", path)
+        file.truncate(spec.pool.metadata_size)
+    process.run("thin_restore", "-i", f"{spec.scratch}/thin/{spec.pool.dm_name}.xml", "-o", path)
     process.run("thin_check", path)
     os.unlink(path)
 
 
-def _manifest(wish: Wish, gathered: Gathered) -> dict[str, t.Any]:
+def _manifest(spec: BackupSpec, gathered: Gathered) -> dict[str, t.Any]:
     members = []
-    for path in _files(wish.scratch, into=True):
-        name = os.path.relpath(path, wish.scratch)
+    for path in _files(spec.scratch, into=True):
+        name = os.path.relpath(path, spec.scratch)
         members.append(asdict(Member(name, gathered.sources.get(name, ""), os.stat(path).st_size, _sha256(path))))
-    with open(f"{wish.scratch}/{SUMS}", "w", encoding="utf-8") as file:
+    with open(f"{spec.scratch}/{SUMS}", "w", encoding="utf-8") as file:
         file.writelines(f"{member['sha256']}  {member['name']}\n" for member in members)
     return {
         "format": FORMAT,
@@ -340,26 +340,26 @@ def _manifest(wish: Wish, gathered: Gathered) -> dict[str, t.Any]:
         "host": os.uname().nodename,
         "versions": versions(),
         "vg": {
-            "name": wish.group.name,
-            "uuid": wish.group.uuid,
+            "name": spec.group.name,
+            "uuid": spec.group.uuid,
             "sequence": gathered.sequence,
             "devices": [
-                {"device": device.device, "uuid": device.uuid, "size": device.device_size} for device in wish.devices
+                {"device": device.device, "uuid": device.uuid, "size": device.device_size} for device in spec.devices
             ],
         },
         "pool": {
-            "vg": wish.pool.vg,
-            "name": wish.pool.name,
-            "dm_name": wish.pool.dm_name,
-            "uuid": wish.pool.uuid,
-            "size": wish.pool.size,
-            "metadata_size": wish.pool.metadata_size,
-            "chunk_size": wish.pool.chunk_size,
+            "vg": spec.pool.vg,
+            "name": spec.pool.name,
+            "dm_name": spec.pool.dm_name,
+            "uuid": spec.pool.uuid,
+            "size": spec.pool.size,
+            "metadata_size": spec.pool.metadata_size,
+            "chunk_size": spec.pool.chunk_size,
             "transaction_id": gathered.transaction_id,
             "devices": gathered.dump.devices,
         },
-        "docker": {"root": wish.docker.root} if wish.docker else None,
-        "containerd": {"folder": wish.containerd.folder} if wish.containerd else None,
+        "docker": {"root": spec.docker.root} if spec.docker else None,
+        "containerd": {"folder": spec.containerd.folder} if spec.containerd else None,
         "files": members,
     }
 
@@ -388,20 +388,20 @@ def _sha256(path: str) -> str:
     return found.hexdigest()
 
 
-def _write(wish: Wish, manifest: t.Mapping[str, t.Any]) -> None:
+def _write(spec: BackupSpec, manifest: t.Mapping[str, t.Any]) -> None:
     """Write the archive, readable by root alone, since what containers are given may be secret."""
-    new, text = os.path.join(wish.scratch, "archive"), json.dumps(manifest, indent=2).encode()
+    new, text = os.path.join(spec.scratch, "archive"), json.dumps(manifest, indent=2).encode()
     head = tarfile.TarInfo(MANIFEST)
     head.size, head.mode, head.mtime = len(text), 0o600, int(time.time())
     with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         with gzip.GzipFile("", "wb", fileobj=file) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
             archive.addfile(head, io.BytesIO(text))
             for name in (SUMS, *sorted({member["name"].split("/")[0] for member in manifest["files"]})):
-                archive.add(os.path.join(wish.scratch, name), name)
+                archive.add(os.path.join(spec.scratch, name), name)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(new, wish.path)
-    descriptor = os.open(wish.folder, os.O_RDONLY | os.O_DIRECTORY)
+    os.replace(new, spec.path)
+    descriptor = os.open(spec.folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -21,7 +21,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, locks, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, pool_status
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LogicalVolume
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -65,7 +65,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Device:
+class MappedDevice:
     """A device-mapper device as ``dmsetup info`` lists it."""
 
     number: str  # major:minor, as tables name devices
@@ -79,7 +79,7 @@ class Snapshot:
     status: PoolStatus
     target: str  # the pool's device-mapper device, which messages go to
     metadata_path: str  # what thin_ls and thin_dump read
-    devices: t.Mapping[str, Device]
+    devices: t.Mapping[str, MappedDevice]
 
 
 def find(statuses: t.Mapping[str, PoolStatus], pool: LogicalVolume) -> tuple[str, PoolStatus | None]:
@@ -133,13 +133,13 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
     One that a killed run of ours left is released first, and no other: what is held is ours if it is marked as ours.
     """
     with contextlib.ExitStack() as until_the_end:
-        lock = until_the_end.enter_context(locks.held(LOCK, process.TIMEOUT, create=True))
-        until_the_end.enter_context(process.lent(lock))
+        lock = until_the_end.enter_context(locks.locked(LOCK, process.TIMEOUT, create=True))
+        until_the_end.enter_context(process.inherit_lock(lock))
         until_the_end.enter_context(_signals_raised())
         target, status = find(pool_status.read(), pool)
         reason = obstacle(pool, status)
         if reason:
-            raise Refused(reason)
+            raise RefusedError(reason)
         metadata = device_names.join(pool.vg, pool.metadata_volume)
         mark = os.path.join(MARKS, f"{pool.dm_name}.json")
         if status and status.held_root is not None:
@@ -149,7 +149,9 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
         try:
             _target, status = find(pool_status.read(), pool)
             if status is None or status.held_root is None:
-                raise Refused(f"the snapshot of the metadata of thin pool {pool.full_name} was released by another")
+                raise RefusedError(
+                    f"the snapshot of the metadata of thin pool {pool.full_name} was released by another"
+                )
             _write_down(mark, Mark(pool.uuid, status.held_root))
             yield Snapshot(status, target, f"/dev/mapper/{metadata}", devices())
         finally:
@@ -157,7 +159,7 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
             _forget(mark)
 
 
-def devices() -> dict[str, Device]:
+def devices() -> dict[str, MappedDevice]:
     """Return every device-mapper device by its name: one process."""
     return parse_devices(
         process.run(
@@ -166,10 +168,10 @@ def devices() -> dict[str, Device]:
     )
 
 
-def parse_devices(text: str) -> dict[str, Device]:
+def parse_devices(text: str) -> dict[str, MappedDevice]:
     """Return the devices in the output of ``dmsetup info``; libdevmapper writes spaces in names as escapes."""
     rows = (line.split() for line in text.splitlines())
-    return {row[0]: Device(f"{row[1]}:{row[2]}", int(row[3])) for row in rows if len(row) == 4}
+    return {row[0]: MappedDevice(f"{row[1]}:{row[2]}", int(row[3])) for row in rows if len(row) == 4}
 
 
 def _take(pool: LogicalVolume, target: str, mark: str) -> None:
@@ -181,7 +183,7 @@ def _take(pool: LogicalVolume, target: str, mark: str) -> None:
         _forget(mark)
         _target, status = find(pool_status.read(), pool)
         if status and status.held_root is not None:
-            raise Refused(foreign(pool, target, status.held_root)) from error
+            raise RefusedError(foreign(pool, target, status.held_root)) from error
         raise
 
 
@@ -194,7 +196,7 @@ def _release_left(pool: LogicalVolume, target: str, root: int, path: str) -> Non
     mark = Mark.parse(files.read(path))
     metadata = devices().get(device_names.join(pool.vg, pool.metadata_volume))
     if not mark or not mark.covers(pool.uuid, root) or metadata is None or metadata.open_count > 1:
-        raise Refused(foreign(pool, target, root))
+        raise RefusedError(foreign(pool, target, root))
     _release(target)
 
 

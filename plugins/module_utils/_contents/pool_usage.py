@@ -20,14 +20,14 @@ def places() -> tuple:
     return docker_layers.find(), snapshots.find()
 
 
-def read(report: lvm_state.Report, pool: lvm_state.LogicalVolume, places: tuple, limit: int | None = None) -> dict:
+def read(lvm: lvm_state.LvmState, pool: lvm_state.LogicalVolume, places: tuple, limit: int | None = None) -> dict:
     """Return who holds what of one pool."""
     with metadata_snapshot.held(pool) as snapshot:
         # At once, since thin_ls may take minutes, and what is in the snapshot may be removed meanwhile.
         active = thin_devices.parse_active(
             process.run("dmsetup", "table", "--target", "thin"), snapshot.devices[snapshot.target].number
         )
-        owners, records = owners_of(report, pool, snapshot, places, active)
+        owners, records = owners_of(lvm, pool, snapshot, places, active)
         listed = thin_devices.parse(
             process.run("thin_ls", "--no-headers", "--format", thin_devices.FIELDS, "-m", snapshot.metadata_path)
         )
@@ -51,14 +51,14 @@ def read(report: lvm_state.Report, pool: lvm_state.LogicalVolume, places: tuple,
 
 
 def owners_of(
-    report: lvm_state.Report,
+    lvm: lvm_state.LvmState,
     pool: lvm_state.LogicalVolume,
     snapshot: metadata_snapshot.Snapshot,
     places: tuple,
     active: dict,
 ) -> tuple:
     """Return the owners of a pool's devices by their ids, and where they were found."""
-    volumes = [volume.name for volume in report.volumes_of(pool.vg) if volume.pool == pool.name]
+    volumes = [volume.name for volume in lvm.volumes_of(pool.vg) if volume.pool == pool.name]
     owners, records = thin_devices.volumes(active, pool.vg, volumes), []
     docker, containerd = places
     if containerd and containerd.pool == pool.dm_name:

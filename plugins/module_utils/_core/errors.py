@@ -11,14 +11,14 @@ from __future__ import annotations
 import typing as t
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A wish that is not carried out.
 
     The message names the object, says what is wrong with it and which option or command helps.
     """
 
 
-class Unwanted(Refused):
+class RefusedErrors(RefusedError):
     """Several refusals at once, so that a person mends them all before the next run."""
 
     def __init__(self, reasons: t.Iterable[str]) -> None:

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -38,7 +38,7 @@ class Write:
         try:
             (self.text or "").encode("utf-8")
         except UnicodeEncodeError as error:
-            raise Refused(
+            raise RefusedError(
                 f"{self.path} would not be UTF-8 text: {error.object[error.start]!a} is half of a character"
             ) from error
 
@@ -57,37 +57,37 @@ def read(path: str, *, exact: bool = False) -> str | None:
             opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK),
         ) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Refused(f"{path} is not a regular file: move it away")
+                raise RefusedError(f"{path} is not a regular file: move it away")
             text = file.read()
     except FileNotFoundError as error:
         if os.path.islink(path):
-            raise Refused(
+            raise RefusedError(
                 f"{path} is a symbolic link to {os.path.realpath(path)}, which does not exist: make that file, or "
                 "remove the link"
             ) from error
         return None
     except IsADirectoryError as error:
-        raise Refused(f"{path} is a directory, not a file: move it away") from error
+        raise RefusedError(f"{path} is a directory, not a file: move it away") from error
     except UnicodeDecodeError as error:
-        raise Refused(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
+        raise RefusedError(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        raise RefusedError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null character, or half of one
-        raise Refused(f"{path!r} is not the path of a file") from error
+        raise RefusedError(f"{path!r} is not the path of a file") from error
     if text.startswith("\ufeff"):
-        raise Refused(f"{path} begins with a byte order mark: save it as UTF-8 text without one")
+        raise RefusedError(f"{path} begins with a byte order mark: save it as UTF-8 text without one")
     return text
 
 
 def check_folder(option: str, folder: str) -> None:
     """Refuse what cannot be a directory of ours."""
     if not os.path.isabs(folder) or "\0" in folder:
-        raise Refused(f"{option} must be the absolute path of a directory, not {folder!r}")
+        raise RefusedError(f"{option} must be the absolute path of a directory, not {folder!r}")
     there = folder
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise Refused(f"{option}: {there} is not a directory: name another one, or move it away")
+        raise RefusedError(f"{option}: {there} is not a directory: name another one, or move it away")
 
 
 def carry_out(module: AnsibleModule, change: Write) -> str | None:
@@ -106,7 +106,7 @@ def carry_out(module: AnsibleModule, change: Write) -> str | None:
         reason = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(reason, OSError):
             raise
-        raise Refused(f"{path} cannot be written: {reason.strerror}. It is as it was") from error
+        raise RefusedError(f"{path} cannot be written: {reason.strerror}. It is as it was") from error
 
 
 def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:

@@ -14,7 +14,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 # Every module that changes something holds it from before it reads until it has written: what was decided on
 # cannot be changed by another run in between.
@@ -23,7 +23,7 @@ RUN = "/run/devicemapper.containers.lock"
 
 
 @contextlib.contextmanager
-def held(path: str, timeout: float, create: bool = False) -> t.Iterator[int]:
+def locked(path: str, timeout: float, create: bool = False) -> t.Iterator[int]:
     """Hold an exclusive lock on a file or device (flock(2)), and yield its descriptor.
 
     It goes with the process, however that ends, and with the last of those that inherit the descriptor.
@@ -32,9 +32,9 @@ def held(path: str, timeout: float, create: bool = False) -> t.Iterator[int]:
     try:
         descriptor = os.open(path, flags, 0o600)
     except PermissionError as error:
-        raise Refused(f"{path} may only be locked by root: run this as root (become: true)") from error
+        raise RefusedError(f"{path} may only be locked by root: run this as root (become: true)") from error
     except OSError as error:
-        raise Refused(f"{path} cannot be locked: {error.strerror}") from error
+        raise RefusedError(f"{path} cannot be locked: {error.strerror}") from error
     try:
         end = time.monotonic() + timeout
         while True:
@@ -43,7 +43,7 @@ def held(path: str, timeout: float, create: bool = False) -> t.Iterator[int]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() >= end:
-                    raise Refused(
+                    raise RefusedError(
                         f"{path} is locked by another process for more than {timeout:.0f} seconds: another run, or a "
                         f"program that an interrupted run started, may be at work on this host ('lsof {path}'); "
                         "nothing was changed"

@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 State = t.Dict[str, t.Any]
 
 
-class ManagedHost:
+class ManagedRunner:
     """The host that a module runs on, as what takes steps."""
 
     def __init__(self, module: AnsibleModule) -> None:
@@ -42,11 +42,11 @@ def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool 
         with contextlib.ExitStack() as held:
             if not (only_reads or module.check_mode):
                 # As long as a command may take: the other run is waited for, or its command has its own error by then.
-                lock = held.enter_context(locks.held(locks.RUN, process.TIMEOUT, create=True))
-                held.enter_context(process.lent(lock))
+                lock = held.enter_context(locks.locked(locks.RUN, process.TIMEOUT, create=True))
+                held.enter_context(process.inherit_lock(lock))
             found = work()
         module.exit_json(**found)
-    except errors.Refused as refusal:
+    except errors.RefusedError as refusal:
         module.fail_json(msg=str(refusal))
     except process.ProcessError as error:
         module.fail_json(**error.as_result())
@@ -55,7 +55,7 @@ def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool 
 
 def carry_out(module: AnsibleModule, steps: t.Sequence[Step]) -> list[str]:
     """Take the steps, or in check mode only tell them; return the paths of backups made on the way."""
-    host = ManagedHost(module)
+    host = ManagedRunner(module)
     if not module.check_mode:
         take_steps(steps, host)
     return host.backups

@@ -26,12 +26,12 @@ _PATH = os.pathsep.join(
     (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 )
 
-# What programs get as standard input; see lent().
+# What programs get as standard input; see inherit_lock().
 _standard_input = [subprocess.DEVNULL]
 
 
 @contextlib.contextmanager
-def lent(descriptor: int) -> t.Iterator[None]:
+def inherit_lock(descriptor: int) -> t.Iterator[None]:
     """Let every program hold the lock on an empty file as well, until it ends: the file is its standard input.
 
     A program outlives a module that is killed. The next run must wait for it, since what it reads before would be what

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -121,4 +121,4 @@ def option(name: str, parse: t.Callable[[str], Parsed], text: str | None) -> Par
     try:
         return parse(str(text))
     except ValueError as error:
-        raise Refused(f"{name}: {error}") from error
+        raise RefusedError(f"{name}: {error}") from error

@@ -18,10 +18,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 
 
-class Device(t.Protocol):
+class LockableDevice(t.Protocol):
     """What a step writes to as it was found."""
 
-    def held(self) -> t.ContextManager[None]:
+    def locked(self) -> t.ContextManager[None]:
         """Keep others away from it, once it is seen to be as it was found."""
 
 
@@ -37,11 +37,11 @@ class Step:
     action: str
     command: tuple[str, ...] = ()
     write: Write | None = None
-    device: Device | None = None
+    device: LockableDevice | None = None
     remedy: tuple[str, ...] = ()
 
 
-class Host(t.Protocol):
+class StepRunner(t.Protocol):
     """What takes steps: the real host, or the recording one of a unit test."""
 
     def run(self, *command: str) -> str:
@@ -56,12 +56,12 @@ def actions(steps: t.Iterable[Step]) -> list[str]:
     return [step.action for step in steps]
 
 
-def take_steps(steps: t.Sequence[Step], host: Host) -> None:
+def take_steps(steps: t.Sequence[Step], host: StepRunner) -> None:
     """Take the steps in their order; the first failure without a remedy ends it, and a rerun decides anew."""
     for step in steps:
         with contextlib.ExitStack() as held:
             if step.device is not None:
-                held.enter_context(step.device.held())
+                held.enter_context(step.device.locked())
             if step.write is not None:
                 host.write(step.write)
             if step.command:

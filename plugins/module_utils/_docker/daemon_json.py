@@ -13,7 +13,7 @@ import math
 import re
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -163,11 +163,13 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
             parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
-        raise Refused(
+        raise RefusedError(
             f"{path} is not valid JSON ({error}), so Docker would not start with it: correct it first"
         ) from error
     if not isinstance(document, dict):
-        raise Refused(f"{path} holds {_WORDS[type(document)]} where Docker wants an object ({{...}}): correct it first")
+        raise RefusedError(
+            f"{path} holds {_WORDS[type(document)]} where Docker wants an object ({{...}}): correct it first"
+        )
     _check_list(document, path)
     return document
 
@@ -175,7 +177,7 @@ def parse(text: str | None, path: str) -> dict[str, t.Any]:
 def _check_list(document: t.Mapping[str, t.Any], where: str) -> None:
     options = document.get(OPTIONS, [])
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise Refused(f'{where}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
+        raise RefusedError(f'{where}: "{OPTIONS}" must be a list of strings such as ["dm.fs=xfs"]: correct it first')
 
 
 def _no_constant(word: str) -> t.NoReturn:
@@ -195,14 +197,14 @@ def _check_numbers(options: t.Mapping[str, t.Any]) -> None:
         try:
             json.dumps(value, allow_nan=False)
         except ValueError as error:
-            raise Refused(f"options: {key} holds what is no number in JSON (not a number, or infinite)") from error
+            raise RefusedError(f"options: {key} holds what is no number in JSON (not a number, or infinite)") from error
 
 
 def _unique(pairs: list[tuple[str, t.Any]], path: str) -> dict[str, t.Any]:
     keys = [key for key, value in pairs]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise Refused(f"{path} has {', '.join(twice)} twice, and Docker would use the last: leave one")
+        raise RefusedError(f"{path} has {', '.join(twice)} twice, and Docker would use the last: leave one")
     return dict(pairs)
 
 
@@ -234,7 +236,7 @@ def check_options(options: t.Sequence[str], driver: str = "", *, whole: bool = F
     if whole:
         problems += _contradictions({OPTIONS: list(options)})
     if problems:
-        raise Unwanted(problems)
+        raise RefusedErrors(problems)
 
 
 def _contradictions(document: t.Mapping[str, t.Any]) -> list[str]:
@@ -293,7 +295,7 @@ def check_base(document: t.Mapping[str, t.Any], base_size: int) -> None:
     """
     wished = size(storage_option(document, "dm.basesize") or "")
     if wished is not None and wished < base_size:
-        raise Refused(
+        raise RefusedError(
             f"storage option dm.basesize is {human(wished)}, and the base device that all images are made from has "
             f"{human(base_size)}: it can only grow, and Docker would not start. Set dm.basesize to that or more, or "
             "leave it out"
@@ -319,7 +321,7 @@ def decide(
         key for key, given in ((DRIVER, storage_driver), (OPTIONS, storage_opts)) if given and key in (options or {})
     ]
     if both:
-        raise Refused(f"options: {', '.join(both)} is set by an option of its own here: leave it out of options")
+        raise RefusedError(f"options: {', '.join(both)} is set by an option of its own here: leave it out of options")
     current = parse(text, path)
     if state == "absent":
         wanted = _without(current, storage_driver, storage_opts, options or {})
@@ -332,8 +334,8 @@ def decide(
         if driver == "devicemapper":
             try:
                 check_options(wanted.get(OPTIONS, []), whole=True)
-            except Unwanted as refusal:
-                raise Unwanted(f"{path}: {reason}" for reason in refusal.reasons) from refusal
+            except RefusedErrors as refusal:
+                raise RefusedErrors(f"{path}: {reason}" for reason in refusal.reasons) from refusal
         _check_flags(wanted, flags, path)
     if wanted == current and list(wanted) == list(current):
         return [], text
@@ -426,7 +428,7 @@ def _check_flags(wanted: t.Mapping[str, t.Any], flags: t.Sequence[str], path: st
     clashes = {key: flag for key, flag in flag_keys(flags).items() if key in wanted}
     if clashes:
         named = ", ".join(f"{flag} ({key})" for key, flag in clashes.items())
-        raise Refused(
+        raise RefusedError(
             f"dockerd's unit already sets {named}; a key that stands both there and in {path} keeps Docker from "
             "starting. Take the flag out of the unit or its environment file ('systemctl cat docker')"
         )

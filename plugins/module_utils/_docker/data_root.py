@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -60,7 +60,7 @@ def find_root(daemon_text: str | None, flags: t.Sequence[str], options: t.Mappin
     """
     try:
         document = {**daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH), **(options or {})}
-    except Refused:  # told by the link that would change the file
+    except RefusedError:  # told by the link that would change the file
         document = dict(options or {})
     found = str(document.get("data-root") or document.get("graph") or DEFAULT_ROOT)
     words = iter(flags)

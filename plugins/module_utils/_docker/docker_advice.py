@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import Wanted
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Seen
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import ExpectedStorage
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Inspection
 
 # The manual gives no figures for these two; they are where we begin to say something.
 MEMORY_PER_CONTAINER = 256 * MIB
@@ -35,7 +35,7 @@ class Advice:
         return f"ADVICE    {self.kind}: {self.message}. {self.set}"
 
 
-def advice(seen: Seen, wanted: Wanted) -> list[Advice]:
+def advice(seen: Inspection, wanted: ExpectedStorage) -> list[Advice]:
     """Return what would be better otherwise: the manual's best practices, and what users of the driver ran into."""
     found = [
         *_of_disks(seen, wanted),
@@ -47,7 +47,7 @@ def advice(seen: Seen, wanted: Wanted) -> list[Advice]:
     return found + [*_of_driver(seen, info.status)] if info and info.driver == DRIVER else found
 
 
-def _of_disks(seen: Seen, wanted: Wanted) -> t.Iterator[Advice]:
+def _of_disks(seen: Inspection, wanted: ExpectedStorage) -> t.Iterator[Advice]:
     slow = [disk.name for disk in seen.disks_under(wanted.dm_name) if disk.rotational]
     if slow:
         yield Advice(
@@ -58,7 +58,7 @@ def _of_disks(seen: Seen, wanted: Wanted) -> t.Iterator[Advice]:
         )
 
 
-def _of_logs(seen: Seen) -> t.Iterator[Advice]:
+def _of_logs(seen: Inspection) -> t.Iterator[Advice]:
     unlimited = [container.name for container in seen.containers if container.logging.is_unlimited]
     place = f"into {seen.root}, which is not in the pool"
     if seen.filesystem.size:
@@ -80,7 +80,7 @@ def _of_logs(seen: Seen) -> t.Iterator[Advice]:
         )
 
 
-def _of_memory(seen: Seen) -> t.Iterator[Advice]:
+def _of_memory(seen: Inspection) -> t.Iterator[Advice]:
     memory, running = seen.memory, len(seen.containers)
     if running and memory.total and memory.total / running < MEMORY_PER_CONTAINER:
         yield Advice(
@@ -93,7 +93,7 @@ def _of_memory(seen: Seen) -> t.Iterator[Advice]:
         )
 
 
-def _of_volumes(seen: Seen) -> t.Iterator[Advice]:
+def _of_volumes(seen: Inspection) -> t.Iterator[Advice]:
     heavy = [container for container in seen.containers if container.per_hour(seen.now) >= WRITTEN_PER_HOUR]
     for container in sorted(heavy, key=lambda container: -container.per_hour(seen.now)):
         volumes = f"volumes at {', '.join(container.volumes)}" if container.volumes else "no volume"
@@ -106,7 +106,7 @@ def _of_volumes(seen: Seen) -> t.Iterator[Advice]:
         )
 
 
-def _of_driver(seen: Seen, status: t.Mapping[str, str]) -> t.Iterator[Advice]:
+def _of_driver(seen: Inspection, status: t.Mapping[str, str]) -> t.Iterator[Advice]:
     off = [word for word in ("Removal", "Deletion") if status.get(f"Deferred {word} Enabled") == "false"]
     if off:
         options = " and ".join(f"dm.use_deferred_{word.lower()}" for word in off)

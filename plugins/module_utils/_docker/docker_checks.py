@@ -20,7 +20,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import SOCKET, Info
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Seen
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Inspection
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
 _RUN_AGAIN = "run the playbook direct_lvm"
@@ -28,7 +28,7 @@ _SILENT = "See 'dmesg' for a disk that no longer answers"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedStorage:
     """What the host is to look like."""
 
     vg: str
@@ -66,7 +66,7 @@ class Check:
         return f"MISMATCH  {self.name}: {self.seen}; wanted: {self.wanted}. {self.remedy}"
 
 
-def checks(seen: Seen, wanted: Wanted) -> list[Check]:
+def checks(seen: Inspection, wanted: ExpectedStorage) -> list[Check]:
     """Return everything that is compared; what Docker alone knows is left out where it does not answer."""
     found = [_devices(seen, wanted), _pool(seen, wanted), _docker(seen)]
     if seen.docker.info:
@@ -76,7 +76,7 @@ def checks(seen: Seen, wanted: Wanted) -> list[Check]:
     return found
 
 
-def _devices(seen: Seen, wanted: Wanted) -> Check:
+def _devices(seen: Inspection, wanted: ExpectedStorage) -> Check:
     found = sorted({path for disk in seen.disks for path in disk.members(wanted.dm_name)})
     strange = [path for path in found if wanted.devices and path not in wanted.devices]
     if strange:
@@ -99,12 +99,12 @@ def _devices(seen: Seen, wanted: Wanted) -> Check:
     )
 
 
-def _activate(wanted: Wanted) -> str:
+def _activate(wanted: ExpectedStorage) -> str:
     command = f"lvchange --activate y {wanted.vg}/{wanted.pool}"
     return f"If there is such a pool, activate it ('{command}'); if not, {_RUN_AGAIN}"
 
 
-def _pool(seen: Seen, wanted: Wanted) -> Check:
+def _pool(seen: Inspection, wanted: ExpectedStorage) -> Check:
     node = next((found for found in (disk.find(wanted.dm_name) for disk in seen.disks) if found), None)
     parts = sorted({name for disk in seen.disks for name in disk.under(wanted.dm_name)})
     shown = f"{node.name}, {human(node.size)}, on {' and '.join(parts)}" if node else f"no {wanted.dm_name}"
@@ -117,7 +117,7 @@ def _pool(seen: Seen, wanted: Wanted) -> Check:
     )
 
 
-def _docker(seen: Seen) -> Check:
+def _docker(seen: Inspection) -> Check:
     docker = seen.docker
     if not docker.installed:
         shown, remedy = "not installed", f"Name its packages (direct_lvm_docker_packages) and {_RUN_AGAIN}"
@@ -132,7 +132,7 @@ def _docker(seen: Seen) -> Check:
     return Check("docker", shown, "runs, and answers", docker.info is not None, remedy)
 
 
-def _of_docker(info: Info, wanted: Wanted) -> t.Iterator[Check]:
+def _of_docker(info: Info, wanted: ExpectedStorage) -> t.Iterator[Check]:
     """Compare what ``docker info`` says, under its own words."""
     other = f"Docker runs on other storage than is wished: {_RUN_AGAIN}"
     yield _same("Storage Driver", info.driver, DRIVER, other)
@@ -233,7 +233,7 @@ def from_decimal(text: str) -> float:
     return float(match[1]) * 1000 ** _DECIMAL.index(match[2]) if match else 0
 
 
-def _records(seen: Seen) -> Check:
+def _records(seen: Inspection) -> Check:
     records = seen.records
     parts = [
         "the base" if records.base else "no base",
@@ -252,7 +252,7 @@ def _records(seen: Seen) -> Check:
     )
 
 
-def _mounts(seen: Seen, wanted: Wanted) -> Check:
+def _mounts(seen: Inspection, wanted: ExpectedStorage) -> Check:
     points = {mount.point: mount.filesystem for mount in seen.mounts}
     pools = [node for node in (disk.find(wanted.dm_name) for disk in seen.disks) if node]
     mounted: list[str] = []

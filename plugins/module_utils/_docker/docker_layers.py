@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, load
@@ -28,7 +28,7 @@ _NO_DEVICES = ("transaction-metadata", "deviceset-metadata")
 
 
 @dataclass(frozen=True)
-class Place:
+class DockerPlace:
     """Where Docker keeps its data, and the device-mapper name of its pool as far as it is configured."""
 
     root: str
@@ -38,18 +38,18 @@ class Place:
         return self.pool in ("", dm_name)
 
 
-def find() -> Place:
+def find() -> DockerPlace:
     """Return where Docker's records are on this host: at most one process, systemctl."""
     daemon_text = files.read(daemon_json.DEFAULT_PATH)
     flags = systemd.flags(dockerd.read_unit())
-    return Place(data_root.find_root(daemon_text, flags), configured_pool(daemon_text, flags))
+    return DockerPlace(data_root.find_root(daemon_text, flags), configured_pool(daemon_text, flags))
 
 
 def configured_pool(daemon_text: str | None, flags: t.Sequence[str]) -> str:
     """Return the pool that dm.thinpooldev names; Docker takes it with /dev/mapper/ and without."""
     try:
         document = daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH)
-    except Refused:  # Docker does not start with it either, and what it kept is there all the same
+    except RefusedError:  # Docker does not start with it either, and what it kept is there all the same
         document = {}
     given = [option.rpartition("=")[2] for option in flags if "dm.thinpooldev=" in option]
     device = given[-1] if given else daemon_json.storage_option(document, "dm.thinpooldev")

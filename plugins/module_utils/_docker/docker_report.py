@@ -12,12 +12,15 @@ import re
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_advice import advice
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import Wanted, checks
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import (
+    ExpectedStorage,
+    checks,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Node, Seen
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Inspection, Node
 
 
-def tree(seen: Seen, wanted: Wanted) -> list[str]:
+def tree(seen: Inspection, wanted: ExpectedStorage) -> list[str]:
     """Return the disks under the pool as lsblk draws them, with whose Docker's devices are; all disks where there is no
     pool."""
     owners = {container.device: container.name for container in seen.containers if container.device}
@@ -48,7 +51,7 @@ def _short(name: str) -> str:
     return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1...", name)
 
 
-def lines(seen: Seen, wanted: Wanted) -> dict[str, list[str]]:
+def lines(seen: Inspection, wanted: ExpectedStorage) -> dict[str, list[str]]:
     """Return what was found, in the words for a person."""
     return {
         "tree": tree(seen, wanted),

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 _Answer = t.TypeVar("_Answer")
 
@@ -125,13 +125,15 @@ def numbers(version: str) -> tuple[int, ...]:
 def check_version(version: str, source: str) -> None:
     """Refuse a Docker without the devicemapper driver."""
     if not version:
-        raise Refused(
+        raise RefusedError(
             f"{source}: its version could not be found out, and so not whether it has the devicemapper driver"
         )
     if numbers(version)[0] >= FIRST_WITHOUT_DRIVER:
-        raise Refused(f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). {_NEWER}")
+        raise RefusedError(
+            f"{source} is Docker {version}, which has no devicemapper driver (removed in 25.0). {_NEWER}"
+        )
     if numbers(version) < FIRST_KNOWN:
-        raise Refused(
+        raise RefusedError(
             f"{source} is version {version}, and this collection knows Docker from 1.10 on. In Debian and Ubuntu the "
             "package docker is another program altogether, and Docker is docker.io"
         )
@@ -143,17 +145,17 @@ def check(docker: Docker) -> None:
         return
     check_version(docker.version, docker.path)
     if docker.static:
-        raise Refused(
+        raise RefusedError(
             f"{docker.path} is a static build, and those have no devicemapper driver since 17.10: install Docker "
             "from the distribution's or Docker's packages"
         )
     if docker.lacks_driver:
-        raise Refused(
+        raise RefusedError(
             f"{docker.path} (Docker {docker.version}) was built without the devicemapper driver: none of its functions "
             f"is in the program. Install Docker from the distribution's or Docker's packages. {_NEWER}"
         )
     if docker.unit == "masked":
-        raise Refused("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
+        raise RefusedError("docker.service is masked, so Docker cannot be started: run 'systemctl unmask docker'")
 
 
 def read_unit() -> dict[str, str]:

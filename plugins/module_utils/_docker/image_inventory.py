@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Container, Image
 
@@ -60,7 +60,7 @@ def parse(text: str | None, path: str) -> Inventory | None:
             verified=document["verified"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
+        raise RefusedError(
             f"{path} is not an inventory that this collection wrote: move it away, and the archives beside it are "
             "used all the same"
         ) from error

@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -53,7 +53,7 @@ _LOAD = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class MigrationSpec:
     """Where to, and with what."""
 
     driver: str
@@ -78,7 +78,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Room:
+class FreeSpace:
     """Bytes that are free."""
 
     directory: int = 0  # where the archives are put
@@ -88,7 +88,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Current:
+class MigrationState:
     """What was read of the host."""
 
     docker: Docker
@@ -102,7 +102,7 @@ class Current:
     archives: frozenset[str] = frozenset()  # digests of the images
     litter: tuple[str, ...] = ()  # paths of what interrupted runs left
     layers: int = 0  # bytes of all image layers, each counted once
-    room: Room = Room()
+    room: FreeSpace = FreeSpace()
     daemon_text: str | None = None
     boot_text: str | None = None
     overlay_obstacle: str = ""  # why overlay2 cannot work here
@@ -127,7 +127,7 @@ class Migration:
         return [*self.carry, *self.switch, *self.finish]
 
 
-def merge(known: Inventory | None, current: Current, source: str) -> Inventory:
+def merge(known: Inventory | None, current: MigrationState, source: str) -> Inventory:
     """Return the inventory of what Docker has now and of what was saved before.
 
     An image that was saved stays: where Docker was started on an empty data root between two runs, it is the only trace
@@ -152,36 +152,36 @@ def merge(known: Inventory | None, current: Current, source: str) -> Inventory:
     )
 
 
-def decide(current: Current, wish: Wish) -> Migration:
+def decide(current: MigrationState, spec: MigrationSpec) -> Migration:
     """Return the steps: images saved while Docker runs elsewhere, loaded and compared once it runs where it shall."""
     if not current.docker.installed:
-        raise Refused(
+        raise RefusedError(
             "there is no Docker on this host, and so no image to carry over: put it on a pool with direct_lvm"
         )
     if not current.has_client:
-        raise Refused("there is no docker on the PATH, which saves and loads images: install Docker's client")
+        raise RefusedError("there is no docker on the PATH, which saves and loads images: install Docker's client")
     info = current.docker.info
-    if info is not None and _is_on_target(info, wish):
-        return _arrive(current, wish, current.known)
-    if wish.remove_old:
-        raise Refused(
-            f"remove_old: Docker does not run on {wish.target} yet, and what it runs on now is never removed before "
+    if info is not None and _is_on_target(info, spec):
+        return _arrive(current, spec, current.known)
+    if spec.remove_old:
+        raise RefusedError(
+            f"remove_old: Docker does not run on {spec.target} yet, and what it runs on now is never removed before "
             "all images are there: run the migration first, without it"
         )
-    return _leave(current, wish, current.known)
+    return _leave(current, spec, current.known)
 
 
-def _is_on_target(info: dockerd.Info, wish: Wish) -> bool:
-    return info.driver == wish.driver and (wish.driver != "devicemapper" or info.pool_name == wish.dm_name)
+def _is_on_target(info: dockerd.Info, spec: MigrationSpec) -> bool:
+    return info.driver == spec.driver and (spec.driver != "devicemapper" or info.pool_name == spec.dm_name)
 
 
-def _leave(current: Current, wish: Wish, known: Inventory | None) -> Migration:
+def _leave(current: MigrationState, spec: MigrationSpec, known: Inventory | None) -> Migration:
     """Return the steps on the old driver."""
     info, answers = current.docker.info, current.images is not None and current.containers is not None
     if info is None or not answers:
         # The switch stops Docker, and only once all is saved: an interrupted one goes on from here.
         if not known or known.verified or not all(digest(image) in current.archives for image in known.images):
-            raise Refused(
+            raise RefusedError(
                 "Docker does not answer, and not all of its images are saved: start it on its present storage "
                 "('systemctl start docker'), and run this again"
             )
@@ -190,56 +190,56 @@ def _leave(current: Current, wish: Wish, known: Inventory | None) -> Migration:
         inventory = merge(known, current, info.driver)
     missing = [image for image in inventory.images if digest(image) not in current.archives]
     running = tuple(one.name for one in current.containers or () if one.running)
-    refusals = _check_room(current, wish, missing, current.layers or inventory.size)
-    if wish.driver == "overlay2" and current.overlay_obstacle:
+    refusals = _check_room(current, spec, missing, current.layers or inventory.size)
+    if spec.driver == "overlay2" and current.overlay_obstacle:
         refusals.append(current.overlay_obstacle)
-    if running and not wish.stop_containers:
+    if running and not spec.stop_containers:
         refusals.append(
             f"containers run: {', '.join(running)}. They are not carried over: their writable layers stay with "
             f"{inventory.source}, and only come back when Docker goes back to it. Keep what they wrote ('docker "
             "commit', 'docker cp', volumes), then stop them, or set stop_containers: true"
         )
-    text = render(inventory, wish.driver)
-    daemon_steps, daemon_text = _configure(current, wish, refusals)
+    text = render(inventory, spec.driver)
+    daemon_steps, daemon_text = _configure(current, spec, refusals)
     if refusals:
-        raise Unwanted(refusals)
+        raise RefusedErrors(refusals)
 
     carry = []
     if current.litter:
         carry.append(Step("remove what an interrupted run left unfinished", ("rm", "--force", *current.litter)))
     if not current.has_directory:
-        carry.append(Step(f"make directory {wish.directory}", ("mkdir", "--parents", "--mode=0700", wish.directory)))
+        carry.append(Step(f"make directory {spec.directory}", ("mkdir", "--parents", "--mode=0700", spec.directory)))
     if text != current.inventory_text:
         # Before anything is saved or stopped: it is what all later runs go by.
         carry.append(
             Step(
-                f"write {wish.inventory}: {len(inventory.images)} images, {len(inventory.containers)} containers",
-                write=Write(wish.inventory, text, mode=0o600),
+                f"write {spec.inventory}: {len(inventory.images)} images, {len(inventory.containers)} containers",
+                write=Write(spec.inventory, text, mode=0o600),
             )
         )
     carry += [
         Step(
             f"save image {name_of(image)} ({human(image.size)})",
-            ("sh", "-c", _SAVE, "sh", wish.archive(image), image.id),
+            ("sh", "-c", _SAVE, "sh", spec.archive(image), image.id),
         )
         for image in missing
     ]
     start = Step("start containers again", ("docker", "container", "start", *running))
     if running:
         carry.append(Step(f"stop containers {', '.join(running)}", ("docker", "container", "stop", *running)))
-    switch, undo = _switch(current, wish, daemon_steps, daemon_text)
+    switch, undo = _switch(current, spec, daemon_steps, daemon_text)
     return Migration(
         on_target=False,
         inventory=inventory,
         carry=carry,
         switch=switch,
         undo=[*undo, *([start] if running and undo else [])],
-        later=[step.action for step in _loads(inventory, (), wish)],
+        later=[step.action for step in _loads(inventory, (), spec)],
         stopped=running,
     )
 
 
-def _check_room(current: Current, wish: Wish, missing: t.Sequence[Image], layers: int) -> list[str]:
+def _check_room(current: MigrationState, spec: MigrationSpec, missing: t.Sequence[Image], layers: int) -> list[str]:
     """Return where there is too little room, in figures.
 
     An archive holds the layers that its image shares with others too. On the new side each layer is there once.
@@ -247,73 +247,73 @@ def _check_room(current: Current, wish: Wish, missing: t.Sequence[Image], layers
     refusals = []
     archives = sum(image.size for image in missing)
     room = current.room
-    shared = room.shared and wish.driver == "overlay2"
+    shared = room.shared and spec.driver == "overlay2"
     if archives > room.directory:
         refusals.append(
             f"the archives of {len(missing)} images take up to {human(archives)}, and the filesystem of "
-            f"{wish.directory} has {human(room.directory)} free: name another directory, or remove images"
+            f"{spec.directory} has {human(room.directory)} free: name another directory, or remove images"
         )
     elif shared and archives + layers > room.directory:
         refusals.append(
             f"the archives of {len(missing)} images take up to {human(archives)}, their layers on overlay2 "
-            f"{human(layers)}, and the filesystem of both {wish.directory} and {current.data.root} has "
+            f"{human(layers)}, and the filesystem of both {spec.directory} and {current.data.root} has "
             f"{human(room.directory)} free: name a directory on another one, or remove images"
         )
-    elif wish.driver == "overlay2" and layers > room.root:
+    elif spec.driver == "overlay2" and layers > room.root:
         refusals.append(
             f"the layers of the images take {human(layers)}, and the filesystem of {current.data.root} has "
             f"{human(room.root)} free: make room, or remove images"
         )
-    free = pool_free(current, wish)
+    free = pool_free(current, spec)
     if free is not None and layers > free:
         refusals.append(
-            f"the layers of the images take {human(layers)}, and of the pool's {human(wish.pool_size or 0)} Docker can "
+            f"the layers of the images take {human(layers)}, and of the pool's {human(spec.pool_size or 0)} Docker can "
             f"fill {human(free)}: make it larger, or remove images"
         )
     return refusals
 
 
-def pool_free(current: Current, wish: Wish) -> int | None:
+def pool_free(current: MigrationState, spec: MigrationSpec) -> int | None:
     """Return the bytes of the pool that Docker can fill, None where no pool was named."""
-    if wish.driver != "devicemapper" or wish.pool_size is None:
+    if spec.driver != "devicemapper" or spec.pool_size is None:
         return None
-    return max(0, int(wish.pool_size * (1 - MIN_FREE / 100 - current.room.pool_used)))
+    return max(0, int(spec.pool_size * (1 - MIN_FREE / 100 - current.room.pool_used)))
 
 
-def _configure(current: Current, wish: Wish, refusals: list[str]) -> tuple[list[Step], str | None]:
+def _configure(current: MigrationState, spec: MigrationSpec, refusals: list[str]) -> tuple[list[Step], str | None]:
     """Return the steps on daemon.json; with devicemapper they are the role's, which names the pool that it makes."""
-    if wish.driver == "devicemapper":
+    if spec.driver == "devicemapper":
         return [], None
     try:
         return daemon_json.decide(
             current.daemon_text,
             daemon_json.DEFAULT_PATH,
-            storage_driver=wish.driver,
+            storage_driver=spec.driver,
             flags=current.docker.flags,
             backup=True,
         )
-    except Refused as refusal:
+    except RefusedError as refusal:
         refusals.append(str(refusal))
         return [], None
 
 
 def _switch(
-    current: Current, wish: Wish, daemon_steps: list[Step], daemon_text: str | None
+    current: MigrationState, spec: MigrationSpec, daemon_steps: list[Step], daemon_text: str | None
 ) -> tuple[list[Step], list[Step]]:
     """Return how Docker gets to overlay2, and how it gets back where that fails."""
-    if wish.driver == "devicemapper":
+    if spec.driver == "devicemapper":
         return [], []
     boot_steps, _text = boot_drop_in.decide(
-        current.boot_text, service=dockerd.SERVICE, vg=wish.vg, pool=wish.pool, state="absent"
+        current.boot_text, service=dockerd.SERVICE, vg=spec.vg, pool=spec.pool, state="absent"
     )
-    start = Step(f"start Docker on {wish.driver}", ("systemctl", "start", dockerd.SERVICE))
+    start = Step(f"start Docker on {spec.driver}", ("systemctl", "start", dockerd.SERVICE))
     stop = Step("stop Docker", ("systemctl", "stop", "docker.socket", dockerd.SERVICE))
     switch = [*([stop] if current.docker.active else []), *daemon_steps, *boot_steps, start]
     undo = [stop]
     if daemon_steps:
         undo.append(Step("put daemon.json back", write=Write(daemon_json.DEFAULT_PATH, current.daemon_text)))
     if boot_steps:
-        file = boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)
+        file = boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)
         undo.append(Step(f"put {file} back", ("systemctl", "daemon-reload"), write=Write(file, current.boot_text)))
     # systemd gives up a unit that failed several times in a row (systemd.unit(5), StartLimitIntervalSec=).
     undo.append(Step("let systemd start Docker again", ("systemctl", "reset-failed", dockerd.SERVICE)))
@@ -321,46 +321,46 @@ def _switch(
     return switch, undo
 
 
-def _arrive(current: Current, wish: Wish, known: Inventory | None) -> Migration:
+def _arrive(current: MigrationState, spec: MigrationSpec, known: Inventory | None) -> Migration:
     """Return the steps on the new driver."""
     if known is None:
         return Migration(on_target=True, inventory=None)
     if known.verified:
         return Migration(
-            on_target=True, inventory=known, carry=_remove(current, wish, known) if wish.remove_old else []
+            on_target=True, inventory=known, carry=_remove(current, spec, known) if spec.remove_old else []
         )
-    if wish.remove_old:
-        raise Refused(
-            f"remove_old: not all images are known to have arrived on {wish.target}: run the migration without it first"
+    if spec.remove_old:
+        raise RefusedError(
+            f"remove_old: not all images are known to have arrived on {spec.target}: run the migration without it first"
         )
     if current.images is None:
-        raise Refused("Docker does not answer: see 'journalctl -u docker', and run this again")
-    carry = _loads(known, current.images, wish)
+        raise RefusedError("Docker does not answer: see 'journalctl -u docker', and run this again")
+    carry = _loads(known, current.images, spec)
     lost = [
         name_of(image)
         for image in known.images
         if digest(image) not in current.archives and image.id not in {there.id for there in current.images}
     ]
     if lost:
-        raise Refused(
-            f"the archives of images {', '.join(lost)} are gone from {wish.directory}, and Docker does not have them: "
-            f"bring the archives back, or load these images otherwise, or remove {wish.inventory} to do without them"
+        raise RefusedError(
+            f"the archives of images {', '.join(lost)} are gone from {spec.directory}, and Docker does not have them: "
+            f"bring the archives back, or load these images otherwise, or remove {spec.inventory} to do without them"
         )
     done = replace(known, verified=True)
     note = Step(
-        f"note in {wish.inventory} that all images are there",
-        write=Write(wish.inventory, render(done, wish.driver), mode=0o600),
+        f"note in {spec.inventory} that all images are there",
+        write=Write(spec.inventory, render(done, spec.driver), mode=0o600),
     )
     return Migration(on_target=True, inventory=done, carry=carry, finish=[note])
 
 
-def _loads(inventory: Inventory, there: t.Sequence[Image], wish: Wish) -> list[Step]:
+def _loads(inventory: Inventory, there: t.Sequence[Image], spec: MigrationSpec) -> list[Step]:
     """Return the steps that bring the images that are not there, and the names that are not theirs."""
     known = {image.id: image for image in there}
     steps = []
     for image in inventory.images:
         if image.id not in known:
-            command = ("sh", "-c", _LOAD, "sh", wish.archive(image), image.id, *image.references)
+            command = ("sh", "-c", _LOAD, "sh", spec.archive(image), image.id, *image.references)
             steps.append(Step(f"load image {name_of(image)} ({human(image.size)})", command))
             continue
         for name in image.references:
@@ -371,22 +371,22 @@ def _loads(inventory: Inventory, there: t.Sequence[Image], wish: Wish) -> list[S
     return steps
 
 
-def _remove(current: Current, wish: Wish, known: Inventory) -> list[Step]:
+def _remove(current: MigrationState, spec: MigrationSpec, known: Inventory) -> list[Step]:
     """Return the steps that remove what the old driver kept, the archives, and last the inventory that tells of it."""
     steps = [
         # Never into another filesystem: what is mounted below is somebody else's by now.
         Step(f"remove {path}", ("rm", "--recursive", "--force", "--one-file-system", path))
         for path in current.old
     ]
-    archives = [f"{wish.directory}/{name}.tar" for name in sorted(current.archives)]
+    archives = [f"{spec.directory}/{name}.tar" for name in sorted(current.archives)]
     if archives or current.litter:
         command = ("rm", "--force", *archives, *current.litter)
-        steps.append(Step(f"remove the {len(archives)} archives in {wish.directory}", command))
-    steps.append(Step(f"remove {wish.inventory}", write=Write(wish.inventory, None)))
+        steps.append(Step(f"remove the {len(archives)} archives in {spec.directory}", command))
+    steps.append(Step(f"remove {spec.inventory}", write=Write(spec.inventory, None)))
     steps.append(
         Step(
-            f"remove directory {wish.directory}, if nothing else is in it",
-            ("rmdir", "--ignore-fail-on-non-empty", wish.directory),
+            f"remove directory {spec.directory}, if nothing else is in it",
+            ("rmdir", "--ignore-fail-on-non-empty", spec.directory),
         )
     )
     return steps
@@ -405,14 +405,14 @@ def left_behind(data: DockerData, source: str, driver: str, is_directory: t.Call
     return [*found, *(f"{data.root}/{name}" for name in aside)]
 
 
-def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Current:
+def read(spec: MigrationSpec, docker: Docker, daemon_text: str | None, root: str) -> MigrationState:
     """Return what there is; of processes at most dmsetup and modprobe are started."""
     data = data_root.read(root)
-    text = files.read(wish.inventory)
-    known = parse(text, wish.inventory)
-    names = listdir(wish.directory)
+    text = files.read(spec.inventory)
+    known = parse(text, spec.inventory)
+    names = listdir(spec.directory)
     source = docker.info.driver if docker.info else known.source if known else ""
-    return Current(
+    return MigrationState(
         docker=docker,
         data=data,
         images=dockerd.images() if docker.info else None,
@@ -420,20 +420,20 @@ def read(wish: Wish, docker: Docker, daemon_text: str | None, root: str) -> Curr
         known=known,
         inventory_text=text,
         has_client=bool(process.find("docker")),
-        has_directory=os.path.isdir(wish.directory),
+        has_directory=os.path.isdir(spec.directory),
         archives=frozenset(name[:-4] for name in names if re.fullmatch(r"[0-9a-f]{64}\.tar", name)),
         litter=tuple(
-            f"{wish.directory}/{name}"
+            f"{spec.directory}/{name}"
             for name in sorted(names)
             # The latter is docker save's own way to write a file.
             if re.fullmatch(r"[0-9a-f]{64}\.tar\.part|\.docker_temp_.*", name)
         ),
         layers=layers(root, source),
-        room=_room(wish, root),
+        room=_room(spec, root),
         daemon_text=daemon_text,
-        boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)),
-        overlay_obstacle=overlay_obstacle(root) if wish.driver == "overlay2" else "",
-        old=tuple(left_behind(data, known.source, wish.driver, os.path.isdir)) if known else (),
+        boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)),
+        overlay_obstacle=overlay_obstacle(root) if spec.driver == "overlay2" else "",
+        old=tuple(left_behind(data, known.source, spec.driver, os.path.isdir)) if known else (),
     )
 
 
@@ -453,11 +453,11 @@ def layers(root: str, driver: str) -> int:
     return total
 
 
-def _room(wish: Wish, root: str) -> Room:
-    directory, data = existing(wish.directory), existing(root)
+def _room(spec: MigrationSpec, root: str) -> FreeSpace:
+    directory, data = existing(spec.directory), existing(root)
     status = None
-    if wish.driver == "devicemapper" and process.find("dmsetup"):
-        status = pool_status.read().get(wish.dm_name)
+    if spec.driver == "devicemapper" and process.find("dmsetup"):
+        status = pool_status.read().get(spec.dm_name)
     used = status.data_used / status.data_total if status and status.data_total else 0.0
     free = [os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in (directory, data)]
-    return Room(free[0], free[1], os.stat(directory).st_dev == os.stat(data).st_dev, used)
+    return FreeSpace(free[0], free[1], os.stat(directory).st_dev == os.stat(data).st_dev, used)

@@ -21,7 +21,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
     daemon_json,
@@ -89,7 +89,7 @@ class Logging:
 
 
 @dataclass(frozen=True)
-class Container:
+class RunningContainer:
     """A container that runs."""
 
     name: str
@@ -107,7 +107,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Records:
+class DockerRecords:
     """What is in the metadata directory."""
 
     directory: str
@@ -119,7 +119,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """The host's, in bytes."""
 
     total: int = 0
@@ -136,7 +136,7 @@ class Filesystem:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Inspection:
     """Everything that was looked at."""
 
     disks: tuple[Node, ...] = ()
@@ -144,11 +144,11 @@ class Seen:
     docker: dockerd.Docker = dockerd.Docker()
     root: str = data_root.DEFAULT_ROOT
     mounts: tuple[Mount, ...] = ()  # under devicemapper/mnt of the data root
-    records: Records = Records("")
-    containers: tuple[Container, ...] = ()
+    records: DockerRecords = DockerRecords("")
+    containers: tuple[RunningContainer, ...] = ()
     logging: Logging = Logging()  # of containers that say nothing of it
     storage_opts: tuple[str, ...] = ()  # of daemon.json
-    memory: Memory = Memory()
+    memory: MemoryUse = MemoryUse()
     filesystem: Filesystem = Filesystem()
     may_detach_mounts: bool | None = None  # None: not a kernel that has the switch
     now: float = 0
@@ -162,13 +162,13 @@ class Seen:
         return [disk for disk in self.disks if disk.find(name)]
 
 
-def read() -> Seen:
+def read() -> Inspection:
     """Look at the host: three processes at most, and one question to the running daemon's socket."""
     docker = dockerd.read()
     daemon_text, document = _configuration()
     root = os.path.realpath((docker.info.root if docker.info else "") or data_root.find_root(daemon_text, docker.flags))
     disks, problem = _disks()
-    return Seen(
+    return Inspection(
         disks=disks,
         problem=problem,
         docker=docker,
@@ -190,7 +190,7 @@ def _configuration() -> tuple[str | None, dict[str, t.Any]]:
     try:
         text = files.read(daemon_json.DEFAULT_PATH)
         return text, daemon_json.parse(text, daemon_json.DEFAULT_PATH)
-    except Refused:
+    except RefusedError:
         return None, {}
 
 
@@ -280,12 +280,12 @@ def _devices() -> dict[str, tuple[str, int]]:
 # --- Docker's records -------------------------------------------------------------------------------------------------
 
 
-def records(root: str) -> Records:
+def records(root: str) -> DockerRecords:
     """Return what is in the metadata directory, beside what layers of images and containers there are."""
     there, layers = docker_layers.records(root), docker_layers.layers(root)
     kinds = [layers[name].kind for name in there if name in layers]
     missing = [(name, layers[name]) for name in sorted(layers) if name and name not in there]
-    return Records(
+    return DockerRecords(
         directory=f"{root}/{data_root.DRIVER}/metadata",
         base="base" in there,
         containers=kinds.count("container"),
@@ -295,7 +295,7 @@ def records(root: str) -> Records:
     )
 
 
-def containers(root: str) -> t.Iterator[Container]:
+def containers(root: str) -> t.Iterator[RunningContainer]:
     """Return the containers that run, by name: those whose process is there, whatever the records say."""
     owners = docker_layers.containers(root)
     layers = {owner.id: name for name, owner in docker_layers.layers(root).items() if owner.kind == "container"}
@@ -310,7 +310,7 @@ def containers(root: str) -> t.Iterator[Container]:
         record = layers.get(key, "")
         device, written = devices.get(record, ("", 0))
         given = host.get("LogConfig") or {}
-        yield Container(
+        yield RunningContainer(
             name=owner.name,
             image=", ".join(owner.images),
             record=record,
@@ -345,10 +345,10 @@ def flag_values(flags: t.Sequence[str], flag: str) -> list[str]:
 # --- The host ---------------------------------------------------------------------------------------------------------
 
 
-def parse_memory(text: str) -> Memory:
+def parse_memory(text: str) -> MemoryUse:
     """Return the figures of /proc/meminfo, which are in KiB (proc(5))."""
     figures = {match[1]: int(match[2]) * 1024 for match in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
-    return Memory(figures.get("MemTotal", 0), figures.get("MemAvailable", 0), figures.get("SwapTotal", 0))
+    return MemoryUse(figures.get("MemTotal", 0), figures.get("MemAvailable", 0), figures.get("SwapTotal", 0))
 
 
 def _filesystem(path: str) -> Filesystem:

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, sizes
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import KIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
@@ -93,9 +93,9 @@ def parse_size(text: str) -> int:
 def check(data_size: int, metadata_size: int) -> None:
     """Refuse sizes that no pool can be made of."""
     if data_size < CHUNK:
-        raise Refused(f"the data file cannot have {human(data_size)}, less than one chunk: is the unit missing?")
+        raise RefusedError(f"the data file cannot have {human(data_size)}, less than one chunk: is the unit missing?")
     if not METADATA_MINIMUM <= metadata_size <= METADATA_MAXIMUM:
-        raise Refused(
+        raise RefusedError(
             f"the metadata file must have 2m to 15.8g, not {human(metadata_size)}: the kernel uses no more of it"
         )
 
@@ -222,13 +222,13 @@ def _grow_pool(pool: LoopPool, files: LoopFiles) -> tuple[list[Step], LoopPool]:
 def _check_well(pool: LoopPool) -> None:
     status = pool.status
     if status and (status.mode in ("fail", "error", "ro") or status.needs_check):
-        raise Refused(
+        raise RefusedError(
             f"pool {pool.name} is not well (kernel mode {status.mode}{', needs_check' if status.needs_check else ''}) "
             "and cannot grow: stop Docker, and check its metadata file with thin_check(8)"
         )
 
 
-def view(files: LoopFiles) -> dict[str, t.Any]:
+def as_result(files: LoopFiles) -> dict[str, t.Any]:
     """Return the sizes as modules show them, in bytes; null for what does not run."""
     pool = files.pool
     status = pool.status if pool else None

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
 
@@ -80,7 +80,7 @@ class BlockDevice:
         return reasons
 
     @contextlib.contextmanager
-    def held(self, timeout: float = 60) -> t.Iterator[None]:
+    def locked(self, timeout: float = 60) -> t.Iterator[None]:
         """Hold the device while it is still as it was found; a change since then is refused.
 
         The lock is the one that udev and other tools heed before they probe or partition a disk
@@ -89,13 +89,13 @@ class BlockDevice:
         try:
             disk = _whole_disk(self.path)
         except OSError as error:
-            raise Refused(f"{self.label} is gone since it was looked at: {error.strerror}") from error
-        with locks.held(disk, timeout) as descriptor:
+            raise RefusedError(f"{self.label} is gone since it was looked at: {error.strerror}") from error
+        with locks.locked(disk, timeout) as descriptor:
             now = examine(self.name)
             if now != self:
                 known = self.refusals(wipe_signatures=False)
                 new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in known]
-                raise Refused(
+                raise RefusedError(
                     f"{self.label} changed after it was looked at and is left alone: "
                     + ("; ".join(new) or f"it is {now.path} of {now.size} bytes now")
                 )
@@ -105,7 +105,7 @@ class BlockDevice:
             try:
                 os.fsync(descriptor)
             except OSError as error:
-                raise Refused(f"{self.label} does not keep what is written to it: {error.strerror}") from error
+                raise RefusedError(f"{self.label} does not keep what is written to it: {error.strerror}") from error
 
 
 def problem(name: str) -> str | None:
@@ -129,7 +129,7 @@ def resolve(names: t.Iterable[str]) -> dict[str, str]:
     names = list(names)
     problems = [sentence for sentence in map(problem, names) if sentence]
     if problems:
-        raise Unwanted(problems)
+        raise RefusedErrors(problems)
     paths: dict[str, str] = {}
     for name in names:
         paths.setdefault(os.path.realpath(name), name)
@@ -176,7 +176,7 @@ def contents(volumes: t.Iterable[LogicalVolume]) -> dict[str, str]:
         except process.ProcessError as error:
             if os.path.exists(path):
                 raise
-            raise Refused(
+            raise RefusedError(
                 f"{path} is not there, though {volume.full_name} is active, so what it holds cannot be looked at: run "
                 f"'lvchange --refresh {volume.full_name}', and see that systemd-udevd runs"
             ) from error

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
 
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
@@ -267,7 +267,7 @@ class LogicalVolume:
 
 
 @dataclass(frozen=True)
-class Report:
+class LvmState:
     """Everything LVM knows of a host at one moment; the default is a host without LVM."""
 
     groups: tuple[VolumeGroup, ...] = ()
@@ -277,7 +277,7 @@ class Report:
     in_dev: frozenset[str] = frozenset()  # names in /dev, which no new group can have
 
     @classmethod
-    def parse(cls, text: str) -> Report:
+    def parse(cls, text: str) -> LvmState:
         """Return the values in the JSON of ``lvm fullreport``.
 
         Each volume group has its own element of ``report``, and one more lists the physical volumes in no group.
@@ -298,7 +298,7 @@ class Report:
                 volumes=tuple(volumes.values()),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Refused(
+            raise RefusedError(
                 f"LVM's report could not be understood ({type(error).__name__}: {error}): see 'lvm fullreport "
                 "--reportformat json', and whether lvm2 is 2.02.158 or later"
             ) from error
@@ -323,17 +323,17 @@ class Report:
         """Return the volume that LVM keeps for the repair of a pool's metadata (lvmthin(7), "pmspare")."""
         return next((volume for volume in self.volumes_of(group) if volume.name.endswith("_pmspare")), None)
 
-    def with_group(self, group: VolumeGroup) -> Report:
+    def with_group(self, group: VolumeGroup) -> LvmState:
         """Return a report in which a group is as foretold."""
         return replace(self, groups=(*(other for other in self.groups if other.name != group.name), group))
 
-    def with_device(self, device: PhysicalVolume) -> Report:
+    def with_device(self, device: PhysicalVolume) -> LvmState:
         return replace(self, devices=(*(other for other in self.devices if other.device != device.device), device))
 
-    def with_volume(self, volume: LogicalVolume) -> Report:
+    def with_volume(self, volume: LogicalVolume) -> LvmState:
         return replace(self, volumes=(*(v for v in self.volumes if (v.vg, v.name) != (volume.vg, volume.name)), volume))
 
-    def without(self, *, group: str = "", device: str = "", volume: tuple[str, str] = ("", "")) -> Report:
+    def without(self, *, group: str = "", device: str = "", volume: tuple[str, str] = ("", "")) -> LvmState:
         """Return a report in which something is gone."""
         return replace(
             self,
@@ -343,13 +343,13 @@ class Report:
         )
 
 
-def read() -> Report:
+def read() -> LvmState:
     """Return LVM's report of this host: one LVM process, and one of dmsetup where a thin pool is active.
 
     Groups of other systems and shared groups are read too, so that they can be named in a refusal.
     """
     if not process.find("lvm"):
-        raise Refused(MISSING)
+        raise RefusedError(MISSING)
     suspended_devices.check()
     command = [
         "lvm",
@@ -366,17 +366,17 @@ def read() -> Report:
     for section, fields in _FIELDS.items():
         command += ["--configreport", section, "--options", fields.replace(" ", ",")]
     # Status 5 with a report: a device is missing or a group could not be read; what was read still counts.
-    report = replace(Report.parse(process.run(*command, accept=(0, 5))), in_dev=frozenset(os.listdir(DEVICES)))
-    if any(group.system_id for group in report.groups):
+    lvm = replace(LvmState.parse(process.run(*command, accept=(0, 5))), in_dev=frozenset(os.listdir(DEVICES)))
+    if any(group.system_id for group in lvm.groups):
         # "system ID: name", or nothing behind the colon (lvmsystemid(7)).
-        report = replace(report, system_id=process.run("lvm", "systemid").rpartition("system ID:")[2].strip())
-    if any(volume.is_pool and volume.active for volume in report.volumes):
+        lvm = replace(lvm, system_id=process.run("lvm", "systemid").rpartition("system ID:")[2].strip())
+    if any(volume.is_pool and volume.active for volume in lvm.volumes):
         marks = parse_low_water_marks(process.run("dmsetup", "table", "--target", "thin-pool"))
-        for volume in report.volumes:
+        for volume in lvm.volumes:
             if volume.is_pool and volume.active:
                 mark = marks.get(volume.dm_name, marks.get(volume.dm_name + "-tpool"))
-                report = report.with_volume(replace(volume, low_water_mark=mark))
-    return report
+                lvm = lvm.with_volume(replace(volume, low_water_mark=mark))
+    return lvm
 
 
 _POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d+)", re.MULTILINE)

@@ -11,29 +11,29 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import LABEL, BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import PhysicalVolume, Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState, PhysicalVolume
 
 
-def examine(report: Report, names: t.Iterable[str]) -> list[BlockDevice]:
+def examine(lvm: LvmState, names: t.Iterable[str]) -> list[BlockDevice]:
     """Return the named devices; only those that are in no volume group yet are looked into."""
-    members = {volume.device for volume in report.devices if volume.vg}
+    members = {volume.device for volume in lvm.devices if volume.vg}
     return [
         BlockDevice(name, path) if path in members else block_devices.examine(name)
         for path, name in block_devices.resolve(names).items()
     ]
 
 
-def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signatures: bool = False) -> list[str]:
+def refusals(lvm: LvmState, device: BlockDevice, *, group: str = "", wipe_signatures: bool = False) -> list[str]:
     """Return every reason why a device may not be taken into a group; empty where it may, or is in it.
 
     This is the one check behind lvm_pv, lvm_vg and block_device_info.
     """
-    volume = report.device(device.path)
+    volume = lvm.device(device.path)
     if volume is None:
         return device.refusals(wipe_signatures=wipe_signatures)
     reasons = []
@@ -61,21 +61,21 @@ def refusals(report: Report, device: BlockDevice, *, group: str = "", wipe_signa
 
 
 def decide(
-    report: Report,
+    lvm: LvmState,
     devices: t.Iterable[BlockDevice],
     *,
     state: str = "present",
     resize: bool = False,
     wipe_signatures: bool = False,
-) -> tuple[list[Step], Report]:
+) -> tuple[list[Step], LvmState]:
     """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
     steps: list[Step] = []
     refused: list[str] = []
-    after = report
+    after = lvm
     for device in devices:
-        volume = report.device(device.path)
+        volume = lvm.device(device.path)
         reasons = refusals(
-            report, device, group=volume.vg if volume else "", wipe_signatures=wipe_signatures or state == "absent"
+            lvm, device, group=volume.vg if volume else "", wipe_signatures=wipe_signatures or state == "absent"
         )
         if state == "absent":
             if volume is None:
@@ -89,7 +89,7 @@ def decide(
             refused += reasons
         elif volume is None:
             steps += initialise(device)
-            after = after.with_device(foretell(device))
+            after = after.with_device(planned(device))
         elif resize:
             group = after.group(volume.vg)
             extent_size = group.extent_size if group else 4 * 1024 * 1024
@@ -108,7 +108,7 @@ def decide(
                         replace(group, extents=group.extents + added, extents_free=group.extents_free + added)
                     )
     if refused:
-        raise Unwanted(refused)
+        raise RefusedErrors(refused)
     return steps, after
 
 
@@ -134,7 +134,7 @@ def initialise(device: BlockDevice) -> list[Step]:
     return steps
 
 
-def foretell(device: BlockDevice) -> PhysicalVolume:
+def planned(device: BlockDevice) -> PhysicalVolume:
     """Return the physical volume that pvcreate will make, in no group and so without extents."""
     return PhysicalVolume(
         device=device.path,

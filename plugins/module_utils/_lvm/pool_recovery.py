@@ -12,32 +12,32 @@ import re
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LogicalVolume,
-    Report,
+    LvmState,
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import loaded_mark
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import CHUNK_MINIMUM, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import CHUNK_MINIMUM, PoolSpec
 
 # The name of a small pool that is made for the spare that LVM makes along with it, and removed again.
 SPARE_MAKER = "devicemapper.containers.spare"
 
 
-def with_spare(report: Report, group: VolumeGroup, metadata: int) -> Report:
+def with_spare(lvm: LvmState, group: VolumeGroup, metadata: int) -> LvmState:
     """Return the report with LVM's spare as large as so many extents of metadata; it never shrinks."""
-    spare = report.spare(group.name)
+    spare = lvm.spare(group.name)
     size = metadata * group.extent_size
     if size <= (spare.size if spare else 0):
-        return report
+        return lvm
     named = spare or LogicalVolume(vg=group.name, name="lvol0_pmspare", type="linear", size=0, hidden=True)
-    return report.with_volume(replace(named, size=size))
+    return lvm.with_volume(replace(named, size=size))
 
 
-def _stray(report: Report, group: VolumeGroup, metadata: int, profile: str) -> LogicalVolume | None:
+def _stray(lvm: LvmState, group: VolumeGroup, metadata: int, profile: str) -> LogicalVolume | None:
     """Return a spare whose making was interrupted.
 
     lvcreate and lvconvert make the spare as a visible volume lvolN and hide it when they commit (lib/metadata/
@@ -45,11 +45,11 @@ def _stray(report: Report, group: VolumeGroup, metadata: int, profile: str) -> L
     of the metadata, and the pool's profile, which LVM gives the spare too (seen).
     """
     left = ("linear", metadata * group.extent_size, profile)
-    for volume in report.volumes_of(group.name) if group.is_ours else ():
+    for volume in lvm.volumes_of(group.name) if group.is_ours else ():
         is_left = (volume.type, volume.size, volume.profile) == left and not volume.open
         if is_left and re.fullmatch(r"lvol\d+", volume.name):
             if not profile:
-                raise Refused(
+                raise RefusedError(
                     f"{volume.full_name} is what an interrupted command leaves, or somebody's volume that has no name "
                     f"of its own. If it may go, run 'lvremove --yes {volume.full_name}'; else give it a name with "
                     f"'lvrename {group.name} {volume.name} NAME'"
@@ -59,33 +59,33 @@ def _stray(report: Report, group: VolumeGroup, metadata: int, profile: str) -> L
 
 
 def drop_volume(
-    report: Report, volume: LogicalVolume, why: str = "left by an interrupted command"
-) -> tuple[list[Step], Report, VolumeGroup]:
+    lvm: LvmState, volume: LogicalVolume, why: str = "left by an interrupted command"
+) -> tuple[list[Step], LvmState, VolumeGroup]:
     """Return the step that removes a volume, and report and group after it."""
-    group = t.cast(VolumeGroup, report.group(volume.vg))
+    group = t.cast(VolumeGroup, lvm.group(volume.vg))
     freed = (volume.size + volume.metadata_size) // group.extent_size
     after = replace(group, extents_free=group.extents_free + freed)
-    report = report.with_group(after).without(volume=(volume.vg, volume.name))
+    lvm = lvm.with_group(after).without(volume=(volume.vg, volume.name))
     for part in (volume.data_volume, volume.metadata_volume):
-        report = report.without(volume=(volume.vg, part))
+        lvm = lvm.without(volume=(volume.vg, part))
     step = Step(f"remove {volume.full_name}, {why}", ("lvremove", "--yes", volume.full_name))
-    return [step], report, after
+    return [step], lvm, after
 
 
 def clear_strays(
-    report: Report, group: VolumeGroup, metadata: int, profile: str
-) -> tuple[list[Step], Report, VolumeGroup]:
+    lvm: LvmState, group: VolumeGroup, metadata: int, profile: str
+) -> tuple[list[Step], LvmState, VolumeGroup]:
     """Return the steps that remove what was left before there was a pool, and report and group after them."""
-    stray = None if report.spare(group.name) else _stray(report, group, metadata, profile)
-    return drop_volume(report, stray) if stray else ([], report, group)
+    stray = None if lvm.spare(group.name) else _stray(lvm, group, metadata, profile)
+    return drop_volume(lvm, stray) if stray else ([], lvm, group)
 
 
-def spare_maker(report: Report, group: str) -> LogicalVolume | None:
-    maker = report.volume(group, SPARE_MAKER)
+def spare_maker(lvm: LvmState, group: str) -> LogicalVolume | None:
+    maker = lvm.volume(group, SPARE_MAKER)
     return maker if maker and OWNER_TAG in maker.tags and not maker.open else None
 
 
-def mend_spare(report: Report, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], Report, VolumeGroup]:
+def mend_spare(lvm: LvmState, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], LvmState, VolumeGroup]:
     """Return the steps that give a pool of ours the spare that it lacks, and report and group after them.
 
     An interrupted lvconvert leaves it as a visible volume, and no command hides that, or makes a spare alone (tried).
@@ -93,21 +93,21 @@ def mend_spare(report: Report, group: VolumeGroup, pool: LogicalVolume) -> tuple
     So a second pool is made for a moment. A spare that is missing is reason enough, so that a run which is interrupted
     after the visible volume was removed is finished as well.
     """
-    maker, spare = spare_maker(report, group.name), report.spare(group.name)
+    maker, spare = spare_maker(lvm, group.name), lvm.spare(group.name)
     if not group.is_ours or (spare and not maker):
-        return [], report, group
+        return [], lvm, group
     steps: list[Step] = []
-    stray = None if spare else _stray(report, group, pool.metadata_size // group.extent_size, pool.profile)
+    stray = None if spare else _stray(lvm, group, pool.metadata_size // group.extent_size, pool.profile)
     for left in (stray, maker):
         if left:
-            more, report, group = drop_volume(report, left)
+            more, lvm, group = drop_volume(lvm, left)
             steps += more
     data = -(-CHUNK_MINIMUM // group.extent_size) * group.extent_size
     maker = LogicalVolume(
         vg=group.name, name=SPARE_MAKER, type="thin-pool", size=data, metadata_size=pool.metadata_size
     )
     if spare or (data + 2 * pool.metadata_size) // group.extent_size > group.extents_free:
-        return steps, report, group
+        return steps, lvm, group
     command = (
         *("lvcreate", "--yes", "--type", "thin-pool", "--name", SPARE_MAKER),
         *("--extents", str(data // group.extent_size), "--poolmetadatasize", f"{pool.metadata_size}b"),
@@ -117,20 +117,20 @@ def mend_spare(report: Report, group: VolumeGroup, pool: LogicalVolume) -> tuple
     )
     steps.append(Step(f"make the missing spare for metadata repair, along with {maker.full_name}", command))
     taken = (data + 2 * pool.metadata_size) // group.extent_size
-    report = with_spare(report, group, pool.metadata_size // group.extent_size)
-    report = report.with_group(replace(group, extents_free=group.extents_free - taken))
-    more, report, group = drop_volume(report, maker, "which has done its work")
-    return steps + more, report, group
+    lvm = with_spare(lvm, group, pool.metadata_size // group.extent_size)
+    lvm = lvm.with_group(replace(group, extents_free=group.extents_free - taken))
+    more, lvm, group = drop_volume(lvm, maker, "which has done its work")
+    return steps + more, lvm, group
 
 
-def unstick(report: Report, pool: LogicalVolume, wish: Wish) -> tuple[list[Step], Report, LogicalVolume]:
+def unstick(lvm: LvmState, pool: LogicalVolume, spec: PoolSpec) -> tuple[list[Step], LvmState, LogicalVolume]:
     """Return the steps that bring an active pool back into use as LVM has it, and report and pool after them.
 
     No LVM command is at it: that would have held the group's lock until the report was made.
     """
     steps = []
     after = pool
-    parts = [report.volume(pool.vg, name) for name in (pool.name, pool.data_volume, pool.metadata_volume)]
+    parts = [lvm.volume(pool.vg, name) for name in (pool.name, pool.data_volume, pool.metadata_volume)]
     loaded = [part for part in parts if part and part.inactive_table]
     if loaded:
         # lvextend loads larger tables before it commits. Where it was killed in between, the next resume, by dmsetup or
@@ -143,7 +143,7 @@ def unstick(report: Report, pool: LogicalVolume, wish: Wish) -> tuple[list[Step]
             )
         )
         for part in loaded:
-            report = report.with_volume(replace(part, inactive_table=False))
+            lvm = lvm.with_volume(replace(part, inactive_table=False))
         after = replace(after, inactive_table=False)
     if not pool.live:
         steps.append(
@@ -154,5 +154,5 @@ def unstick(report: Report, pool: LogicalVolume, wish: Wish) -> tuple[list[Step]
             )
         )
         state = f"{pool.attributes[:4]}a{pool.attributes[5:]}"
-        after = replace(after, suspended=False, attributes=state, low_water_mark=loaded_mark(after, wish))
-    return steps, report, after
+        after = replace(after, suspended=False, attributes=state, low_water_mark=loaded_mark(after, spec))
+    return steps, lvm, after

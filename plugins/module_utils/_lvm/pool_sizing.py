@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
-    Report,
+    LvmState,
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import (
     DEFAULT_METADATA_SIZE,
     METADATA_MAXIMUM,
     METADATA_MINIMUM,
-    Wish,
+    PoolSpec,
 )
 
 
@@ -72,55 +72,55 @@ def auto_extension(group: VolumeGroup, pool: LogicalVolume, spare: LogicalVolume
     )
 
 
-def targets(report: Report, wish: Wish, group: VolumeGroup, data_now: int, metadata_now: int) -> Targets:
+def targets(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, data_now: int, metadata_now: int) -> Targets:
     """Return the wished sizes in extents.
 
     A share of FREE is a share of what the pool has and could have, so that it means the same before and after
     the pool is made; LVM's spare, as large as the largest metadata of the group, is left room for.
     """
     extent_size = group.extent_size
-    spare = report.spare(group.name)
+    spare = lvm.spare(group.name)
     spare_now = spare.size // extent_size if spare else 0
 
     smallest = -(-METADATA_MINIMUM // extent_size)
     largest = METADATA_MAXIMUM // extent_size
-    size = wish.metadata_size or (None if metadata_now else Size.parse(DEFAULT_METADATA_SIZE))
+    size = spec.metadata_size or (None if metadata_now else Size.parse(DEFAULT_METADATA_SIZE))
     metadata = metadata_now
     if size is not None:
         own = data_now + metadata_now + spare_now
         wished = size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=group.extents_free + own)
         # A share follows the group, so it is kept within what LVM can use; wish.check() refused bytes that are not.
         if largest == 0:
-            raise Refused(
+            raise RefusedError(
                 f"volume group {group.name} has extents of {human(extent_size)}, larger than the metadata of a thin "
                 "pool may be (15.8g): make it with smaller extents"
             )
         if size.is_share:
             wished = min(max(wished, smallest), largest)
         elif wished > largest:
-            raise Refused(
-                f"metadata_size of {wish.full_name} is {human(wished * extent_size)} in whole extents of "
+            raise RefusedError(
+                f"metadata_size of {spec.full_name} is {human(wished * extent_size)} in whole extents of "
                 f"{human(extent_size)}, more than the 15.8g that LVM uses: lower it"
             )
         metadata = max(metadata_now, wished)
     spare_growth = max(0, metadata - spare_now)
 
     data = data_now
-    if wish.size is not None:
+    if spec.size is not None:
         room = group.extents_free + data_now + metadata_now - metadata - spare_growth
         data = max(
-            data_now, wish.size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=max(0, room))
+            data_now, spec.size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=max(0, room))
         )
     grown = metadata - metadata_now
     return Targets(data, metadata, needed=(data - data_now) + grown + (spare_growth if grown else 0))
 
 
-def check_room(wish: Wish, group: VolumeGroup, wanted: Targets) -> None:
+def check_room(spec: PoolSpec, group: VolumeGroup, wanted: Targets) -> None:
     if wanted.needed > group.extents_free:
         extent_size = group.extent_size
-        what = f"{wish.size.text} ({wanted.data} extents)" if wish.size else f"{wanted.data} extents"
-        raise Refused(
-            f"thin pool {wish.full_name} cannot have {what} of data and {wanted.metadata} extents of metadata: that "
+        what = f"{spec.size.text} ({wanted.data} extents)" if spec.size else f"{wanted.data} extents"
+        raise RefusedError(
+            f"thin pool {spec.full_name} cannot have {what} of data and {wanted.metadata} extents of metadata: that "
             f"takes {wanted.needed} more extents ({human(wanted.needed * extent_size)}), LVM's spare for metadata "
             f"repair included, and volume group {group.name} has {group.extents_free} free "
             f"({human(group.extents_free * extent_size)}). Lower size or metadata_size, or add a device to the group"
@@ -128,7 +128,7 @@ def check_room(wish: Wish, group: VolumeGroup, wanted: Targets) -> None:
 
 
 def overdue_extension(
-    after: LogicalVolume, wish: Wish, group: VolumeGroup, now: LogicalVolume, free: int
+    after: LogicalVolume, spec: PoolSpec, group: VolumeGroup, now: LogicalVolume, free: int
 ) -> tuple[list[Step], LogicalVolume]:
     """Return the step for an automatic extension that should have been, if there is room for it now.
 
@@ -140,10 +140,10 @@ def overdue_extension(
     extents = after.size // group.extent_size
     used = now.data_percent / 100 * now.size / group.extent_size
     after = replace(after, data_percent=used / extents * 100)
-    if not after.profile or wish.threshold >= 100 or not wish.active or used / extents * 100 <= wish.threshold:
+    if not after.profile or spec.threshold >= 100 or not spec.active or used / extents * 100 <= spec.threshold:
         return [], after
     # By the policy's percentage, or by what brings it below the threshold (lib/metadata/lv_manip.c, _adjust_amount()).
-    growth = max(-(-extents * wish.percent // 100), int(used * 100 / wish.threshold) + 1 - extents)
+    growth = max(-(-extents * spec.percent // 100), int(used * 100 / spec.threshold) + 1 - extents)
     if growth > free:
         return [], after
     step = Step(
@@ -152,10 +152,10 @@ def overdue_extension(
     )
     extents += growth
     after = replace(after, size=extents * group.extent_size, data_percent=used / extents * 100)
-    return [step], replace(after, low_water_mark=loaded_mark(after, wish))
+    return [step], replace(after, low_water_mark=loaded_mark(after, spec))
 
 
-def loaded_mark(pool: LogicalVolume, wish: Wish) -> int:
+def loaded_mark(pool: LogicalVolume, spec: PoolSpec) -> int:
     """Return the mark that a table loaded now gets: that of the attached profile, whose threshold the wish knows."""
-    known = pool.profile and wish.profile in (None, pool.profile)
-    return lvm_state.low_water_mark(pool.size, pool.chunk_size, wish.threshold if known else 100)
+    known = pool.profile and spec.profile in (None, pool.profile)
+    return lvm_state.low_water_mark(pool.size, pool.chunk_size, spec.threshold if known else 100)

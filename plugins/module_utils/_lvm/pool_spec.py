@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
 
@@ -32,7 +32,7 @@ _RESERVED = re.compile(
 
 
 @dataclass(frozen=True)
-class Wish:
+class PoolSpec:
     """A thin pool as it shall be; None leaves what is there, or takes the default of a new pool."""
 
     vg: str
@@ -63,25 +63,29 @@ class Wish:
         for kind, name in (("thin pool", self.name), ("pool metadata volume", self.metadata_volume)):
             volume_groups.check_name(kind, name)
             if _RESERVED.search(name):
-                raise Refused(f"{name!r} is not a name for a {kind}: LVM keeps such names for parts of its own volumes")
+                raise RefusedError(
+                    f"{name!r} is not a name for a {kind}: LVM keeps such names for parts of its own volumes"
+                )
         if self.metadata_volume == self.name:
-            raise Refused(f"the metadata volume of {self.full_name} needs a name of its own, not {self.name!r}")
+            raise RefusedError(f"the metadata volume of {self.full_name} needs a name of its own, not {self.name!r}")
         if len(device_names.join(self.vg, self.name)) > 120:
-            raise Refused(f"the names {self.vg!r} and {self.name!r} are too long together: the kernel allows 127 bytes")
+            raise RefusedError(
+                f"the names {self.vg!r} and {self.name!r} are too long together: the kernel allows 127 bytes"
+            )
         chunk = self.chunk_size
         if chunk is not None and (not CHUNK_MINIMUM <= chunk <= CHUNK_MAXIMUM or chunk % CHUNK_STEP):
-            raise Refused(
+            raise RefusedError(
                 f"chunk_size of {self.full_name} must be a multiple of 64k from 64k to 1g, not {human(chunk)} "
                 f"({chunk} bytes)"
             )
         size = self.size.bytes if self.size else None
         if size is not None and size < CHUNK_MINIMUM:
-            raise Refused(
+            raise RefusedError(
                 f"size of {self.full_name} is {human(size)}, less than one chunk: is the unit missing, as in 10g?"
             )
         metadata = self.metadata_size.bytes if self.metadata_size else None
         if metadata is not None and not METADATA_MINIMUM <= metadata <= METADATA_MAXIMUM:
-            raise Refused(
+            raise RefusedError(
                 f"metadata_size of {self.full_name} must be 2m to 15.8g, not {human(metadata)}: LVM would use "
                 "another size without a word"
             )

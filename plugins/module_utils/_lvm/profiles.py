@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
@@ -55,7 +55,7 @@ class Profile:
 def check_name(name: str) -> None:
     """Refuse a name that is none for a file in the profile directory, or none for LVM's command line."""
     if not _NAME.fullmatch(name):
-        raise Refused(
+        raise RefusedError(
             f"{name!r} is not a name for a profile: use letters, digits and + _ . - of ASCII, at most 127 of them, and "
             "no hyphen at the beginning"
         )
@@ -100,7 +100,7 @@ def policy(name: str, *, required: bool = False) -> Policy:
         found = lvm_state.configuration(*keys, profile=name)
     except process.ProcessError as error:
         if required:
-            raise Refused(
+            raise RefusedError(
                 f"profile {name} cannot be attached: LVM does not find it, or does not take it. Make it first (module "
                 f"lvm_profile), or correct its name. {error}"
             ) from error
@@ -120,7 +120,7 @@ def decide(
         if current.text is None:
             return [], current
         if used_by:
-            raise Refused(
+            raise RefusedError(
                 f"{current.path} is attached to {', '.join(used_by)}: without it these pools would never be "
                 f"extended. Detach it first ('lvchange --detachprofile {used_by[0]}')"
             )
@@ -158,12 +158,12 @@ def check(threshold: int, percent: int) -> None:
     nothing is extended, and with 0 percent the extension itself fails (lib/metadata/lv_manip.c).
     """
     if not (50 <= threshold <= 99 or threshold == 100):
-        raise Refused(
+        raise RefusedError(
             f"{THRESHOLD} must be 50 to 99 (percent of the pool in use), or 100 to switch automatic extension off, "
             f"not {threshold}"
         )
     if not 1 <= percent <= 100:
-        raise Refused(f"{PERCENT} must be 1 to 100 (percent of the pool's size to add), not {percent}")
+        raise RefusedError(f"{PERCENT} must be 1 to 100 (percent of the pool's size to add), not {percent}")
 
 
 def render(current: Profile, threshold: int, percent: int) -> str:
@@ -173,7 +173,7 @@ def render(current: Profile, threshold: int, percent: int) -> str:
         text = re.sub(_SETTING % THRESHOLD, rf"\g<1>{threshold}\g<3>", text)
         return re.sub(_SETTING % PERCENT, rf"\g<1>{percent}\g<3>", text)
     if current.others:
-        raise Refused(
+        raise RefusedError(
             f"{current.path} has settings of its own ({'; '.join(current.others)}) but not both {THRESHOLD} and "
             f"{PERCENT}: add the two to its activation section, or name another profile"
         )

@@ -12,8 +12,8 @@ import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
+    LvmState,
     PhysicalVolume,
-    Report,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 
@@ -24,19 +24,19 @@ def physical_volume(volume: PhysicalVolume) -> View:
     return {"device": volume.device, "vg": volume.vg or None, "size": volume.size}
 
 
-def physical_volumes(report: Report, paths: t.Iterable[str]) -> list[View]:
+def physical_volumes(lvm: LvmState, paths: t.Iterable[str]) -> list[View]:
     """Return the physical volumes on the devices, those that are none left out."""
-    found = (report.device(path) for path in paths)
+    found = (lvm.device(path) for path in paths)
     return [physical_volume(volume) for volume in found if volume]
 
 
-def volume_group(report: Report, name: str) -> View | None:
-    group = report.group(name)
+def volume_group(lvm: LvmState, name: str) -> View | None:
+    group = lvm.group(name)
     if group is None:
         return None
     return {
         "name": group.name,
-        "devices": sorted(device.device for device in report.devices_of(group.name)),
+        "devices": sorted(device.device for device in lvm.devices_of(group.name)),
         "size": group.extents * group.extent_size,
         "free": group.extents_free * group.extent_size,
         "extent_size": group.extent_size,

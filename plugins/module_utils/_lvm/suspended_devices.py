@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
 
 BLOCK = "/sys/block"
@@ -19,7 +19,7 @@ BLOCK = "/sys/block"
 PATIENCE = 10  # seconds
 
 
-class Suspended(Refused):
+class SuspendedError(RefusedError):
     """Devices stay suspended."""
 
     def __init__(self, message: str, names: t.Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def check() -> None:
     # Resuming takes a table into use that was loaded before, and lvextend loads larger ones before it commits: a pool
     # would be larger for the kernel than for LVM (seen). So what was loaded is dropped; LVM loads it again.
     words = " ".join(names)
-    raise Suspended(
+    raise SuspendedError(
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} suspended for more than {PATIENCE} seconds, and what "
         "reads or writes there waits, LVM's commands too: a command may have been killed. See that none of LVM's or "
         f"Docker's is at work, then run 'dmsetup clear {words} && dmsetup resume {words}'",

@@ -81,13 +81,13 @@ def join(
             "shared": device.shared * chunk_size,
             "transaction_id": device.transaction_id,
             "dm_name": active.get(device.device_id),
-            "owner": tell(owners.get(device.device_id)),
+            "owner": as_result(owners.get(device.device_id)),
         }
         for device in ordered
     ]
 
 
-def tell(owner: Owner | None) -> dict[str, t.Any] | None:
+def as_result(owner: Owner | None) -> dict[str, t.Any] | None:
     if owner is None:
         return None
     return {

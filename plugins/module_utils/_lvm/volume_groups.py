@@ -12,15 +12,15 @@ import re
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import physical_volumes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
+    LvmState,
     PhysicalVolume,
-    Report,
     VolumeGroup,
 )
 
@@ -35,14 +35,14 @@ _TAG = re.compile(r"[A-Za-z0-9_+.\-/=!:#&]{1,1024}")
 def check_name(kind: str, name: str) -> None:
     """Refuse a name that LVM refuses, in words that say why."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise Refused(
+        raise RefusedError(
             f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
             "them, no hyphen at the beginning, and neither . nor .. alone"
         )
 
 
 def decide(
-    report: Report,
+    lvm: LvmState,
     *,
     name: str,
     devices: t.Sequence[BlockDevice] = (),
@@ -51,92 +51,94 @@ def decide(
     tags: t.Sequence[str] = (),
     remove_unlisted: bool = False,
     wipe_signatures: bool = False,
-) -> tuple[list[Step], Report]:
+) -> tuple[list[Step], LvmState]:
     """Return the steps that make the volume group what is wished (or remove it), and the report after them."""
     check_name("volume group", name)
     for tag in tags:
         if not _TAG.fullmatch(tag):
-            raise Refused(f"{tag!r} is not a tag that LVM allows: letters, digits and _ + . - / = ! : # & (lvm(8))")
-    group = report.group(name)
-    obstacles = group.obstacles(report.system_id) if group else []
+            raise RefusedError(
+                f"{tag!r} is not a tag that LVM allows: letters, digits and _ + . - / = ! : # & (lvm(8))"
+            )
+    group = lvm.group(name)
+    obstacles = group.obstacles(lvm.system_id) if group else []
     if obstacles:
-        raise Unwanted(obstacles)
+        raise RefusedErrors(obstacles)
     if state == "absent":
-        return _remove(report, group)
+        return _remove(lvm, group)
     if group is None and not devices:
-        raise Refused(f"volume group {name} does not exist and no devices were given to make it of: set devices")
-    if group is None and name in report.in_dev:
+        raise RefusedError(f"volume group {name} does not exist and no devices were given to make it of: set devices")
+    if group is None and name in lvm.in_dev:
         # vgcreate refuses it too (lib/metadata/metadata.c validate_new_vg_name()), when the disks are taken already.
-        raise Refused(
+        raise RefusedError(
             f"volume group {name} cannot be made, since /dev/{name} is there and belongs to something else: choose "
             "another name"
         )
     if extent_size is not None:
         _check_extent_size(name, group, extent_size)
     if group is None:
-        return _create(report, name, devices, extent_size or DEFAULT_EXTENT_SIZE, tags, wipe_signatures)
-    return _change(report, group, devices, tags, remove_unlisted, wipe_signatures)
+        return _create(lvm, name, devices, extent_size or DEFAULT_EXTENT_SIZE, tags, wipe_signatures)
+    return _change(lvm, group, devices, tags, remove_unlisted, wipe_signatures)
 
 
 def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -> None:
     # vgcreate(8): a power of 2, at least 1 KiB (at least the sector size, which 4 KiB covers on every disk), and in
     # 512-byte sectors at most 32 bits (metadata-exported.h MAX_EXTENT_SIZE).
     if not 4 * KIB <= extent_size <= 1024 * GIB or extent_size & (extent_size - 1):
-        raise Refused(
+        raise RefusedError(
             f"extent_size of volume group {name} must be a power of 2 from 4k to 1t, not {human(extent_size)} "
             f"({extent_size} bytes)"
         )
     if group and group.extent_size != extent_size:
-        raise Refused(
+        raise RefusedError(
             f"volume group {name} has extents of {human(group.extent_size)}; they are not changed to "
             f"{human(extent_size)} here, since that moves where every volume ends: leave extent_size out"
         )
 
 
 def _take(
-    report: Report, name: str, devices: t.Iterable[BlockDevice], wipe_signatures: bool
-) -> tuple[list[Step], list[BlockDevice], Report]:
+    lvm: LvmState, name: str, devices: t.Iterable[BlockDevice], wipe_signatures: bool
+) -> tuple[list[Step], list[BlockDevice], LvmState]:
     """Return the steps that make the devices ready, those that the group lacks, and the report after the steps."""
-    members = {volume.device for volume in report.devices_of(name)}
+    members = {volume.device for volume in lvm.devices_of(name)}
     lacking = [device for device in devices if device.path not in members]
     refusals = [
         reason
         for device in lacking
-        for reason in physical_volumes.refusals(report, device, group=name, wipe_signatures=wipe_signatures)
+        for reason in physical_volumes.refusals(lvm, device, group=name, wipe_signatures=wipe_signatures)
     ]
     if refusals:
-        raise Unwanted(refusals)
-    steps, after = physical_volumes.decide(report, lacking, wipe_signatures=wipe_signatures)
+        raise RefusedErrors(refusals)
+    steps, after = physical_volumes.decide(lvm, lacking, wipe_signatures=wipe_signatures)
     return steps, lacking, after
 
 
-def _join(report: Report, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> Report:
+def _join(lvm: LvmState, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> LvmState:
     """Return the report in which the devices' extents belong to the group."""
     for device in devices:
-        volume = t.cast(PhysicalVolume, report.device(device.path))  # _take() made it one
+        volume = t.cast(PhysicalVolume, lvm.device(device.path))  # _take() made it one
         extents = (volume.device_size - volume.data_start) // group.extent_size
         if extents < 1:
-            raise Refused(
+            raise RefusedError(
                 f"{device.label} ({human(volume.device_size)}) has no room for one extent of volume group "
                 f"{group.name} ({human(group.extent_size)}): choose a larger device, or a smaller extent_size for a "
                 "new group"
             )
         group = replace(group, extents=group.extents + extents, extents_free=group.extents_free + extents)
-        report = report.with_device(
+        lvm = lvm.with_device(
             replace(volume, vg=group.name, size=extents * group.extent_size, extents=extents, in_use=True)
         )
-    return report.with_group(group)
+    return lvm.with_group(group)
 
 
 def _create(
-    report: Report,
+    lvm: LvmState,
     name: str,
     devices: t.Sequence[BlockDevice],
     extent_size: int,
     tags: t.Sequence[str],
     wipe_signatures: bool,
-) -> tuple[list[Step], Report]:
-    steps, lacking, after = _take(report, name, devices, wipe_signatures)
+) -> tuple[list[Step], LvmState]:
+    steps, lacking, after = _take(lvm, name, devices, wipe_signatures)
     all_tags = (OWNER_TAG, *(tag for tag in tags if tag != OWNER_TAG))
     command = ["vgcreate", "--yes", "--physicalextentsize", f"{extent_size}b"]
     for tag in all_tags:
@@ -148,14 +150,14 @@ def _create(
 
 
 def _change(
-    report: Report,
+    lvm: LvmState,
     group: VolumeGroup,
     devices: t.Sequence[BlockDevice],
     tags: t.Sequence[str],
     remove_unlisted: bool,
     wipe_signatures: bool,
-) -> tuple[list[Step], Report]:
-    steps, lacking, after = _take(report, group.name, devices, wipe_signatures)
+) -> tuple[list[Step], LvmState]:
+    steps, lacking, after = _take(lvm, group.name, devices, wipe_signatures)
     if lacking:
         paths = [device.path for device in lacking]
         steps.append(
@@ -174,11 +176,11 @@ def _change(
         after = after.with_group(replace(now, tags=(*now.tags, *new_tags)))
     if remove_unlisted and devices:
         listed = {device.path for device in devices}
-        for volume in report.devices_of(group.name):
+        for volume in lvm.devices_of(group.name):
             if volume.device in listed:
                 continue
             if volume.extents_used:
-                raise Refused(
+                raise RefusedError(
                     f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: move "
                     f"them away with 'pvmove {volume.device}' before it is left out of devices"
                 )
@@ -195,20 +197,20 @@ def _change(
     return steps, after
 
 
-def _remove(report: Report, group: VolumeGroup | None) -> tuple[list[Step], Report]:
+def _remove(lvm: LvmState, group: VolumeGroup | None) -> tuple[list[Step], LvmState]:
     if group is None:
-        return [], report
+        return [], lvm
     if not group.is_ours:
-        raise Refused(
+        raise RefusedError(
             f"volume group {group.name} was not made by this collection (it lacks the tag {OWNER_TAG}) and is not "
             f"removed; if it may go, say so with 'vgchange --addtag {OWNER_TAG} {group.name}' or remove it with "
             f"'vgremove {group.name}'"
         )
-    volumes = [volume.name for volume in report.volumes_of(group.name) if not volume.hidden]
+    volumes = [volume.name for volume in lvm.volumes_of(group.name) if not volume.hidden]
     if volumes:
-        raise Refused(f"volume group {group.name} still holds {', '.join(volumes)}: remove them first")
-    after = report.without(group=group.name)
-    for volume in report.devices_of(group.name):
+        raise RefusedError(f"volume group {group.name} still holds {', '.join(volumes)}: remove them first")
+    after = lvm.without(group=group.name)
+    for volume in lvm.devices_of(group.name):
         after = after.with_device(_bare(volume))
     return [Step(f"remove volume group {group.name}", ("vgremove", group.name))], after
 

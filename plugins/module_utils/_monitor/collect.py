@@ -20,30 +20,30 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
     log_files,
     pool_health,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import Sight
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import PoolSnapshot
 
 DEVICES = "/sys/dev/block"  # a folder for each block device, by its number
 
 
-def look() -> Sight:
+def look() -> PoolSnapshot:
     """Return every pool of this host: three processes, and one more for each profile. A stuck pool does not stop it."""
     # A host without LVM has no pools, which is a verdict and no error.
-    report = lvm_state.read() if process.find("lvm") else lvm_state.Report()
+    lvm = lvm_state.read() if process.find("lvm") else lvm_state.LvmState()
     statuses: dict[str, pool_status.PoolStatus] = {}
     if process.find("dmsetup"):
         # Also where LVM has no pool: the kernel may still run one whose devices are gone.
         with contextlib.suppress(process.ProcessError):
             statuses = pool_status.read()
-    pools = pool_health.pools(report, (volume for volume in report.volumes if volume.is_pool), statuses)
+    pools = pool_health.pools(lvm, (volume for volume in lvm.volumes if volume.is_pool), statuses)
     own = {}
     for pool in pools:
         if not pool.volume.profile and pool.policy.threshold >= 100:
             policy = profiles.policy(pool.volume.dm_name)
             if policy.found and policy.threshold < 100:
                 own[pool.name] = policy
-    return Sight(report, statuses, pools, own)
+    return PoolSnapshot(lvm, statuses, pools, own)
 
 
 def read_events(*, since: str = "", cursor: str = "", path: str = "") -> tuple[list[Event], Reading]:

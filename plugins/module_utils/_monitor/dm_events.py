@@ -12,7 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
 SEVERITIES = ("info", "notice", "warning", "error", "critical", "emergency")
@@ -371,7 +371,7 @@ def pool_of(name: str) -> tuple[str, str]:
     """Return volume group and name of a pool that an option names."""
     vg, slash, pool = name.partition("/")
     if not (vg and slash and pool) or "/" in pool:
-        raise Refused(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
+        raise RefusedError(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
     return vg, pool
 
 

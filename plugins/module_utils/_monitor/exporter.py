@@ -24,16 +24,16 @@ from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
-    assessment,
     collect,
     dm_events,
     journal,
     metrics,
     pool_health,
     timestamps,
+    verdicts,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.metrics import Sample
 
@@ -44,12 +44,12 @@ LARGEST = 50  # so many containers of a pool are told by name: each is a series 
 Found = t.TypeVar("Found")
 
 
-class Late(Exception):
+class TimeLimitError(Exception):
     """A step that did not end in its time."""
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ExporterConfig:
     """What the module wrote down; names and meaning as its options."""
 
     textfile_dir: str
@@ -63,13 +63,13 @@ class Configuration:
     usage_timeout: float = 600
 
     @classmethod
-    def read(cls, path: str) -> Configuration:
+    def read(cls, path: str) -> ExporterConfig:
         with open(path, encoding="utf-8") as file:
             return cls(**json.load(file))
 
 
 @dataclass
-class Memory:
+class ExporterState:
     """What is kept from run to run, over reboots too: where the journal was read to, and what was counted there."""
 
     cursor: str = ""
@@ -81,7 +81,7 @@ class Memory:
     past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> Happened
 
     @classmethod
-    def read(cls, path: str) -> Memory:
+    def read(cls, path: str) -> ExporterState:
         """Return what was kept; nothing if that was lost or damaged, which costs the counters and no more."""
         try:
             with open(path, encoding="utf-8") as file:
@@ -89,21 +89,23 @@ class Memory:
         except (OSError, ValueError, TypeError):
             return cls()
 
-    def happened(self, name: str) -> dict[str, assessment.Happened]:
-        return {kind: assessment.Happened(**row) for kind, row in self.past.get(name, {}).items()}
+    def happened(self, name: str) -> dict[str, verdicts.EventSummary]:
+        return {kind: verdicts.EventSummary(**row) for kind, row in self.past.get(name, {}).items()}
 
 
 def main(path: str) -> int:
     started, now = time.monotonic(), time.time()
-    configuration = Configuration.read(path)
-    memory = Memory.read(os.path.join(configuration.state_dir, STATE))
+    configuration = ExporterConfig.read(path)
+    memory = ExporterState.read(os.path.join(configuration.state_dir, STATE))
     run = Run(configuration, memory, now)
     try:
         # Held also by every program that is started, until it ends: while one of an earlier run still hangs, another
         # would only come to hang beside it.
-        with locks.held(os.path.join(configuration.state_dir, "lock"), 0, create=True) as lock, process.lent(lock):
+        with locks.locked(os.path.join(configuration.state_dir, "lock"), 0, create=True) as lock, process.inherit_lock(
+            lock
+        ):
             run.work()
-    except Refused:
+    except RefusedError:
         run.errors["lock"] = "what an earlier run started has not ended yet: see 'systemd-cgls'"
     else:
         replace(os.path.join(configuration.state_dir, STATE), json.dumps(memory.__dict__))
@@ -119,27 +121,29 @@ class Run:
 
     STEPS = ("lock", "pools", "events", "usage")
 
-    def __init__(self, configuration: Configuration, memory: Memory, now: float) -> None:
+    def __init__(self, configuration: ExporterConfig, memory: ExporterState, now: float) -> None:
         self._configuration, self._memory, self._now = configuration, memory, now
-        self._verdicts: list[assessment.Verdict] = []
-        self._suspended: suspended_devices.Suspended | None = None
+        self._verdicts: list[verdicts.Verdict] = []
+        self._suspended: suspended_devices.SuspendedError | None = None
         self.errors: dict[str, str] = {}
 
     def work(self) -> None:
         configuration, memory = self._configuration, self._memory
-        wanted = [assessment.parse(name) for name in configuration.pools]
-        sight = self._step("pools", collect.look)
-        if sight:
-            names = wanted or assessment.names(sight)
+        wanted = [verdicts.parse(name) for name in configuration.pools]
+        snapshot = self._step("pools", collect.look)
+        if snapshot:
+            names = wanted or verdicts.names(snapshot)
             memory.pools = [f"{vg}/{name}" for vg, name in names]
         found = self._step("events", self._read_events)
         if found:
             self._count(*found)
-        if sight:
+        if snapshot:
             limits = pool_health.Limits(**configuration.limits)
-            self._verdicts = assessment.of_host(sight, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}"))
-            for pool in self._due(sight) if configuration.usage_interval else []:
-                read = functools.partial(self._read_usage, sight, pool)
+            self._verdicts = verdicts.of_host(
+                snapshot, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}")
+            )
+            for pool in self._due(snapshot) if configuration.usage_interval else []:
+                read = functools.partial(self._read_usage, snapshot, pool)
                 self._step("usage", read, configuration.usage_timeout)
         if not self.errors:
             memory.last_success = self._now
@@ -149,16 +153,16 @@ class Run:
         try:
             with limited(seconds or self._configuration.timeout):
                 return work()
-        except (Late, Refused, process.ProcessError, OSError) as error:
+        except (TimeLimitError, RefusedError, process.ProcessError, OSError) as error:
             self.errors[name] = str(error)
-            if isinstance(error, suspended_devices.Suspended):
+            if isinstance(error, suspended_devices.SuspendedError):
                 self._suspended = error
             return None
 
     def _read_events(self) -> tuple[list[dm_events.Event], journal.Reading]:
         memory, path = self._memory, self._configuration.log_path
         if memory.cursor:
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(RefusedError):
                 return collect.read_events(cursor=memory.cursor, path=path)
         since = f"{memory.last_success:.3f}" if memory.last_success else self._configuration.since
         found = collect.read_events(since=since, path=path)
@@ -167,7 +171,7 @@ class Run:
             memory.cursor, memory.gaps = "", memory.gaps + 1
         return found
 
-    def _due(self, sight: assessment.Sight) -> list[pool_health.Pool]:
+    def _due(self, snapshot: verdicts.PoolSnapshot) -> list[pool_health.Pool]:
         """Return the pools of which it is to be found out again who holds what; those that cannot be read are left."""
         kept = self._memory.usage
         for name in [name for name in kept if name not in self._memory.pools]:
@@ -176,7 +180,7 @@ class Run:
         latest = self._now - self._configuration.usage_interval + 5
         return [
             pool
-            for pool in sight.pools
+            for pool in snapshot.pools
             if pool.name in self._memory.pools
             and pool.status is not None
             and pool.status.mode in ("rw", "out_of_data_space")
@@ -184,11 +188,11 @@ class Run:
             and not latest < kept.get(pool.name, {}).get("asked", 0) <= self._now
         ]
 
-    def _read_usage(self, sight: assessment.Sight, pool: pool_health.Pool) -> None:
+    def _read_usage(self, snapshot: verdicts.PoolSnapshot, pool: pool_health.Pool) -> None:
         kept = self._memory.usage
         # Before it is tried, so that what fails is tried again in its turn and not every minute.
         kept[pool.name] = {"told": 0, "samples": [], **kept.get(pool.name, {}), "asked": self._now}
-        told = pool_usage.read(sight.report, pool.volume, pool_usage.places())
+        told = pool_usage.read(snapshot.lvm, pool.volume, pool_usage.places())
         kept[pool.name].update(told=self._now, samples=list(metrics.of_usage(told, LARGEST)))
 
     def _count(self, events: list[dm_events.Event], reading: journal.Reading) -> None:
@@ -202,11 +206,11 @@ class Run:
                 counted = memory.counters.setdefault(name, {})
                 kind = f"{event.kind} {event.severity}"
                 counted[kind] = counted.get(kind, 0) + 1
-        since = timestamps.moment(self._configuration.since, self._now) or 0
+        since = timestamps.parse_time(self._configuration.since, self._now) or 0
         past = {}
         for name in known:
             vg, _slash, pool = name.partition("/")
-            happened = assessment.history(events, vg, pool, memory.happened(name))
+            happened = verdicts.history(events, vg, pool, memory.happened(name))
             past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
         memory.past = past
         memory.counters = {
@@ -260,7 +264,7 @@ def limited(seconds: float) -> t.Iterator[None]:
     """Raise Late in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
 
     def ring(*_arguments: t.Any) -> None:
-        raise Late(f"had not ended after {seconds:.0f} seconds")
+        raise TimeLimitError(f"had not ended after {seconds:.0f} seconds")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter
@@ -44,7 +44,7 @@ _PACKAGE = __name__.rpartition(".")[0].rpartition(".")[0]
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExporterSpec:
     """The exporter as it shall be."""
 
     textfile_dir: str = ""
@@ -55,7 +55,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledExporter:
     """What is there of it."""
 
     files: t.Mapping[str, str] = field(default_factory=dict)  # text by path
@@ -74,10 +74,10 @@ class Installed:
             return ""
 
 
-def read() -> Installed:
+def read() -> InstalledExporter:
     """Return what is there: one process."""
     if not process.find("systemctl"):
-        raise Refused("there is no systemd on this host, whose timer would write the metrics")
+        raise RefusedError("there is no systemd on this host, whose timer would write the metrics")
     # That of a unit which is not there is "not-found", and the exit status is 0 all the same.
     shown = process.run("systemctl", "show", f"{UNIT}.timer", f"{UNIT}.service", "--property", _PROPERTIES)
     timer, _blank, service = shown.partition("\n\n")
@@ -86,7 +86,7 @@ def read() -> Installed:
         text = files.read(path)
         if text is not None:
             texts[path] = text
-    found = Installed(
+    found = InstalledExporter(
         files=texts,
         folders=tuple(folder for folder in (PROGRAM, STATE, CACHE) if os.path.isdir(folder)),
         enabled="UnitFileState=enabled" in timer,
@@ -100,15 +100,15 @@ def read() -> Installed:
 _PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload"
 
 
-def decide(current: Installed, wish: Wish | None) -> tuple[list[Step], Installed]:
+def decide(current: InstalledExporter, spec: ExporterSpec | None) -> tuple[list[Step], InstalledExporter]:
     """Return the steps that put it there as wished, or take it away where nothing is wished, and what is there then."""
-    return _take_away(current) if wish is None else _put_there(current, wish)
+    return _take_away(current) if spec is None else _put_there(current, spec)
 
 
-def _put_there(current: Installed, wish: Wish) -> tuple[list[Step], Installed]:
-    wanted = wanted_files(wish)
+def _put_there(current: InstalledExporter, spec: ExporterSpec) -> tuple[list[Step], InstalledExporter]:
+    wanted = wanted_files(spec)
     steps = []
-    moved = current.textfile_dir not in ("", wish.textfile_dir)
+    moved = current.textfile_dir not in ("", spec.textfile_dir)
     if moved:
         steps.append(_removal(metrics(current.textfile_dir)))
     steps += [_removal(path) for path in sorted(current.files) if path not in wanted]
@@ -126,12 +126,12 @@ def _put_there(current: Installed, wish: Wish) -> tuple[list[Step], Installed]:
     if steps or not current.metrics:
         # Waits for its end: what does not work fails here and not unseen.
         steps.append(Step("write the metrics for the first time", ("systemctl", "start", f"{UNIT}.service")))
-    return steps, Installed(
+    return steps, InstalledExporter(
         files=wanted, folders=(PROGRAM, STATE, CACHE), metrics=True, enabled=True, active=True, needs_reload=False
     )
 
 
-def _take_away(current: Installed) -> tuple[list[Step], Installed]:
+def _take_away(current: InstalledExporter) -> tuple[list[Step], InstalledExporter]:
     steps = []
     if current.enabled or current.active:
         steps.append(
@@ -149,7 +149,7 @@ def _take_away(current: Installed) -> tuple[list[Step], Installed]:
         steps.append(
             Step(f"remove {', '.join(current.folders)}", ("rm", "--recursive", "--force", "--", *current.folders))
         )
-    return steps, Installed()
+    return steps, InstalledExporter()
 
 
 def _removal(path: str) -> Step:
@@ -167,21 +167,21 @@ def metrics(folder: str) -> str:
 # --- The files --------------------------------------------------------------------------------------------------------
 
 
-def wanted_files(wish: Wish) -> dict[str, str]:
+def wanted_files(spec: ExporterSpec) -> dict[str, str]:
     """Return the text of every file by its path."""
     configuration = {
-        "textfile_dir": wish.textfile_dir,
+        "textfile_dir": spec.textfile_dir,
         "state_dir": STATE,
-        "timeout": wish.timeout,
-        "usage_interval": wish.usage_interval,
+        "timeout": spec.timeout,
+        "usage_interval": spec.usage_interval,
         "usage_timeout": USAGE_TIMEOUT,
-        **wish.settings,
+        **spec.settings,
     }
     return {
         **{f"{os.path.join(PROGRAM, *name.split('.'))}.py": text for name, text in sources(exporter.__name__).items()},
         CONFIGURATION: json.dumps(configuration, indent=4, sort_keys=True) + "\n",
-        SERVICE: _service(wish),
-        TIMER: _timer(wish),
+        SERVICE: _service(spec),
+        TIMER: _timer(spec),
     }
 
 
@@ -201,10 +201,10 @@ def sources(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
 @functools.lru_cache(maxsize=None)
 def _source(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the source of a module of the rooms, and what it imports from there."""
-    spec = importlib.util.find_spec(name)
-    text = spec.loader.get_source(name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
+    found = importlib.util.find_spec(name)
+    text = found.loader.get_source(name) if found and found.loader and hasattr(found.loader, "get_source") else None
     if text is None:
-        raise Refused(f"the source of {name} is not to be had from {spec}")
+        raise RefusedError(f"the source of {name} is not to be had from {found}")
     imports: list[str] = []
     for node in ast.walk(ast.parse(text)):
         parent = node.module or "" if isinstance(node, ast.ImportFrom) else ""
@@ -223,10 +223,10 @@ def interpreter() -> str:
 _HEAD = "# Kept by the Ansible collection devicemapper.containers (module thin_pool_exporter).\n"
 
 
-def _service(wish: Wish) -> str:
+def _service(spec: ExporterSpec) -> str:
     # A metadata snapshot has a lock in /run and is written down in a folder of its own (metadata_snapshot).
-    locks = "/run" if wish.usage_interval else "-/run/lock -/run/lvm"
-    usage_state = f" {os.path.basename(metadata_snapshot.MARKS)}" if wish.usage_interval else ""
+    locks = "/run" if spec.usage_interval else "-/run/lock -/run/lvm"
+    usage_state = f" {os.path.basename(metadata_snapshot.MARKS)}" if spec.usage_interval else ""
     return f"""{_HEAD}[Unit]
 Description=Write metrics of thin pools for node_exporter
 Wants=dm-event.socket
@@ -237,13 +237,13 @@ Type=oneshot
 Environment=PYTHONPATH={PROGRAM} PYTHONPYCACHEPREFIX={CACHE}
 ExecStart={interpreter()} -m {exporter.__name__} {CONFIGURATION}
 # The program limits each of its steps itself; this is for what neither it nor a signal can end.
-TimeoutStartSec={3 * wish.timeout + 30 + (7200 if wish.usage_interval else 0)}
+TimeoutStartSec={3 * spec.timeout + 30 + (7200 if spec.usage_interval else 0)}
 TimeoutStopSec=5
 StateDirectory={UNIT}{usage_state}
 CacheDirectory={UNIT}
 # Reads LVM, which takes its locks, and the journal; writes one file.
 ProtectSystem=strict
-ReadWritePaths={wish.textfile_dir} {locks}
+ReadWritePaths={spec.textfile_dir} {locks}
 ProtectHome=yes
 PrivateTmp=yes
 PrivateNetwork=yes
@@ -261,13 +261,13 @@ SystemCallArchitectures=native
 """
 
 
-def _timer(wish: Wish) -> str:
+def _timer(spec: ExporterSpec) -> str:
     return f"""{_HEAD}[Unit]
-Description=Write metrics of thin pools for node_exporter every {wish.interval} seconds
+Description=Write metrics of thin pools for node_exporter every {spec.interval} seconds
 
 [Timer]
 OnActiveSec=10
-OnUnitActiveSec={wish.interval}
+OnUnitActiveSec={spec.interval}
 AccuracySec=1
 
 [Install]

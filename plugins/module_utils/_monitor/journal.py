@@ -17,9 +17,12 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event, Line
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import iso, moment
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import (
+    iso_microseconds,
+    parse_time,
+)
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Reading:
     complete: bool  # whether everything from the asked point on is still there
 
 
-def view(event: Event) -> dict[str, t.Any]:
+def as_result(event: Event) -> dict[str, t.Any]:
     """Return an event as modules and the event source tell it; ``dm_event_info`` documents the keys."""
     return {
-        "time": iso(event.line.time),
+        "time": iso_microseconds(event.line.time),
         "timestamp": event.line.time,
         "kind": event.kind,
         "severity": event.severity,
@@ -123,7 +126,7 @@ class Cursor:
                 content=parts["x"],
             )
         except (KeyError, ValueError) as error:
-            raise Refused(
+            raise RefusedError(
                 f"cursor {text!r} is not one of the journal: give the option 'cursor' what an earlier call returned "
                 "as 'cursor', or leave it out"
             ) from error
@@ -152,7 +155,9 @@ class Cursor:
 def read(cursor: str = "", since: str = "", now: float = 0.0) -> Reading:
     """Return the lines after the cursor, or else since a point in time, or else all that the journal holds."""
     if not process.find("journalctl"):
-        raise Refused("there is no journalctl on this host: give the option 'path' the log file that syslog writes")
+        raise RefusedError(
+            "there is no journalctl on this host: give the option 'path' the log file that syslog writes"
+        )
     # Before the lines, so that what is written meanwhile lies behind it and is read next time, not passed over.
     tail = _tail()
     if cursor:
@@ -245,7 +250,7 @@ def boots_in(text: str) -> list[str]:
 
 
 def _since(since: str, now: float) -> tuple[list[_Record], bool]:
-    seconds = moment(since, now)
+    seconds = parse_time(since, now)
     words = since if seconds is None else f"@{seconds:.6f}"
     try:
         # An entry before the asked time shows that the journal reaches that far back.
@@ -257,8 +262,8 @@ def _since(since: str, now: float) -> tuple[list[_Record], bool]:
         raise
 
 
-def bad_since(since: str) -> Refused:
-    return Refused(
+def bad_since(since: str) -> RefusedError:
+    return RefusedError(
         f"since {since!r} is no point in time: give the option 'since' one like '-1h', '2 days ago', 'yesterday' or "
         "'2026-11-23T10:00:00Z' (systemd.time(7))"
     )
@@ -267,7 +272,7 @@ def bad_since(since: str) -> Refused:
 def _tail() -> Cursor:
     found = _journalctl(*TAIL)
     if not found:
-        raise Refused(
+        raise RefusedError(
             "the journal of this host holds nothing of its current boot (journald does not run, or keeps nothing: see "
             "Storage= in journald.conf(5)): give the option 'path' the log file that syslog writes"
         )
@@ -285,11 +290,11 @@ def _journalctl(*words: str) -> list[_Record]:
             text = process.run(*COMMAND, *words, timeout=_TIMEOUT)  # before systemd 236
     except process.ProcessError as error:
         if "ermission" in error.stderr:
-            raise Refused(
+            raise RefusedError(
                 "the journal of this host may not be read: use 'become', or a user of the group systemd-journal"
             ) from error
         if "cursor" in error.stderr:
-            raise Refused(
+            raise RefusedError(
                 f"journalctl does not take the cursor: {error.stderr.strip()}; leave the option 'cursor' out, or give "
                 "it what an earlier call on this host returned"
             ) from error

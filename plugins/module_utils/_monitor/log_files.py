@@ -22,10 +22,10 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading, bad_since
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import moment
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import parse_time
 
 _PLACE = re.compile(r"file=(?P<file>[0-9a-f]*);offset=(?P<offset>\d+)")
 _ROTATED = re.compile(r"(?:\.(?P<number>\d+)|[-.](?P<date>\d{6,}(?:[-.]\d+)?))(?:\.(?:gz|bz2|xz))?")
@@ -81,7 +81,7 @@ def read_file(path: str, cursor: str = "", since: str = "", now: float = 0.0, bo
     """Return the lines of a log file and its rotated neighbours like :func:`read`; ``booted`` is when the host was."""
     place = _PLACE.fullmatch(cursor)
     if cursor and not place:
-        raise Refused(
+        raise RefusedError(
             f"cursor {cursor!r} is not one of a log file: give the option 'cursor' what an earlier call with the same "
             "'path' returned, or leave it out"
         )
@@ -95,7 +95,7 @@ def read_file(path: str, cursor: str = "", since: str = "", now: float = 0.0, bo
         else:
             complete = False
     elif since and not place:  # a place without a file: there was no line yet, so all are new
-        start = moment(since, now)
+        start = parse_time(since, now)
         if start is None:
             raise bad_since(since)
         files, reaches_back = _back_to(files, start)
@@ -127,7 +127,7 @@ def _back_to(files: list[_File], start: float) -> tuple[list[_File], bool]:
 def _files(path: str) -> tuple[list[_File], bool]:
     """Return a log file and its rotated neighbours that have a line, newest first, and whether all could be read."""
     if "\0" in path:
-        raise Refused(f"{path!r} is not the path of a file: see the option 'path'")
+        raise RefusedError(f"{path!r} is not the path of a file: see the option 'path'")
     found: dict[str, _File] = {}
     complete, missing = True, True
     for candidate in [path, *_rotated(path)]:
@@ -143,10 +143,10 @@ def _files(path: str) -> tuple[list[_File], bool]:
         except _DAMAGED as error:
             if candidate == path:
                 reason = getattr(error, "strerror", None) or error
-                raise Refused(f"the log file {path} cannot be read: {reason}: see the option 'path'") from error
+                raise RefusedError(f"the log file {path} cannot be read: {reason}: see the option 'path'") from error
             complete = False
     if missing:
-        raise Refused(f"there is no log file {path}: give the option 'path' the one that syslog writes")
+        raise RefusedError(f"there is no log file {path}: give the option 'path' the one that syslog writes")
     return list(found.values()), complete
 
 
@@ -202,7 +202,7 @@ def parse(row: str, modified: float, booted: float, cursor: str = "") -> Line | 
 
 def _stamped(stamp: re.Match[str], modified: float) -> float | None:
     if stamp["iso"]:
-        return moment(stamp["iso"], modified)
+        return parse_time(stamp["iso"], modified)
     # The year in which it was, at the latest, when the file was last written; a day is left for clocks set back.
     year = datetime.fromtimestamp(modified).year + 1
     for candidate in range(year, year - 10, -1):  # February 29th may have to go back eight years

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import Verdict
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import Verdict
 
 METADATA_BLOCK = 4096  # thin-provisioning.rst, "Status"
 MODES = ("rw", "ro", "out_of_data_space", "fail", "error")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, fields
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     device_names,
@@ -21,7 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
-    Report,
+    LvmState,
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
@@ -56,7 +56,7 @@ class Limits:
         for part in ("data", "metadata"):
             warning, critical = params[f"{part}_warning"], params[f"{part}_critical"]
             if not 1 <= warning <= critical <= 100:
-                raise Refused(
+                raise RefusedError(
                     f"{part}_warning and {part}_critical must be 1 to 100 percent, the former not above the latter, "
                     f"not {warning} and {critical}"
                 )
@@ -107,17 +107,17 @@ class Pool:
         return self.mark > 0 and self.volume.low_water_mark == self.mark
 
 
-def pools(report: Report, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
+def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
     """Return what is known of pools, by group and name: one process for each profile that is attached to them."""
     volumes = sorted(volumes, key=lambda volume: (volume.vg, volume.name))
     policies = {profile: profiles.policy(profile) for profile in {volume.profile for volume in volumes}}
     found = []
     for volume in volumes:
-        group, policy = report.group(volume.vg), policies[volume.profile]
+        group, policy = lvm.group(volume.vg), policies[volume.profile]
         if group is not None:
             # A pool that holds LVM's own thin volumes has a layer more.
             status = statuses.get(volume.dm_name) or statuses.get(f"{volume.dm_name}-tpool")
-            extension = pool_sizing.auto_extension(group, volume, report.spare(volume.vg), policy.percent)
+            extension = pool_sizing.auto_extension(group, volume, lvm.spare(volume.vg), policy.percent)
             found.append(Pool(volume, group, status, policy, extension))
     return found
 

@@ -29,7 +29,7 @@ _MOMENT = re.compile(
 )
 
 
-def moment(text: str, now: float) -> float | None:
+def parse_time(text: str, now: float) -> float | None:
     """Return a point in time, in seconds since 1970: journalctl's words, ISO 8601 or a number; None if it is none.
 
     journalctl learned ISO 8601 with "T" and zones only in systemd 254.
@@ -84,6 +84,6 @@ def _from_iso(match: re.Match[str]) -> float | None:
         return None
 
 
-def iso(seconds: float) -> str:
+def iso_microseconds(seconds: float) -> str:
     """Return a point in time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -23,22 +23,26 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     image_store,
     snapshotter_settings,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Configuration
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
+    ContainerdConfig,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
+    ContainerdMetadata,
     Name,
-    Records,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
+    SnapshotterSettings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Chain
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Plan
 
 LEASE = "devicemapper.containers"
 # What the packages of containerd are called: Debian's and Ubuntu's, and Docker's.
@@ -46,10 +50,10 @@ PACKAGES = ("containerd", "containerd.io")
 
 
 @dataclass(frozen=True)
-class Wish(storage_plan.Wish):
+class ContainerdSpec(storage_plan.StorageSpec):
     """What the role's variables ask for."""
 
-    settings: Settings  # the pool's name among them is this pool's
+    settings: SnapshotterSettings  # the pool's name among them is this pool's
     runtimes: tuple[Runtime, ...] = ()  # of Kubernetes, on the snapshotter
     packages: tuple[str, ...] = ()  # containerd's and Docker's
     docker: bool = False  # whether Docker is put on containerd's image store
@@ -71,12 +75,12 @@ class Wish(storage_plan.Wish):
 
 
 @dataclass(frozen=True)
-class Host(storage_plan.Host):
+class ContainerdHostState(storage_plan.HostState):
     """What was read of the host; the packages that bring containerd are among those that are missing."""
 
     containerd: Containerd = Containerd()
-    configuration: Configuration = Configuration(snapshotter_settings.DEFAULT_PATH)
-    records: Records = Records()
+    configuration: ContainerdConfig = ContainerdConfig(snapshotter_settings.DEFAULT_PATH)
+    records: ContainerdMetadata = ContainerdMetadata()
     boot_text: str | None = None
     docker: Docker = Docker()
     daemon_text: str | None = None
@@ -86,16 +90,16 @@ class Host(storage_plan.Host):
     now: float = 0.0
 
 
-def foretell(host: Host, wish: Wish) -> Chain:
+def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     """Return the whole chain; everything that speaks against it is refused at once."""
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 
-    attempt(lambda: _check_containerd(host, wish), None)
-    pool = storage_plan.foretell(host, wish, refusals)
-    attempt(lambda: snapshotter_settings.check(wish.settings), None)
-    steps, changes = attempt(lambda: _configure(host, wish, "present"), ([], []))
-    is_new = storage_plan.is_new(host, wish)
+    attempt(lambda: _check_containerd(host, spec), None)
+    pool = storage_plan.plan_setup(host, spec, refusals)
+    attempt(lambda: snapshotter_settings.check(spec.settings), None)
+    steps, changes = attempt(lambda: _configure(host, spec, "present"), ([], []))
+    is_new = storage_plan.is_new(host, spec)
     refusals += containerd_metadata.conflicts(host.records, host.pool_status, is_new=is_new)
     if host.pool_status and host.pool_status.has_failed:
         refusals.append(
@@ -104,42 +108,42 @@ def foretell(host: Host, wish: Wish) -> Chain:
             "needs it"
         )
     daemon_steps, daemon_text, conflicts = [], host.daemon_text, []
-    if wish.docker:
-        attempt(lambda: _check_docker(host, wish), None)
+    if spec.docker:
+        attempt(lambda: _check_docker(host, spec), None)
         daemon_steps, daemon_text = attempt(
-            lambda: image_store.decide(host.daemon_text, wish.daemon_options, flags=host.docker.flags),
+            lambda: image_store.decide(host.daemon_text, spec.daemon_options, flags=host.docker.flags),
             ([], None),
         )
         conflicts = attempt(lambda: image_store.leftovers(host.data, host.daemon_text, host.docker), [])
-        if conflicts and wish.existing_data == "refuse":
+        if conflicts and spec.existing_data == "refuse":
             refusals += [f"{conflict}. {image_store.AWAY.format(root=host.data.root)}" for conflict in conflicts]
         elif conflicts and not host.data.is_movable:
             refusals.append(
                 f"{host.data.root} is a mount point or a symbolic link and cannot be moved aside as a whole: move its "
                 "content away"
             )
-    if refusals or pool.report is None:
-        raise Unwanted(dict.fromkeys(refusals))
+    if refusals or pool.lvm is None:
+        raise RefusedErrors(dict.fromkeys(refusals))
 
-    docker = host.docker if wish.docker else Docker()
+    docker = host.docker if spec.docker else Docker()
     restart = bool(daemon_steps or conflicts) or is_new or not image_store.is_used_by(docker)
-    boot_steps, boot_text = _boot_link(host, wish, "present")
-    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning)
-    chain.add("packages", storage_plan.install(host.missing_packages))
-    chain.add("docker_stop", [Step("stop Docker")] if docker.active and restart else [])
-    chain.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
-    pool.add_to(chain)
-    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
-    _add_configuration(chain, steps, changes)
-    chain.add("containerd_start", _start(host, wish, bool(steps) or is_new))
-    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
-    chain.add("docker_packages", storage_plan.install(host.missing_docker_packages))
+    boot_steps, boot_text = _boot_link(host, spec, "present")
+    plan = Plan(lvm=pool.lvm, extension=pool.extension, warning=pool.warning)
+    plan.add("packages", storage_plan.install(host.missing_packages))
+    plan.add("docker_stop", [Step("stop Docker")] if docker.active and restart else [])
+    plan.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
+    pool.add_to(plan)
+    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
+    _add_configuration(plan, steps, changes)
+    plan.add("containerd_start", _start(host, spec, bool(steps) or is_new))
+    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     stopped = not docker.active or restart or not docker.enabled
-    chain.add("docker_start", [Step("start Docker and enable it")] if wish.docker and stopped else [])
-    return chain
+    plan.add("docker_start", [Step("start Docker and enable it")] if spec.docker and stopped else [])
+    return plan
 
 
-def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chain:
+def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_containers: bool = False) -> Plan:
     """Return the way back: everything gone that this collection made, and containerd running without the snapshotter.
 
     Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
@@ -147,61 +151,63 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 
-    configured = host.configuration.pool_name == wish.dm_name
-    records = host.records if configured else Records(active=host.records.active)
+    configured = host.configuration.pool_name == spec.dm_name
+    records = host.records if configured else ContainerdMetadata(active=host.records.active)
     uses_store = image_store.is_configured(host.daemon_text)
     if host.docker.active:  # it tells its containers by their names, and stops them itself
         records = replace(records, tasks=tuple(task for task in records.tasks if task[0] != containerd_metadata.MOBY))
     running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured and uses_store else ())]
     if running and not stop_containers:
         refusals.append(
-            f"containers run on {wish.vg}/{wish.pool}: {', '.join(running)}. Stop them, or set stop_containers: true"
+            f"containers run on {spec.vg}/{spec.pool}: {', '.join(running)}. Stop them, or set stop_containers: true"
         )
     # The snapshotter's devices keep the pool open, and are removed before it.
-    pool = storage_plan.take_apart(host, wish, refusals, engine_stops=configured or bool(records.active))
-    steps, changes = attempt(lambda: _configure(host, wish, "absent"), ([], []))
+    pool = storage_plan.plan_teardown(host, spec, refusals, engine_stops=configured or bool(records.active))
+    steps, changes = attempt(lambda: _configure(host, spec, "absent"), ([], []))
     daemon_steps, daemon_text = attempt(
         lambda: (
-            image_store.decide(host.daemon_text, wish.daemon_options, state="absent")
+            image_store.decide(host.daemon_text, spec.daemon_options, state="absent")
             if configured and uses_store
             else ([], host.daemon_text)
         ),
         ([], None),
     )
-    if refusals or pool.report is None:
-        raise Unwanted(dict.fromkeys(refusals))
+    if refusals or pool.lvm is None:
+        raise RefusedErrors(dict.fromkeys(refusals))
 
-    boot_steps, _text = _boot_link(host, wish, "absent")
+    boot_steps, _text = _boot_link(host, spec, "absent")
     works = host.containerd.active and host.containerd.plugin == "ok"
     paths = records.paths if configured else []
     stop = host.containerd.active and bool(pool.takes("thin_pool") or paths or steps)
-    chain = Chain(report=pool.report, records=paths)
-    chain.add("docker_stop", [Step("stop Docker")] if stop and uses_store and host.docker.active else [])
-    chain.add("containers", _stop_containers(records) if stop and works else [])
-    chain.add("snapshots", _remove_snapshots(records) if stop and works else [])
-    chain.add("containerd_stop", [Step("stop containerd")] if stop else [])
-    chain.add("devices", _remove_devices(records))
-    pool.add_to(chain)
-    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
-    chain.add("records", [Step(f"remove {path}") for path in paths])
-    _add_configuration(chain, steps, changes)
+    plan = Plan(lvm=pool.lvm, records=paths)
+    plan.add("docker_stop", [Step("stop Docker")] if stop and uses_store and host.docker.active else [])
+    plan.add("containers", _stop_containers(records) if stop and works else [])
+    plan.add("snapshots", _remove_snapshots(records) if stop and works else [])
+    plan.add("containerd_stop", [Step("stop containerd")] if stop else [])
+    plan.add("devices", _remove_devices(records))
+    pool.add_to(plan)
+    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
+    plan.add("records", [Step(f"remove {path}") for path in paths])
+    _add_configuration(plan, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
-    chain.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
-    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
-    chain.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
-    return chain
+    plan.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
+    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
+    return plan
 
 
-def _configure(host: Host, wish: Wish, state: str) -> tuple[list[Step], list[containerd_config.Change]]:
-    cri_runtimes.check(wish.runtimes)
+def _configure(
+    host: ContainerdHostState, spec: ContainerdSpec, state: str
+) -> tuple[list[Step], list[containerd_config.Change]]:
+    cri_runtimes.check(spec.runtimes)
     version = host.containerd.config_version
     return containerd_config.decide(
         host.configuration,
-        wish.settings,
+        spec.settings,
         state=state,
         version=version,
         others=cri_runtimes.sections(
-            wish.runtimes,
+            spec.runtimes,
             configuration=host.configuration.version(version),
             containerd=host.containerd.version,
             state=state,
@@ -216,7 +222,7 @@ def _by_namespace(names: t.Iterable[Name]) -> dict[str, list[str]]:
     return found
 
 
-def _stop_containers(records: Records) -> list[Step]:
+def _stop_containers(records: ContainerdMetadata) -> list[Step]:
     return [
         Step(
             f"stop containers {', '.join(names)} of namespace {namespace}",
@@ -226,7 +232,7 @@ def _stop_containers(records: Records) -> list[Step]:
     ]
 
 
-def _remove_snapshots(records: Records) -> list[Step]:
+def _remove_snapshots(records: ContainerdMetadata) -> list[Step]:
     """Return the steps that make containerd forget the snapshots; what it would remember it would not make again.
 
     Containers go last: their snapshots would be collected as garbage at some moment, and could not be named then.
@@ -243,7 +249,7 @@ def _remove_snapshots(records: Records) -> list[Step]:
     return steps
 
 
-def _release(records: Records, namespace: str, number: int) -> list[Step]:
+def _release(records: ContainerdMetadata, namespace: str, number: int) -> list[Step]:
     """Return the steps that leave snapshots to garbage collection: nothing holds them, and the end of a lease waits."""
     ctr = ("ctr", "--namespace", namespace)
     steps = [
@@ -261,29 +267,29 @@ def _release(records: Records, namespace: str, number: int) -> list[Step]:
     return steps
 
 
-def _remove_devices(records: Records) -> list[Step]:
+def _remove_devices(records: ContainerdMetadata) -> list[Step]:
     return [Step(f"remove device {name}", ("dmsetup", "remove", "--retry", name)) for name in records.active]
 
 
-def _add_configuration(chain: Chain, steps: t.Sequence[Step], changes: t.Sequence[containerd_config.Change]) -> None:
-    chain.add("configuration", steps)
-    chain.diff += [containerd_config.difference(change) for change in changes]
+def _add_configuration(plan: Plan, steps: t.Sequence[Step], changes: t.Sequence[containerd_config.Change]) -> None:
+    plan.add("configuration", steps)
+    plan.diff += [containerd_config.difference(change) for change in changes]
 
 
-def _start(host: Host, wish: Wish, is_changed: bool) -> list[Step]:
+def _start(host: ContainerdHostState, spec: ContainerdSpec, is_changed: bool) -> list[Step]:
     """Return the step that starts containerd anew, where it does not run with what its configuration says."""
     containerd = host.containerd
-    if not wish.wants_containerd(containerd):
+    if not spec.wants_containerd(containerd):
         return []
     if not containerd.active:
         return [Step("start containerd and enable it")]
-    works = containerd.plugin in ("", "ok") and containerd.has_open(host.records.folder, wish.dm_name)
+    works = containerd.plugin in ("", "ok") and containerd.has_open(host.records.folder, spec.dm_name)
     if is_changed or not works or _is_older(host):
         return [Step("restart containerd")]
     return [] if containerd.enabled else [Step("start containerd and enable it")]
 
 
-def _is_older(host: Host) -> bool:
+def _is_older(host: ContainerdHostState) -> bool:
     """Whether containerd was started before its configuration was written, as by a run that was interrupted."""
     if host.containerd.started is None or host.configured_at is None:
         return False
@@ -291,42 +297,44 @@ def _is_older(host: Host) -> bool:
     return host.containerd.started + 1 < host.configured_at <= host.now
 
 
-def _boot_path(wish: Wish) -> str:
-    return boot_drop_in.path(containerd_daemon.SERVICE, wish.vg, wish.pool)
+def _boot_path(spec: ContainerdSpec) -> str:
+    return boot_drop_in.path(containerd_daemon.SERVICE, spec.vg, spec.pool)
 
 
-def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
+def _boot_link(host: ContainerdHostState, spec: ContainerdSpec, state: str) -> tuple[list[Step], str | None]:
     """Return the steps about the drop-in of containerd's unit; none where systemd does not run."""
     if not host.containerd.unit:
         return [], host.boot_text
     return boot_drop_in.decide(
         host.boot_text,
         service=containerd_daemon.SERVICE,
-        vg=wish.vg,
-        pool=wish.pool,
+        vg=spec.vg,
+        pool=spec.pool,
         state=state,
         needs_reload=host.containerd.needs_reload,
     )
 
 
-def needed_packages(family: str, wish: Wish, containerd_wanted: bool, find: t.Callable[[str], t.Any]) -> list[str]:
+def needed_packages(
+    family: str, spec: ContainerdSpec, containerd_wanted: bool, find: t.Callable[[str], t.Any]
+) -> list[str]:
     """Return the packages beside containerd's own that the host needs; ``find`` tells whether a program is there."""
     packages = list(package_manager.STORAGE[family])
-    filesystem = wish.settings.fs_type or "ext4"
+    filesystem = spec.settings.fs_type or "ext4"
     if containerd_wanted and not find(f"mkfs.{filesystem}"):
         packages.append(package_manager.MKFS["xfs" if filesystem == "xfs" else "ext4"])
     return packages
 
 
-def _check_containerd(host: Host, wish: Wish) -> None:
+def _check_containerd(host: ContainerdHostState, spec: ContainerdSpec) -> None:
     containerd_daemon.check(host.containerd)
-    if wish.settings.fs_type == "ext2" and host.containerd.version.startswith("1.6"):
-        raise Refused(
+    if spec.settings.fs_type == "ext2" and host.containerd.version.startswith("1.6"):
+        raise RefusedError(
             f"{host.containerd.path} is containerd {host.containerd.version}, which knows fs_type ext4 and xfs alone: "
             "choose one of these, or upgrade it to 1.7"
         )
-    if not host.containerd.installed and not wish.first_packages:
-        raise Refused(
+    if not host.containerd.installed and not spec.first_packages:
+        raise RefusedError(
             "there is no containerd on this host, and none in packages: name the package that brings it, containerd or "
             "containerd.io"
         )
@@ -337,9 +345,9 @@ def _check_containerd(host: Host, wish: Wish) -> None:
             containerd_daemon.check_version(version, f"package {name} ({candidate.version})")
 
 
-def _check_docker(host: Host, wish: Wish) -> None:
-    if not host.docker.installed and not wish.docker_packages:
-        raise Refused(
+def _check_docker(host: ContainerdHostState, spec: ContainerdSpec) -> None:
+    if not host.docker.installed and not spec.docker_packages:
+        raise RefusedError(
             "there is no Docker on this host, and none in packages: name the package that brings it, docker.io or "
             "docker-ce, or leave Docker out (docker: false)"
         )

@@ -16,17 +16,20 @@ import functools
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+    DockerHostState,
+    DockerSpec,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_by_docker import PoolByDocker
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import GivenPool
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_on_loop import LoopStorage
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Chain
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import PoolGiven
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_on_loop import PoolOnLoop
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Plan
 
 _AWAY = (
     "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
@@ -34,40 +37,40 @@ _AWAY = (
 )
 
 
-_STORAGE: dict[str, type[GivenPool]] = {"collection": GivenPool, "docker": PoolByDocker, "loop": LoopStorage}
+_STORAGE: dict[str, type[PoolGiven]] = {"collection": PoolGiven, "docker": PoolByDocker, "loop": PoolOnLoop}
 
 
-def storage_of(host: Host, wish: Wish) -> GivenPool:
+def storage_of(host: DockerHostState, spec: DockerSpec) -> PoolGiven:
     """Return where Docker's pool is to come from."""
-    return _STORAGE[wish.managed_by](host, wish)
+    return _STORAGE[spec.managed_by](host, spec)
 
 
-def storage_opts(host: Host, wish: Wish) -> tuple[str, ...]:
+def storage_opts(host: DockerHostState, spec: DockerSpec) -> tuple[str, ...]:
     """Return all entries for Docker's storage-opts."""
-    return (*storage_of(host, wish).options, *wish.storage_opts)
+    return (*storage_of(host, spec).options, *spec.storage_opts)
 
 
-def foretell(host: Host, wish: Wish) -> Chain:
+def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
     """Return the whole chain; everything that speaks against it is refused at once."""
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 
-    storage = storage_of(host, wish)
-    docker_wanted = wish.wants_docker(host.docker)
-    attempt(lambda: _check_docker(host, wish), None)
+    storage = storage_of(host, spec)
+    docker_wanted = spec.wants_docker(host.docker)
+    attempt(lambda: _check_docker(host, spec), None)
     refusals += attempt(storage.problems, [])
-    pool = storage.foretell(refusals)
+    pool = storage.plan_setup(refusals)
     daemon_steps, daemon_text = attempt(
         lambda: (
             daemon_json.decide(
                 host.daemon_text,
                 daemon_json.DEFAULT_PATH,
                 storage_driver="devicemapper",
-                storage_opts=storage_opts(host, wish),
-                options=wish.daemon_options,
+                storage_opts=storage_opts(host, spec),
+                options=spec.daemon_options,
                 flags=host.docker.flags,
             )
-            if wish.engine == "docker"
+            if spec.engine == "docker"
             else ([], None)
         ),
         ([], None),
@@ -76,12 +79,12 @@ def foretell(host: Host, wish: Wish) -> Chain:
         attempt(functools.partial(daemon_json.parse, text, daemon_json.DEFAULT_PATH), {})
         for text in (host.daemon_text, daemon_text)
     )
-    boot_steps, boot_text = _boot_link(host, wish, "present")
+    boot_steps, boot_text = _boot_link(host, spec, "present")
     replaced = storage.is_new
     switching = not storage.is_named(before) or _runs_on_other_storage(host.docker, storage)
     conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
-    aside = _aside(storage, host, wish, conflicts) if docker_wanted else []
-    if conflicts and wish.existing_data == "refuse":
+    aside = _aside(storage, host, spec, conflicts) if docker_wanted else []
+    if conflicts and spec.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
     elif host.data.root in aside and not host.data.is_movable:
         refusals.append(
@@ -93,33 +96,33 @@ def foretell(host: Host, wish: Wish) -> Chain:
         data = replace(host.data, has_records=False, base_size=0) if aside else host.data
         refusals += storage.unusable(data)
         attempt(lambda: daemon_json.check_base(daemon, data.base_size), None)
-    if refusals or pool.report is None:
-        raise Unwanted(dict.fromkeys(refusals))
+    if refusals or pool.lvm is None:
+        raise RefusedErrors(dict.fromkeys(refusals))
 
     reconfigured = bool(daemon_steps) and storage.needs_restart(before, daemon)
     restart = reconfigured or replaced or bool(aside) or _runs_on_other_storage(host.docker, storage)
     starts = docker_wanted and (not host.docker.active or restart or not host.docker.enabled)
-    start = f"start Docker and enable it{storage.start_words(pool.report)}"
-    chain = Chain(report=pool.report, extension=pool.extension, warning=pool.warning, aside=aside)
+    start = f"start Docker and enable it{storage.start_words(pool.lvm)}"
+    plan = Plan(lvm=pool.lvm, extension=pool.extension, warning=pool.warning, aside=aside)
 
-    def add_pool(moment: str) -> None:
-        if moment == storage.moment:
-            pool.add_to(chain)
-            chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", boot_text or "")
+    def add_pool(when: str) -> None:
+        if when == storage.made_when:
+            pool.add_to(plan)
+            plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
 
-    chain.add("packages", storage_plan.install(host.missing_packages))
+    plan.add("packages", storage_plan.install(host.missing_packages))
     add_pool("before")
-    chain.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
-    chain.add("docker_data", [Step(f"move {path} aside") for path in aside])
+    plan.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
+    plan.add("docker_data", [Step(f"move {path} aside") for path in aside])
     add_pool("stopped")
-    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
-    chain.add("docker_packages", storage_plan.install(host.missing_docker_packages))
-    chain.add("docker_start", [Step(start)] if starts else [])
+    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
+    plan.add("docker_start", [Step(start)] if starts else [])
     add_pool("started")
-    return chain
+    return plan
 
 
-def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chain:
+def plan_teardown(host: DockerHostState, spec: DockerSpec, *, stop_containers: bool = False) -> Plan:
     """Return the way back: everything gone that this collection made, and Docker stopped but installed.
 
     Whatever is not there any more is passed over, so that a run that was interrupted can be finished.
@@ -127,13 +130,13 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 
-    storage = storage_of(host, wish)
+    storage = storage_of(host, spec)
     configured = attempt(lambda: storage.is_ours(daemon_json.parse(host.daemon_text, daemon_json.DEFAULT_PATH)), False)
     runs_on_it = host.docker.active and (configured if host.docker.info is None else storage.is_used(host.docker.info))
     if runs_on_it and not stop_containers:
         refusals += _check_containers(host.docker, storage.name)
 
-    pool = storage.take_apart(refusals, engine_stops=runs_on_it)
+    pool = storage.plan_teardown(refusals, engine_stops=runs_on_it)
     records = storage.records() if configured else []
     daemon_steps, daemon_text = attempt(
         lambda: (
@@ -142,44 +145,44 @@ def take_apart(host: Host, wish: Wish, *, stop_containers: bool = False) -> Chai
                 daemon_json.DEFAULT_PATH,
                 state="absent",
                 storage_driver="devicemapper",
-                storage_opts=storage_opts(host, wish),
-                options=wish.daemon_options,
+                storage_opts=storage_opts(host, spec),
+                options=spec.daemon_options,
             )
             if configured
             else ([], host.daemon_text)
         ),
         ([], None),
     )
-    if refusals or pool.report is None:
-        raise Unwanted(dict.fromkeys(refusals))
+    if refusals or pool.lvm is None:
+        raise RefusedErrors(dict.fromkeys(refusals))
 
-    boot_steps, _text = _boot_link(host, wish, "absent")
+    boot_steps, _text = _boot_link(host, spec, "absent")
     stop = runs_on_it and bool(pool.takes("thin_pool") or records or daemon_steps)
     running = host.docker.running or ()
-    chain = Chain(report=pool.report, records=records)
-    chain.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
-    chain.add("docker_stop", [Step("stop Docker")] if stop else [])
-    pool.add_to(chain)
-    chain.add("boot", boot_steps, _boot_path(wish), host.boot_text or "", "")
+    plan = Plan(lvm=pool.lvm, records=records)
+    plan.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
+    plan.add("docker_stop", [Step("stop Docker")] if stop else [])
+    pool.add_to(plan)
+    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
     # Before daemon.json, which is what tells that they are of this pool.
-    chain.add("docker_data", [Step(f"remove {path}") for path in records])
-    chain.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
-    return chain
+    plan.add("docker_data", [Step(f"remove {path}") for path in records])
+    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    return plan
 
 
-def _boot_path(wish: Wish) -> str:
-    return boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)
+def _boot_path(spec: DockerSpec) -> str:
+    return boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)
 
 
-def _boot_link(host: Host, wish: Wish, state: str) -> tuple[list[Step], str | None]:
+def _boot_link(host: DockerHostState, spec: DockerSpec, state: str) -> tuple[list[Step], str | None]:
     """Return the steps about the engine's drop-in; none where systemd does not run, or no engine is looked after."""
-    if wish.engine != "docker" or not host.docker.unit or not storage_of(host, wish).has_drop_in:
+    if spec.engine != "docker" or not host.docker.unit or not storage_of(host, spec).has_drop_in:
         return [], host.boot_text
     return boot_drop_in.decide(
         host.boot_text,
         service=dockerd.SERVICE,
-        vg=wish.vg,
-        pool=wish.pool,
+        vg=spec.vg,
+        pool=spec.pool,
         state=state,
         needs_reload=host.docker.needs_reload,
     )
@@ -198,19 +201,19 @@ def _check_containers(docker: Docker, name: str) -> list[str]:
     return []
 
 
-def find_data_root(daemon_text: str | None, wish: Wish, flags: t.Sequence[str]) -> str:
+def find_data_root(daemon_text: str | None, spec: DockerSpec, flags: t.Sequence[str]) -> str:
     """Return where Docker will keep its data, with the options that are wished."""
-    return data_root.find_root(daemon_text, flags, wish.daemon_options)
+    return data_root.find_root(daemon_text, flags, spec.daemon_options)
 
 
 def needed_packages(
-    family: str, wish: Wish, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
+    family: str, spec: DockerSpec, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
 ) -> list[str]:
     """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
-    packages = list((package_manager.LOOP if wish.managed_by == "loop" else package_manager.STORAGE)[family])
+    packages = list((package_manager.LOOP if spec.managed_by == "loop" else package_manager.STORAGE)[family])
     if docker_wanted:
         document = daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH)
-        option = daemon_json.storage_option({daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.fs")
+        option = daemon_json.storage_option({daemon_json.OPTIONS: list(spec.storage_opts)}, "dm.fs")
         filesystem = option or daemon_json.storage_option(document, "dm.fs")
         # Without dm.fs Docker takes xfs if it can and ext4 otherwise, so either program does.
         if filesystem in package_manager.MKFS and not find(f"mkfs.{filesystem}"):
@@ -220,16 +223,16 @@ def needed_packages(
     return packages
 
 
-def _check_docker(host: Host, wish: Wish) -> None:
+def _check_docker(host: DockerHostState, spec: DockerSpec) -> None:
     dockerd.check(host.docker)
-    given = {option.partition("=")[0] for option in wish.storage_opts}
+    given = {option.partition("=")[0] for option in spec.storage_opts}
     twice = [
         f"{key} is set by this role, from {of}"
-        for key, of in _STORAGE[wish.managed_by].own_options.items()
+        for key, of in _STORAGE[spec.managed_by].own_options.items()
         if key in given
     ]
     if twice:
-        raise Unwanted(f"storage_opts: {sentence}: leave it out" for sentence in twice)
+        raise RefusedErrors(f"storage_opts: {sentence}: leave it out" for sentence in twice)
     engine = package_manager.engine(host.missing_docker_packages)
     for candidate in host.candidates:
         # One that the package lists do not know is asked for again once they are fresh, still before any disk is
@@ -237,21 +240,21 @@ def _check_docker(host: Host, wish: Wish) -> None:
         if candidate.package == engine and candidate.version:
             dockerd.check_version(dockerd.parse_version(candidate.version), f"package {engine} ({candidate.version})")
     info = host.docker.info
-    override = daemon_json.storage_option({daemon_json.OPTIONS: list(wish.storage_opts)}, "dm.override_udev_sync_check")
+    override = daemon_json.storage_option({daemon_json.OPTIONS: list(spec.storage_opts)}, "dm.override_udev_sync_check")
     if info and info.driver == "devicemapper" and info.status.get("Udev Sync Supported") == "false" and not override:
-        raise Refused(
+        raise RefusedError(
             f"{host.docker.path} runs without udev synchronisation ('docker info': Udev Sync Supported: false) and "
             "will lose devices: install a dynamically linked Docker, from the distribution's or Docker's packages"
         )
 
 
-def _runs_on_other_storage(docker: Docker, storage: GivenPool) -> bool:
+def _runs_on_other_storage(docker: Docker, storage: PoolGiven) -> bool:
     """Whether the running daemon was started with other settings than its file has now."""
     return docker.info is not None and not storage.is_used(docker.info)
 
 
-def _aside(storage: GivenPool, host: Host, wish: Wish, conflicts: list[str]) -> list[str]:
+def _aside(storage: PoolGiven, host: DockerHostState, spec: DockerSpec, conflicts: list[str]) -> list[str]:
     """Return the paths of Docker's data that are moved aside."""
-    if wish.existing_data == "keep":
+    if spec.existing_data == "keep":
         return data_root.of_driver(host.data) if storage.of_another_pool() else []
-    return [host.data.root] if conflicts and wish.existing_data == "backup" else []
+    return [host.data.root] if conflicts and spec.existing_data == "backup" else []

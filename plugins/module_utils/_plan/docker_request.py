@@ -18,7 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 
 
 @dataclass(frozen=True)
-class Wish(storage_plan.Wish):
+class DockerSpec(storage_plan.StorageSpec):
     """What the role's variables ask for."""
 
     docker_packages: tuple[str, ...]
@@ -36,7 +36,7 @@ class Wish(storage_plan.Wish):
 
 
 @dataclass(frozen=True)
-class Host(storage_plan.Host):
+class DockerHostState(storage_plan.HostState):
     """What was read of the host."""
 
     daemon_text: str | None = None

@@ -57,58 +57,62 @@ def pool_options(options: dict[str, t.Any]) -> dict:
     return params
 
 
-def check(wish: storage_plan.Wish) -> None:
-    volume_groups.check_name("volume group", wish.vg)
-    wish.pool_wish().check()
+def check(spec: storage_plan.StorageSpec) -> None:
+    volume_groups.check_name("volume group", spec.vg)
+    spec.for_pool().check()
 
 
-def read_report() -> lvm_state.Report | None:
+def read_report() -> lvm_state.LvmState | None:
     return lvm_state.read() if process.find("lvm") else None
 
 
-def storage(known: lvm_state.Report | None, names: list, wish: storage_plan.Wish) -> dict:
+def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.StorageSpec) -> dict:
     """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for."""
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
-    report = known or lvm_state.Report()
-    devices = tuple(physical_volumes.examine(report, names))
-    signatures = block_devices.contents(thin_pools.convertible(report, wish.pool_wish()))
+    lvm = known or lvm_state.LvmState()
+    devices = tuple(physical_volumes.examine(lvm, names))
+    signatures = block_devices.contents(thin_pools.convertible(lvm, spec.for_pool()))
     configured = lvm_state.configuration("config/profile_dir", lvm_state.THIN_CHECK) if known else {}
     return {
-        "report": report,
+        "lvm": lvm,
         "devices": devices,
         "signatures": signatures,
-        "profile": profiles.read(wish.profile, directory=configured.get("profile_dir") or profiles.DEFAULT_DIRECTORY),
-        "pool_status": (pool_status.read() if _has_active_pool(report, wish) else {}).get(wish.dm_name),
+        "profile": profiles.read(spec.profile, directory=configured.get("profile_dir") or profiles.DEFAULT_DIRECTORY),
+        "pool_status": (pool_status.read() if _has_active_pool(lvm, spec) else {}).get(spec.dm_name),
         "missing_thin_check": lvm_state.missing_thin_check(configured),
     }
 
 
-def _has_active_pool(report: lvm_state.Report, wish: storage_plan.Wish) -> bool:
-    pool = report.volume(wish.vg, wish.pool)
+def _has_active_pool(lvm: lvm_state.LvmState, spec: storage_plan.StorageSpec) -> bool:
+    pool = lvm.volume(spec.vg, spec.pool)
     return bool(pool and pool.is_pool and pool.active)
 
 
-def with_members(host: storage_plan.Host, wish: storage_plan.Wish) -> dict:
+def with_members(host: storage_plan.HostState, spec: storage_plan.StorageSpec) -> dict:
     """Return the devices of the group, which need not be named, and what was named beside them."""
-    members = [volume.device for volume in host.report.devices_of(wish.vg)]
+    members = [volume.device for volume in host.lvm.devices_of(spec.vg)]
     others = [device for device in host.devices if device.path not in members]
-    return {"devices": (*physical_volumes.examine(host.report, members), *others)}
+    return {"devices": (*physical_volumes.examine(host.lvm, members), *others)}
 
 
-def told(
-    host: storage_plan.Host, wish: storage_plan.Wish, chain: storage_plan.Chain, manager: str | None, service: str
+def plan_result(
+    host: storage_plan.HostState,
+    spec: storage_plan.StorageSpec,
+    plan: storage_plan.Plan,
+    manager: str | None,
+    service: str,
 ) -> dict:
     """Return what is told of every engine's chain."""
     return {
         "changed": False,
-        "actions": chain.actions,
-        "links": {link: actions(steps) for link, steps in chain.links.items()},
-        "diff": chain.diff,
+        "actions": plan.actions,
+        "links": {stage: actions(steps) for stage, steps in plan.stages.items()},
+        "diff": plan.diff,
         "devices": [device.path for device in host.devices],
         "boot": {
-            "path": boot_drop_in.path(service, wish.vg, wish.pool),
-            "content": boot_drop_in.text(wish.vg, wish.pool),
+            "path": boot_drop_in.path(service, spec.vg, spec.pool),
+            "content": boot_drop_in.text(spec.vg, spec.pool),
         },
         "packages": {
             "manager": manager,
@@ -116,13 +120,13 @@ def told(
             "docker": [],
             "unknown": [candidate.package for candidate in host.candidates if not candidate.version],
         },
-        "thin_pool": results.pool(chain.report.volume(wish.vg, wish.pool)),
-        "profile": wish.profile,
-        "autoextend": results.auto_extension(chain.extension) if chain.extension else None,
+        "thin_pool": results.pool(plan.lvm.volume(spec.vg, spec.pool)),
+        "profile": spec.profile,
+        "autoextend": results.auto_extension(plan.extension) if plan.extension else None,
     }
 
 
-def told_docker(docker: dockerd.Docker, data: data_root.DockerData, records: list) -> dict:
+def docker_result(docker: dockerd.Docker, data: data_root.DockerData, records: list) -> dict:
     info = docker.info
     udev_sync = info.status.get("Udev Sync Supported") if info else None
     return {

@@ -35,12 +35,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 SNAPSHOTTER = ("root_path", "base_image_size", "discard_blocks", "async_remove", "fs_type")
 
 
-def wish_of(options: dict[str, t.Any]) -> containerd_plan.Wish:
+def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
     """Return the wish that the options spell."""
-    pool = storage_plan.Wish(**gather.pool_options(options))
+    pool = storage_plan.StorageSpec(**gather.pool_options(options))
     gather.check(pool)
-    settings = snapshotter_settings.Settings(pool_name=pool.dm_name, **{key: options[key] for key in SNAPSHOTTER})
-    return containerd_plan.Wish(
+    settings = snapshotter_settings.SnapshotterSettings(
+        pool_name=pool.dm_name, **{key: options[key] for key in SNAPSHOTTER}
+    )
+    return containerd_plan.ContainerdSpec(
         **gather.pool_options(options),
         settings=settings,
         runtimes=cri_runtimes.of(options["runtimes"]),
@@ -51,27 +53,27 @@ def wish_of(options: dict[str, t.Any]) -> containerd_plan.Wish:
     )
 
 
-def read(names: list, wish: containerd_plan.Wish, family: str) -> containerd_plan.Host:
+def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> containerd_plan.ContainerdHostState:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
-    report = gather.read_report()
+    lvm = gather.read_report()
     containerd = containerd_daemon.read()
     configuration = containerd_config.read(containerd.config)
-    folder = wish.settings.root_path or configuration.root_path
+    folder = spec.settings.root_path or configuration.root_path
     daemon_text = files.read(daemon_json.DEFAULT_PATH)
     # On the way back, what daemon.json says tells whether Docker is on the pool.
-    looks_at_docker = wish.docker or (not family and image_store.is_configured(daemon_text))
+    looks_at_docker = spec.docker or (not family and image_store.is_configured(daemon_text))
     docker = dockerd.read() if looks_at_docker else dockerd.Docker()
-    root = data_root.find_root(daemon_text, docker.flags, wish.daemon_options)
+    root = data_root.find_root(daemon_text, docker.flags, spec.daemon_options)
     missing: list = []
     if family:
-        needed = containerd_plan.needed_packages(family, wish, wish.wants_containerd(containerd), process.find)
-        if wish.docker and family == "debian" and package_manager.needs_apparmor(process.find):
+        needed = containerd_plan.needed_packages(family, spec, spec.wants_containerd(containerd), process.find)
+        if spec.docker and family == "debian" and package_manager.needs_apparmor(process.find):
             needed.append("apparmor")
-        missing = package_manager.missing(family, [*needed, *wish.packages])
-    return containerd_plan.Host(
-        **gather.storage(report, names, wish),
-        missing_packages=tuple(package for package in missing if package not in wish.docker_packages),
-        missing_docker_packages=tuple(package for package in missing if package in wish.docker_packages),
+        missing = package_manager.missing(family, [*needed, *spec.packages])
+    return containerd_plan.ContainerdHostState(
+        **gather.storage(lvm, names, spec),
+        missing_packages=tuple(package for package in missing if package not in spec.docker_packages),
+        missing_docker_packages=tuple(package for package in missing if package in spec.docker_packages),
         candidates=tuple(package_manager.candidates(family, missing)) if missing else (),
         docker=docker,
         daemon_text=daemon_text,
@@ -80,50 +82,50 @@ def read(names: list, wish: containerd_plan.Wish, family: str) -> containerd_pla
         configuration=configuration,
         records=containerd_metadata.read(
             folder,
-            wish.dm_name,
+            spec.dm_name,
             configuration.root,
             configuration.state,
             has_docker=image_store.is_configured(daemon_text),
         ),
-        boot_text=files.read(boot_drop_in.path(containerd_daemon.SERVICE, wish.vg, wish.pool)),
+        boot_text=files.read(boot_drop_in.path(containerd_daemon.SERVICE, spec.vg, spec.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
         now=time.time(),
     )
 
 
-def foretell(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
+def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     """Return what thin_pool_plan tells of a pool for containerd."""
-    wish = wish_of(options)
+    spec = spec_of(options)
     names = options["devices"] or []
     if options["state"] == "absent":
-        host = read(names, wish, family="")
-        host = replace(host, **gather.with_members(host, wish))
+        host = read(names, spec, family="")
+        host = replace(host, **gather.with_members(host, spec))
         if host.docker.active:
             host = replace(host, docker=replace(host.docker, running=dockerd.running_containers()))
-        chain = containerd_plan.take_apart(host, wish, stop_containers=options["stop_containers"])
+        plan = containerd_plan.plan_teardown(host, spec, stop_containers=options["stop_containers"])
         manager = None
     else:
         if not names:
-            raise errors.Refused("devices is empty: name at least one block device for the pool")
+            raise errors.RefusedError("devices is empty: name at least one block device for the pool")
         family = package_manager.read_family()
-        host = read(names, wish, family)
-        chain = containerd_plan.foretell(host, wish)
+        host = read(names, spec, family)
+        plan = containerd_plan.plan_setup(host, spec)
         manager = "apt" if family == "debian" else "dnf"
-    if chain.warning:
-        warn(chain.warning)
+    if plan.warning:
+        warn(plan.warning)
     containerd = host.containerd
     if containerd.active and not containerd.plugin:
         warn("containerd runs but does not answer ctr: whether its snapshotter works could not be verified")
-    found = gather.told(host, wish, chain, manager, containerd_daemon.SERVICE)
+    found = gather.plan_result(host, spec, plan, manager, containerd_daemon.SERVICE)
     found["packages"]["docker"] = list(host.missing_docker_packages)
     return {
         **found,
-        "docker": gather.told_docker(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
-        "daemon": image_store.calls(host.daemon_text, wish.daemon_options, state=options["state"]),
+        "docker": gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
+        "daemon": image_store.calls(host.daemon_text, spec.daemon_options, state=options["state"]),
         "commands": {
-            link: [list(step.command) for step in steps]
-            for link, steps in chain.links.items()
-            if link in ("containers", "snapshots", "devices")
+            stage: [list(step.command) for step in steps]
+            for stage, steps in plan.stages.items()
+            if stage in ("containers", "snapshots", "devices")
         },
         "containerd": {
             "installed": containerd.installed,
@@ -132,7 +134,7 @@ def foretell(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
             "plugin": containerd.plugin or None,
             "config": containerd.config,
             "root_path": host.records.folder,
-            "records": chain.records,
+            "records": plan.records,
             "running": ["/".join(name) for name in host.records.tasks],
         },
     }

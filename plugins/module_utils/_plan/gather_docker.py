@@ -40,41 +40,41 @@ DOCKER = (
 )
 
 
-def wish_of(options: dict[str, t.Any]) -> docker_request.Wish:
+def spec_of(options: dict[str, t.Any]) -> docker_request.DockerSpec:
     """Return the wish that the options spell."""
     params = {key: options[key] for key in DOCKER}
     for name in ("loop_data_size", "loop_metadata_size"):
         params[name] = sizes.option(name, loop_files.parse_size, params[name])
     params["docker_packages"] = tuple(params["docker_packages"])
     params["storage_opts"] = tuple(params["storage_opts"])
-    wish = docker_request.Wish(**gather.pool_options(options), **params)
-    gather.check(wish)
-    if wish.managed_by != "collection" and wish.engine != "docker":
-        raise errors.Refused(
-            f"managed_by: {wish.managed_by} is a way of Docker's, and with engine: {wish.engine} Docker is left alone: "
+    spec = docker_request.DockerSpec(**gather.pool_options(options), **params)
+    gather.check(spec)
+    if spec.managed_by != "collection" and spec.engine != "docker":
+        raise errors.RefusedError(
+            f"managed_by: {spec.managed_by} is a way of Docker's, and with engine: {spec.engine} Docker is left alone: "
             "set managed_by: collection"
         )
-    return wish
+    return spec
 
 
-def names_of(options: dict[str, t.Any], wish: docker_request.Wish) -> list:
+def names_of(options: dict[str, t.Any], spec: docker_request.DockerSpec) -> list:
     """Return the devices that are given; a pool on files has none."""
-    return [] if wish.managed_by == "loop" else options["devices"] or []
+    return [] if spec.managed_by == "loop" else options["devices"] or []
 
 
-def read(names: list, wish: docker_request.Wish, family: str) -> docker_request.Host:
+def read(names: list, spec: docker_request.DockerSpec, family: str) -> docker_request.DockerHostState:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
-    on_loop = wish.managed_by == "loop"
-    report = None if on_loop else gather.read_report()
-    looks_at_docker = wish.engine == "docker"
+    on_loop = spec.managed_by == "loop"
+    lvm = None if on_loop else gather.read_report()
+    looks_at_docker = spec.engine == "docker"
     daemon_text = files.read(daemon_json.DEFAULT_PATH) if looks_at_docker else None
     docker = dockerd.read() if looks_at_docker else dockerd.Docker()
-    data = data_root.read(docker_plan.find_data_root(daemon_text, wish, docker.flags)) if looks_at_docker else None
-    missing, missing_docker = missing_packages(family, wish, daemon_text, docker) if family else ([], [])
-    return docker_request.Host(
-        **gather.storage(report, names, wish),
+    data = data_root.read(docker_plan.find_data_root(daemon_text, spec, docker.flags)) if looks_at_docker else None
+    missing, missing_docker = missing_packages(family, spec, daemon_text, docker) if family else ([], [])
+    return docker_request.DockerHostState(
+        **gather.storage(lvm, names, spec),
         daemon_text=daemon_text,
-        boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, wish.vg, wish.pool)) if looks_at_docker else None,
+        boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)) if looks_at_docker else None,
         docker=docker,
         data=data or data_root.DockerData(),
         missing_packages=tuple(missing),
@@ -84,53 +84,55 @@ def read(names: list, wish: docker_request.Wish, family: str) -> docker_request.
     )
 
 
-def missing_packages(family: str, wish: docker_request.Wish, daemon_text: str | None, docker: dockerd.Docker) -> tuple:
+def missing_packages(
+    family: str, spec: docker_request.DockerSpec, daemon_text: str | None, docker: dockerd.Docker
+) -> tuple:
     """Return the packages that the storage and those that Docker needs and the host lacks."""
-    docker_wanted = wish.wants_docker(docker)
-    storage = docker_plan.needed_packages(family, wish, daemon_text, docker_wanted, process.find)
+    docker_wanted = spec.wants_docker(docker)
+    storage = docker_plan.needed_packages(family, spec, daemon_text, docker_wanted, process.find)
     if docker_wanted and family == "debian" and package_manager.needs_apparmor(process.find):
         storage.append("apparmor")
-    engine = wish.docker_packages if docker_wanted else ()
+    engine = spec.docker_packages if docker_wanted else ()
     lacking = set(package_manager.missing(family, [*storage, *engine]))
     return [package for package in storage if package in lacking], [package for package in engine if package in lacking]
 
 
-def to_it(options: dict[str, t.Any], wish: docker_request.Wish, warn: gather.Warn) -> tuple:
-    names = names_of(options, wish)
-    if not names and wish.managed_by != "loop":
-        raise errors.Refused("devices is empty: name at least one block device for the pool")
+def to_it(options: dict[str, t.Any], spec: docker_request.DockerSpec, warn: gather.Warn) -> tuple:
+    names = names_of(options, spec)
+    if not names and spec.managed_by != "loop":
+        raise errors.RefusedError("devices is empty: name at least one block device for the pool")
     family = package_manager.read_family()
-    host = read(names, wish, family)
-    chain = docker_plan.foretell(host, wish)
-    if chain.warning:
-        warn(chain.warning)
+    host = read(names, spec, family)
+    plan = docker_plan.plan_setup(host, spec)
+    if plan.warning:
+        warn(plan.warning)
     if host.docker.active and host.docker.info is None:
         warn(f"Docker runs but does not answer on {dockerd.SOCKET}: which storage it uses could not be verified")
-    return host, chain, "apt" if family == "debian" else "dnf"
+    return host, plan, "apt" if family == "debian" else "dnf"
 
 
-def from_it(options: dict[str, t.Any], wish: docker_request.Wish) -> tuple:
-    host = read(names_of(options, wish), wish, family="")
-    host = replace(host, **gather.with_members(host, wish))
+def from_it(options: dict[str, t.Any], spec: docker_request.DockerSpec) -> tuple:
+    host = read(names_of(options, spec), spec, family="")
+    host = replace(host, **gather.with_members(host, spec))
     if host.docker.active:
         host = replace(host, docker=replace(host.docker, running=dockerd.running_containers()))
-    chain = docker_plan.take_apart(host, wish, stop_containers=options["stop_containers"])
-    return host, chain, None
+    plan = docker_plan.plan_teardown(host, spec, stop_containers=options["stop_containers"])
+    return host, plan, None
 
 
-def foretell(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
+def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     """Return what thin_pool_plan tells of a pool for Docker, or for nobody."""
-    wish = wish_of(options)
-    host, chain, manager = from_it(options, wish) if options["state"] == "absent" else to_it(options, wish, warn)
-    found = gather.told(host, wish, chain, manager, dockerd.SERVICE)
+    spec = spec_of(options)
+    host, plan, manager = from_it(options, spec) if options["state"] == "absent" else to_it(options, spec, warn)
+    found = gather.plan_result(host, spec, plan, manager, dockerd.SERVICE)
     found["packages"]["docker"] = list(host.missing_docker_packages)
     return {
         **found,
-        "storage_opts": list(docker_plan.storage_opts(host, wish)),
-        "loop_files": loop_files.view(host.loop_files) if host.loop_files else None,
+        "storage_opts": list(docker_plan.storage_opts(host, spec)),
+        "loop_files": loop_files.as_result(host.loop_files) if host.loop_files else None,
         "docker": {
-            **gather.told_docker(host.docker, host.data, chain.records),
-            "makes_pool": manager is not None and docker_plan.storage_of(host, wish).moment == "started",
-            "aside": data_root.places(host.data.root, chain.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
+            **gather.docker_result(host.docker, host.data, plan.records),
+            "makes_pool": manager is not None and docker_plan.storage_of(host, spec).made_when == "started",
+            "aside": data_root.places(host.data.root, plan.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
         },
     }

@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 STORAGE = {
     "debian": ("lvm2", "thin-provisioning-tools", "dmeventd"),
@@ -46,7 +46,7 @@ def family(os_release: str) -> str:
     for name, ids in (("debian", {"debian", "ubuntu"}), ("redhat", {"rhel", "fedora", "centos"})):
         if ids & set(words):
             return name
-    raise Refused(
+    raise RefusedError(
         "this role knows the packages of the Debian and Red Hat families, not those of "
         f"{values.get('ID') or 'this system'} (/etc/os-release)"
     )
@@ -57,14 +57,16 @@ def read_family() -> str:
         with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
             return family(file.read())
     except OSError as error:
-        raise Refused(f"/etc/os-release cannot be read ({error.strerror}), so the distribution is unknown") from error
+        raise RefusedError(
+            f"/etc/os-release cannot be read ({error.strerror}), so the distribution is unknown"
+        ) from error
 
 
 def missing(family_name: str, packages: t.Sequence[str]) -> list[str]:
     """Return those of the packages that are not installed, in their order: one process."""
     for package in packages:
         if not _NAME.fullmatch(package):
-            raise Refused(
+            raise RefusedError(
                 f"{package!r} is not the name of a package: name one in each entry of the list, such as docker.io or "
                 "docker-ce-24.0.9"
             )

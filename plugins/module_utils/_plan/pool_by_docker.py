@@ -30,7 +30,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LogicalVolume,
-    Report,
+    LvmState,
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
@@ -38,13 +38,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool
     MADE_BY_DOCKER,
     NAMING,
     Document,
-    GivenPool,
+    PoolGiven,
     without_lvm,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Link, Part
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import PoolStages, Stage
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Wish
+    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import DockerSpec
 
 VG, POOL, METADATA = "docker", "thinpool", "thinpoolmeta"
 _CHUNK_SIZE = 512 * KIB
@@ -94,7 +94,7 @@ class SetUp:
         return (f"dm.directlvm_device={self.device}", *(f"{key}={share}" for key, share in shares if share))
 
 
-class PoolByDocker(GivenPool):
+class PoolByDocker(PoolGiven):
     """A pool on one disk, under Docker's own names."""
 
     own_options = {
@@ -107,20 +107,20 @@ class PoolByDocker(GivenPool):
     }
 
     @property
-    def moment(self) -> str:
+    def made_when(self) -> str:
         return "started" if self.is_new else "stopped"
 
     @property
     def _wished(self) -> SetUp:
         """What the wish comes to in Docker's words; a share that it has no words for is none (see problems())."""
-        wish, devices = self.wish, self.host.devices
+        spec, devices = self.spec, self.host.devices
         return SetUp(
             # Docker looks for the path among those that lvmdiskscan lists, and these are the kernel's names.
             devices[0].path if devices else "",
-            _whole_share(wish.data_size) or 0,
-            _whole_share(wish.metadata_size) or 0,
-            wish.autoextend_percent,
-            wish.autoextend_threshold,
+            _whole_share(spec.data_size) or 0,
+            _whole_share(spec.metadata_size) or 0,
+            spec.autoextend_percent,
+            spec.autoextend_threshold,
         )
 
     @property
@@ -132,36 +132,36 @@ class PoolByDocker(GivenPool):
     @property
     def options(self) -> tuple[str, ...]:
         options = (self._recorded or self._wished).options
-        return (*options, "dm.directlvm_device_force=true") if self.wish.wipe_signatures else options
+        return (*options, "dm.directlvm_device_force=true") if self.spec.wipe_signatures else options
 
     def problems(self) -> list[str]:
-        wish, found = self.wish, []
+        spec, found = self.spec, []
         if len(self.host.devices) > 1:
             found.append(f"Docker makes a pool on one device, not on {len(self.host.devices)}: name one, {_OTHERWISE}")
-        if wish.dm_name != MADE_BY_DOCKER:
+        if spec.dm_name != MADE_BY_DOCKER:
             found.append(
-                f"Docker's own pool is {VG}/{POOL} and cannot be {wish.vg}/{wish.pool}: leave out vg and pool, "
+                f"Docker's own pool is {VG}/{POOL} and cannot be {spec.vg}/{spec.pool}: leave out vg and pool, "
                 f"{_OTHERWISE}"
             )
-        for option, size in (("data_size", wish.data_size), ("metadata_size", wish.metadata_size)):
+        for option, size in (("data_size", spec.data_size), ("metadata_size", spec.metadata_size)):
             if _whole_share(size) is None:
                 found.append(
                     f"Docker gives its pool whole percentages of the volume group, from 1 to 99, and {option} is "
                     f"{size.text}: write it as N%VG, {_OTHERWISE}"
                 )
-        if wish.chunk_size != _CHUNK_SIZE:
+        if spec.chunk_size != _CHUNK_SIZE:
             found.append(
-                f"Docker's own pool has chunks of {human(_CHUNK_SIZE)}, not of {human(wish.chunk_size)}: leave out "
+                f"Docker's own pool has chunks of {human(_CHUNK_SIZE)}, not of {human(spec.chunk_size)}: leave out "
                 f"chunk_size, {_OTHERWISE}"
             )
-        if wish.zero:
+        if spec.zero:
             found.append(f"Docker's own pool is not zeroed: leave out zero, {_OTHERWISE}")
         if os.path.dirname(self.host.profile.path) != _PROFILES:
             found.append(
                 f"Docker writes the pool's profile to {_PROFILES}, and LVM looks for profiles in "
                 f"{os.path.dirname(self.host.profile.path)} (config/profile_dir): correct that, {_OTHERWISE}"
             )
-        if self.is_new and not wish.wants_docker(self.host.docker):
+        if self.is_new and not spec.wants_docker(self.host.docker):
             found.append(
                 "there is no Docker on this host that could make the pool: name its packages (docker_packages), "
                 f"{_OTHERWISE} do without"
@@ -182,7 +182,7 @@ class PoolByDocker(GivenPool):
                 "gives the pool to Docker as it is"
             ]
         found = []
-        if self._wished.device not in {volume.device for volume in self.host.report.devices_of(VG)}:
+        if self._wished.device not in {volume.device for volume in self.host.lvm.devices_of(VG)}:
             found.append(
                 f"Docker made its pool on another device than {self.host.devices[0].label}, and cannot move it: name "
                 f"the device of volume group {VG}, {_OTHERWISE}"
@@ -204,12 +204,12 @@ class PoolByDocker(GivenPool):
 
     def _half_done(self) -> list[str]:
         """Return what an interrupted attempt of Docker's left, at which the next one would end, with the way out."""
-        report, finishes = self.host.report, "or set managed_by: collection, which finishes it"
-        names = [volume.name for volume in report.volumes_of(VG) if not volume.hidden]
+        lvm, finishes = self.host.lvm, "or set managed_by: collection, which finishes it"
+        names = [volume.name for volume in lvm.volumes_of(VG) if not volume.hidden]
         ours = [name for name in (POOL, METADATA) if name in names]
         away = [f"lvremove {VG}/{name}" for name in ours]
-        if report.group(VG):
-            devices = " ".join(volume.device for volume in report.devices_of(VG))
+        if lvm.group(VG):
+            devices = " ".join(volume.device for volume in lvm.devices_of(VG))
             there = f"volume group {VG} with {' and '.join(ours)}" if ours else f"volume group {VG}"
             strangers = sorted(set(names) - set(ours))
             if strangers:
@@ -226,7 +226,7 @@ class PoolByDocker(GivenPool):
             f"{device.label} is a physical volume already, as Docker leaves it where it was interrupted: its next "
             f"attempt takes that for a file system. Run 'pvremove {device.path}', {finishes}"
             for device in self.host.devices
-            if report.device(device.path) and not self.wish.wipe_signatures
+            if lvm.device(device.path) and not self.spec.wipe_signatures
         ]
 
     def is_named(self, document: Document) -> bool:
@@ -234,50 +234,50 @@ class PoolByDocker(GivenPool):
         named = daemon_json.storage_option(document, "dm.thinpooldev")
         return document.get(daemon_json.DRIVER) == DRIVER and bool(device) and not named
 
-    def foretell(self, refusals: list[str]) -> Part:
+    def plan_setup(self, refusals: list[str]) -> PoolStages:
         if self.problems():
             # Told by themselves. The devices are looked at all the same, so that all is told at once.
-            force = self.wish.wipe_signatures
+            force = self.spec.wipe_signatures
             storage_plan.attempt(
                 refusals,
-                lambda: physical_volumes.decide(self.host.report, self.host.devices, wipe_signatures=force),
+                lambda: physical_volumes.decide(self.host.lvm, self.host.devices, wipe_signatures=force),
                 None,
             )
-            return Part()
+            return PoolStages()
         if not self.is_new:
-            part = storage_plan.foretell(self.host, self.wish, refusals)
+            part = storage_plan.plan_setup(self.host, self.spec, refusals)
             return replace(part, warning=_of_docker(part.warning))
         return self._foretell_new(self.host.devices[0], refusals)
 
-    def _foretell_new(self, device: BlockDevice, refusals: list[str]) -> Part:
-        wish, host = self.wish, self.host
+    def _foretell_new(self, device: BlockDevice, refusals: list[str]) -> PoolStages:
+        spec, host = self.spec, self.host
         # The file is younger than the dmeventd that monitors the pool: Docker converts first and writes then.
-        text = f"activation{{\nthin_pool_autoextend_threshold={wish.autoextend_threshold}\n"
-        text += f"thin_pool_autoextend_percent={wish.autoextend_percent}\n}}"
+        text = f"activation{{\nthin_pool_autoextend_threshold={spec.autoextend_threshold}\n"
+        text += f"thin_pool_autoextend_percent={spec.autoextend_percent}\n}}"
         written = replace(host.profile, text=text, dmeventd_running=True, dmeventd_stale=True)
         profile_steps, _profile_after = storage_plan.attempt(
             refusals,
-            lambda: profiles.decide(written, threshold=wish.autoextend_threshold, percent=wish.autoextend_percent),
+            lambda: profiles.decide(written, threshold=spec.autoextend_threshold, percent=spec.autoextend_percent),
             ([], None),
         )
-        left = storage_plan.attempt(refusals, lambda: _left_by_docker(host.report, device, wish), None)
+        left = storage_plan.attempt(refusals, lambda: _left_by_docker(host.lvm, device, spec), None)
         if left is None:
-            return Part()
+            return PoolStages()
         group_steps, grouped = volume_groups.decide(left, name=VG, devices=[device], tags=(OWNER_TAG,))
-        pool_steps, after = thin_pools.decide(grouped, wish.pool_wish())
-        extension, shortage = storage_plan.room(after, wish)
-        if shortage and wish.autoextend_room == "fail":
+        pool_steps, after = thin_pools.decide(grouped, spec.for_pool())
+        extension, shortage = storage_plan.room(after, spec)
+        if shortage and spec.autoextend_room == "fail":
             refusals.append(_of_docker(shortage))
-        links = without_lvm(
-            Link(
+        stages = without_lvm(
+            Stage(
                 "volume_group",
                 group_steps,
                 f"volume group {VG}",
                 {"volume_group": None},
                 {"volume_group": results.volume_group(after, VG)},
             ),
-            Link("profile", profile_steps, host.profile.path, host.profile.text or "", text),
-            Link(
+            Stage("profile", profile_steps, host.profile.path, host.profile.text or "", text),
+            Stage(
                 "thin_pool",
                 pool_steps,
                 f"thin pool {VG}/{POOL}",
@@ -285,10 +285,10 @@ class PoolByDocker(GivenPool):
                 {"thin_pool": results.pool(after.volume(VG, POOL))},
             ),
         )
-        warning = _of_docker(shortage) if wish.autoextend_room == "warn" else ""
-        return Part(links, after, extension, warning)
+        warning = _of_docker(shortage) if spec.autoextend_room == "warn" else ""
+        return PoolStages(stages, after, extension, warning)
 
-    def start_words(self, after: Report) -> str:
+    def start_words(self, after: LvmState) -> str:
         """Return what is to be told of the start at which Docker makes the pool."""
         pool, group = after.volume(VG, POOL), after.group(VG)
         if pool is None or group is None or not self.is_new:
@@ -316,15 +316,15 @@ def _whole_share(size: Size) -> int | None:
     return int(percent) if percent is not None and percent.denominator == 1 and percent < 100 else None
 
 
-def _left_by_docker(report: Report, device: BlockDevice, wish: Wish) -> Report:
+def _left_by_docker(lvm: LvmState, device: BlockDevice, spec: DockerSpec) -> LvmState:
     """Return what LVM will report once Docker has made the pool, decided with what makes such a pool here.
 
     Docker's group has no tag of ours, and the profile is attached to a pool that runs, so that the kernel's low water
     mark stays 0 (seen).
     """
-    _steps, volumes = physical_volumes.decide(report, [device], wipe_signatures=wish.wipe_signatures)
+    _steps, volumes = physical_volumes.decide(lvm, [device], wipe_signatures=spec.wipe_signatures)
     _steps, grouped = volume_groups.decide(volumes, name=VG, devices=[device])
-    _steps, made = thin_pools.decide(grouped, wish.pool_wish())
+    _steps, made = thin_pools.decide(grouped, spec.for_pool())
     group = t.cast(VolumeGroup, made.group(VG))
     pool = t.cast(LogicalVolume, made.volume(VG, POOL))
     return made.with_group(replace(group, tags=())).with_volume(replace(pool, low_water_mark=0))

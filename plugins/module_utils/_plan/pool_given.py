@@ -16,12 +16,15 @@ import typing as t
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+        DockerHostState,
+        DockerSpec,
+    )
 
 Document = t.Mapping[str, t.Any]
 
@@ -29,7 +32,7 @@ Document = t.Mapping[str, t.Any]
 NAMING = ("dm.thinpooldev", "dm.directlvm_device", "dm.datadev", "dm.metadatadev")
 
 
-class GivenPool:
+class PoolGiven:
     """A pool that is made before Docker starts, and named to it (dm.thinpooldev)."""
 
     # Of the storage options, those that the role sets from its own variables, and from which.
@@ -37,29 +40,29 @@ class GivenPool:
     # Whether a drop-in of Docker's unit sees to it that the pool is active.
     has_drop_in = True
 
-    def __init__(self, host: Host, wish: Wish) -> None:
+    def __init__(self, host: DockerHostState, spec: DockerSpec) -> None:
         self.host = host
-        self.wish = wish
+        self.spec = spec
 
     @property
-    def moment(self) -> str:
+    def made_when(self) -> str:
         """When the pool's links are taken: before Docker is stopped, while it is stopped, or once it is started."""
         return "stopped"
 
     @property
     def name(self) -> str:
         """What containers run on, in words."""
-        return f"{self.wish.vg}/{self.wish.pool}"
+        return f"{self.spec.vg}/{self.spec.pool}"
 
     @property
     def options(self) -> tuple[str, ...]:
         """The storage options that put Docker on the pool."""
-        return (f"dm.thinpooldev=/dev/mapper/{self.wish.dm_name}",)
+        return (f"dm.thinpooldev=/dev/mapper/{self.spec.dm_name}",)
 
     @property
     def is_new(self) -> bool:
         """Whether the pool is yet to be made, so that Docker must start anew on it."""
-        return storage_plan.is_new(self.host, self.wish)
+        return storage_plan.is_new(self.host, self.spec)
 
     def problems(self) -> list[str]:
         """Return what of the wish cannot be, this way of making a pool given."""
@@ -67,23 +70,23 @@ class GivenPool:
 
     def is_named(self, document: Document) -> bool:
         """Whether daemon.json puts Docker on the pool."""
-        return document.get(daemon_json.DRIVER) == DRIVER and _named_pool(document) == self.wish.dm_name
+        return document.get(daemon_json.DRIVER) == DRIVER and _named_pool(document) == self.spec.dm_name
 
     def is_ours(self, document: Document) -> bool:
         """Whether daemon.json says, in whichever way, that what Docker keeps is of this pool."""
         made = MADE_BY_DOCKER if daemon_json.storage_option(document, "dm.directlvm_device") else ""
         named = _named_pool(document) or made
-        return document.get(daemon_json.DRIVER) == DRIVER and named == self.wish.dm_name
+        return document.get(daemon_json.DRIVER) == DRIVER and named == self.spec.dm_name
 
     def is_used(self, info: Info) -> bool:
         """Whether the running daemon is on the pool."""
-        return (info.driver, info.pool_name) == (DRIVER, self.wish.dm_name)
+        return (info.driver, info.pool_name) == (DRIVER, self.spec.dm_name)
 
-    def foretell(self, refusals: list[str]) -> storage_plan.Part:
-        return storage_plan.foretell(self.host, self.wish, refusals)
+    def plan_setup(self, refusals: list[str]) -> storage_plan.PoolStages:
+        return storage_plan.plan_setup(self.host, self.spec, refusals)
 
-    def take_apart(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.Part:
-        return storage_plan.take_apart(self.host, self.wish, refusals, engine_stops=engine_stops)
+    def plan_teardown(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.PoolStages:
+        return storage_plan.plan_teardown(self.host, self.spec, refusals, engine_stops=engine_stops)
 
     def conflicts(self, *, switching: bool) -> list[str]:
         """Return what in Docker's data does not fit the pool. An inactive pool cannot be asked, and is left alone."""
@@ -113,7 +116,7 @@ class GivenPool:
         """Whether Docker must be started anew for a changed daemon.json to count."""
         return before != after
 
-    def start_words(self, after: Report) -> str:
+    def start_words(self, after: LvmState) -> str:
         """Return what else is to be told of Docker's start, in the sentence of that step."""
         return ""
 
@@ -126,8 +129,8 @@ def _named_pool(document: Document) -> str:
 MADE_BY_DOCKER = "docker-thinpool"
 
 
-def without_lvm(*links: storage_plan.Link) -> tuple[storage_plan.Link, ...]:
+def without_lvm(*stages: storage_plan.Stage) -> tuple[storage_plan.Stage, ...]:
     """Return a part's links with those of LVM that take no steps."""
-    given = {link.name: link for link in links}
+    given = {stage.name: stage for stage in stages}
     names = ("physical_volumes", "volume_group", "profile", "thin_pool")
-    return tuple(given.get(name) or storage_plan.Link(name, [], "", None, None) for name in names)
+    return tuple(given.get(name) or storage_plan.Stage(name, [], "", None, None) for name in names)

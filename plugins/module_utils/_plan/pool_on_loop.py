@@ -19,14 +19,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import (
     NAMING,
     Document,
-    GivenPool,
+    PoolGiven,
     without_lvm,
 )
 
 _SIZES = ("dm.loopdatasize", "dm.loopmetadatasize")
 
 
-class LoopStorage(GivenPool):
+class PoolOnLoop(PoolGiven):
     """The way that Docker takes where it is given no pool."""
 
     own_options = {
@@ -36,7 +36,7 @@ class LoopStorage(GivenPool):
     has_drop_in = False
 
     @property
-    def moment(self) -> str:
+    def made_when(self) -> str:
         return "before"  # a pool that runs grows while it does, whether Docker is started anew afterwards or not
 
     @property
@@ -45,7 +45,7 @@ class LoopStorage(GivenPool):
 
     @property
     def options(self) -> tuple[str, ...]:
-        sizes = (self.wish.loop_data_size, self.wish.loop_metadata_size)
+        sizes = (self.spec.loop_data_size, self.spec.loop_metadata_size)
         return tuple(f"{key}={daemon_json.words(size)}" for key, size in zip(_SIZES, sizes))
 
     @property
@@ -78,13 +78,15 @@ class LoopStorage(GivenPool):
         # What 'docker info' shows of loop files, and of nothing else (moby, devmapper/driver.go Status()).
         return info.driver == DRIVER and bool(info.status.get("Data loop file"))
 
-    def foretell(self, refusals: list[str]) -> storage_plan.Part:
-        sizes = {"data_size": self.wish.loop_data_size, "metadata_size": self.wish.loop_metadata_size}
+    def plan_setup(self, refusals: list[str]) -> storage_plan.PoolStages:
+        sizes = {"data_size": self.spec.loop_data_size, "metadata_size": self.spec.loop_metadata_size}
         files = self._files
         steps, after = storage_plan.attempt(refusals, lambda: loop_files.decide(files, **sizes), ([], files))
         header = "loop files"
-        link = storage_plan.Link("loop_files", steps, header, loop_files.view(files), loop_files.view(after))
-        return storage_plan.Part((*without_lvm(), link), self.host.report, warning=self._warning())
+        stage = storage_plan.Stage(
+            "loop_files", steps, header, loop_files.as_result(files), loop_files.as_result(after)
+        )
+        return storage_plan.PoolStages((*without_lvm(), stage), self.host.lvm, warning=self._warning())
 
     def _warning(self) -> str:
         """Return what is to be told in any case."""
@@ -92,7 +94,7 @@ class LoopStorage(GivenPool):
             "loop-lvm is for trying Docker's devicemapper driver and not for production: every write goes through a "
             "file system and a loop device, and is slow. Use the role direct_lvm there"
         )
-        free, size = self._files.free, self.wish.loop_data_size + self.wish.loop_metadata_size
+        free, size = self._files.free, self.spec.loop_data_size + self.spec.loop_metadata_size
         if free < size:
             words += (
                 f". The files take room only as they fill. They may come to {human(size)}, and the file system under "
@@ -100,7 +102,7 @@ class LoopStorage(GivenPool):
             )
         return words
 
-    def take_apart(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.Part:
+    def plan_teardown(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.PoolStages:
         document = storage_plan.attempt(
             refusals, lambda: daemon_json.parse(self.host.daemon_text, daemon_json.DEFAULT_PATH), {}
         )
@@ -114,7 +116,7 @@ class LoopStorage(GivenPool):
                 f"pool {self._files.pool.name} runs on {self.name} although Docker does not: start Docker and stop it "
                 "again ('systemctl start docker', 'systemctl stop docker'), which takes it down"
             )
-        return storage_plan.Part(without_lvm(), self.host.report)
+        return storage_plan.PoolStages(without_lvm(), self.host.lvm)
 
     def conflicts(self, *, switching: bool) -> list[str]:
         return data_root.conflicts(self.host.data, None, switching=switching, on_loop_files=True)

@@ -15,7 +15,7 @@ import functools
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
@@ -30,7 +30,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     volume_groups,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
@@ -38,7 +38,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pack
 
 
 @dataclass(frozen=True)
-class Wish:
+class StorageSpec:
     """What is asked of the pool, whichever engine it is for."""
 
     vg: str
@@ -61,8 +61,8 @@ class Wish:
         """The profile is named like the pool's device, as the manual does."""
         return self.dm_name
 
-    def pool_wish(self) -> pool_spec.Wish:
-        return pool_spec.Wish(
+    def for_pool(self) -> pool_spec.PoolSpec:
+        return pool_spec.PoolSpec(
             vg=self.vg,
             name=self.pool,
             size=self.data_size,
@@ -76,10 +76,10 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostState:
     """What was read of the host about its storage."""
 
-    report: Report
+    lvm: LvmState
     devices: tuple[BlockDevice, ...]
     signatures: t.Mapping[str, str]  # of plain volumes that would be converted
     profile: Profile
@@ -90,25 +90,25 @@ class Host:
 
 
 @dataclass
-class Chain:
+class Plan:
     """The steps of every link, in the order in which they are taken, and what will be there then."""
 
-    links: dict[str, list[Step]] = field(default_factory=dict)
+    stages: dict[str, list[Step]] = field(default_factory=dict)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
     extension: pool_sizing.AutoExtension | None = None
     warning: str = ""
-    report: Report = Report()
+    lvm: LvmState = LvmState()
     records: list[str] = field(default_factory=list)  # paths of the engine's records that go with the pool
     aside: list[str] = field(default_factory=list)  # paths of the engine's data that are moved aside
 
     @property
     def actions(self) -> list[str]:
-        return [sentence for steps in self.links.values() for sentence in actions(steps)]
+        return [sentence for steps in self.stages.values() for sentence in actions(steps)]
 
     def add(
-        self, link: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None
+        self, stage: str, steps: t.Sequence[Step], header: str = "", before: t.Any = None, after: t.Any = None
     ) -> None:
-        self.links[link] = list(steps)
+        self.stages[stage] = list(steps)
         if steps and header:
             self.diff.append({"before_header": header, "after_header": header, "before": before, "after": after})
 
@@ -117,14 +117,14 @@ def attempt(refusals: list[str], decide: t.Callable[[], t.Any], otherwise: t.Any
     """Return what is decided; where it is refused, note the reasons and go on with something else."""
     try:
         return decide()
-    except Unwanted as refusal:
+    except RefusedErrors as refusal:
         refusals.extend(refusal.reasons)
-    except Refused as refusal:
+    except RefusedError as refusal:
         refusals.append(str(refusal))
     return otherwise
 
 
-class Link(t.NamedTuple):
+class Stage(t.NamedTuple):
     """The steps of one link, and how what it changes looks before and after them."""
 
     name: str
@@ -135,109 +135,109 @@ class Link(t.NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class PoolStages:
     """The links of the pool, in the order in which they are taken, and what LVM will report then."""
 
-    links: tuple[Link, ...] = ()
-    report: Report | None = None  # None: refused
+    stages: tuple[Stage, ...] = ()
+    lvm: LvmState | None = None  # None: refused
     extension: pool_sizing.AutoExtension | None = None
     warning: str = ""
 
     def takes(self, name: str) -> bool:
         """Whether a link has steps."""
-        return any(link.steps for link in self.links if link.name == name)
+        return any(stage.steps for stage in self.stages if stage.name == name)
 
-    def add_to(self, chain: Chain) -> None:
-        for link in self.links:
-            chain.add(*link)
+    def add_to(self, plan: Plan) -> None:
+        for stage in self.stages:
+            plan.add(*stage)
 
 
-def is_new(host: Host, wish: Wish) -> bool:
+def is_new(host: HostState, spec: StorageSpec) -> bool:
     """Whether the pool is yet to be made, or to be made of plain volumes."""
-    pool = host.report.volume(wish.vg, wish.pool)
+    pool = host.lvm.volume(spec.vg, spec.pool)
     return pool is None or not pool.is_pool
 
 
-def foretell(host: Host, wish: Wish, refusals: list[str]) -> Part:
+def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolStages:
     """Return how the pool comes about, or to what is wished; what speaks against it is added to the refusals."""
     try_to = functools.partial(attempt, refusals)
 
-    try_to(lambda: wish.pool_wish().check(), None)
+    try_to(lambda: spec.for_pool().check(), None)
     if host.missing_thin_check and not set(host.missing_packages) & package_manager.THIN_CHECK:
-        refusals.append(lvm_state.no_thin_check(wish.pool_wish().full_name, host.missing_thin_check))
+        refusals.append(lvm_state.no_thin_check(spec.for_pool().full_name, host.missing_thin_check))
 
-    volumes, report = try_to(
+    volumes, lvm = try_to(
         lambda: physical_volumes.decide(
-            host.report,
-            [device for device in host.devices if _is_new(host.report, device)],
-            wipe_signatures=wish.wipe_signatures,
+            host.lvm,
+            [device for device in host.devices if _is_new(host.lvm, device)],
+            wipe_signatures=spec.wipe_signatures,
         ),
         ([], None),
     )
     group_steps, grouped = try_to(
         # Where devices were refused it decides on the report as it is, for the reasons that only it knows.
-        lambda: volume_groups.decide(report or host.report, name=wish.vg, devices=host.devices),
+        lambda: volume_groups.decide(lvm or host.lvm, name=spec.vg, devices=host.devices),
         ([], None),
     )
     profile_steps, profile = try_to(
-        lambda: profiles.decide(host.profile, threshold=wish.autoextend_threshold, percent=wish.autoextend_percent),
+        lambda: profiles.decide(host.profile, threshold=spec.autoextend_threshold, percent=spec.autoextend_percent),
         ([], host.profile),
     )
     pool_steps, after = try_to(
-        lambda: thin_pools.decide(grouped, wish.pool_wish(), signatures=host.signatures) if grouped else ([], None),
+        lambda: thin_pools.decide(grouped, spec.for_pool(), signatures=host.signatures) if grouped else ([], None),
         ([], None),
     )
     if not after:
-        return Part()
-    extension, shortage = room(after, wish)
-    if shortage and wish.autoextend_room == "fail":
+        return PoolStages()
+    extension, shortage = room(after, spec)
+    if shortage and spec.autoextend_room == "fail":
         refusals.append(shortage)
     paths = [device.path for device in host.devices]
-    links = (
-        Link(
+    stages = (
+        Stage(
             "physical_volumes",
             volumes,
             "physical volumes",
-            {"physical_volumes": results.physical_volumes(host.report, paths)},
-            {"physical_volumes": results.physical_volumes(report or host.report, paths)},
+            {"physical_volumes": results.physical_volumes(host.lvm, paths)},
+            {"physical_volumes": results.physical_volumes(lvm or host.lvm, paths)},
         ),
-        Link(
+        Stage(
             "volume_group",
             group_steps,
-            f"volume group {wish.vg}",
-            {"volume_group": results.volume_group(host.report, wish.vg)},
-            {"volume_group": results.volume_group(grouped, wish.vg)},
+            f"volume group {spec.vg}",
+            {"volume_group": results.volume_group(host.lvm, spec.vg)},
+            {"volume_group": results.volume_group(grouped, spec.vg)},
         ),
-        Link("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or ""),
-        Link(
+        Stage("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or ""),
+        Stage(
             "thin_pool",
             pool_steps,
-            f"thin pool {wish.vg}/{wish.pool}",
-            {"thin_pool": results.pool(host.report.volume(wish.vg, wish.pool))},
-            {"thin_pool": results.pool(after.volume(wish.vg, wish.pool))},
+            f"thin pool {spec.vg}/{spec.pool}",
+            {"thin_pool": results.pool(host.lvm.volume(spec.vg, spec.pool))},
+            {"thin_pool": results.pool(after.volume(spec.vg, spec.pool))},
         ),
     )
-    return Part(links, after, extension, shortage if wish.autoextend_room == "warn" else "")
+    return PoolStages(stages, after, extension, shortage if spec.autoextend_room == "warn" else "")
 
 
-def take_apart(host: Host, wish: Wish, refusals: list[str], *, engine_stops: bool) -> Part:
+def plan_teardown(host: HostState, spec: StorageSpec, refusals: list[str], *, engine_stops: bool) -> PoolStages:
     """Return the way back to blank devices; what speaks against it is added to the refusals.
 
     ``engine_stops`` tells that what uses the pool is stopped first.
     """
     try_to = functools.partial(attempt, refusals)
 
-    pool = host.report.volume(wish.vg, wish.pool)
-    group = host.report.group(wish.vg)
+    pool = host.lvm.volume(spec.vg, spec.pool)
+    group = host.lvm.group(spec.vg)
     # The engine's own devices keep the pool open, and go when it is stopped.
-    closed = host.report.with_volume(replace(pool, open=False)) if pool and engine_stops else host.report
-    pool_steps, without_pool = try_to(lambda: thin_pools.decide(closed, wish.pool_wish(), state="absent"), ([], None))
+    closed = host.lvm.with_volume(replace(pool, open=False)) if pool and engine_stops else host.lvm
+    pool_steps, without_pool = try_to(lambda: thin_pools.decide(closed, spec.for_pool(), state="absent"), ([], None))
     if without_pool is None:
-        return Part()  # what stands on it would only repeat that it stays
+        return PoolStages()  # what stands on it would only repeat that it stays
     # A pool of ours in somebody else's group leaves that group, and its disks, as they are.
     keeps_group = bool(group and not group.is_ours and pool_steps)
     group_steps, without_group = try_to(
-        lambda: ([], without_pool) if keeps_group else volume_groups.decide(without_pool, name=wish.vg, state="absent"),
+        lambda: ([], without_pool) if keeps_group else volume_groups.decide(without_pool, name=spec.vg, state="absent"),
         ([], None),
     )
     volume_steps, after = try_to(
@@ -248,54 +248,54 @@ def take_apart(host: Host, wish: Wish, refusals: list[str], *, engine_stops: boo
         ),
         ([], None),
     )
-    profile_steps, profile = try_to(lambda: _remove_profile(host.profile, wish, without_pool), ([], host.profile))
+    profile_steps, profile = try_to(lambda: _remove_profile(host.profile, spec, without_pool), ([], host.profile))
     if after is None:
-        return Part()
+        return PoolStages()
     paths = [device.path for device in host.devices]
-    links = (
-        Link(
+    stages = (
+        Stage(
             "thin_pool",
             pool_steps,
-            f"thin pool {wish.vg}/{wish.pool}",
+            f"thin pool {spec.vg}/{spec.pool}",
             {"thin_pool": results.pool(pool)},
             {"thin_pool": None},
         ),
-        Link(
+        Stage(
             "volume_group",
             group_steps,
-            f"volume group {wish.vg}",
-            {"volume_group": results.volume_group(host.report, wish.vg)},
+            f"volume group {spec.vg}",
+            {"volume_group": results.volume_group(host.lvm, spec.vg)},
             {"volume_group": None},
         ),
-        Link(
+        Stage(
             "physical_volumes",
             volume_steps,
             "physical volumes",
-            {"physical_volumes": results.physical_volumes(host.report, paths)},
+            {"physical_volumes": results.physical_volumes(host.lvm, paths)},
             {"physical_volumes": results.physical_volumes(after, paths)},
         ),
-        Link("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or ""),
+        Stage("profile", profile_steps, host.profile.path, host.profile.text or "", profile.text or ""),
     )
-    return Part(links, after)
+    return PoolStages(stages, after)
 
 
-def _remove_profile(profile: Profile, wish: Wish, report: Report) -> tuple[list[Step], Profile]:
+def _remove_profile(profile: Profile, spec: StorageSpec, lvm: LvmState) -> tuple[list[Step], Profile]:
     """Return the step that removes the pool's profile; one with other settings too is an administrator's, and stays."""
     if profile.others:
         return [], profile
-    used_by = [volume.full_name for volume in report.volumes if volume.is_pool and volume.profile == wish.profile]
+    used_by = [volume.full_name for volume in lvm.volumes if volume.is_pool and volume.profile == spec.profile]
     return profiles.decide(
         profile,
-        threshold=wish.autoextend_threshold,
-        percent=wish.autoextend_percent,
+        threshold=spec.autoextend_threshold,
+        percent=spec.autoextend_percent,
         state="absent",
         used_by=used_by,
     )
 
 
-def _is_new(report: Report, device: BlockDevice) -> bool:
+def _is_new(lvm: LvmState, device: BlockDevice) -> bool:
     """Whether the device becomes a physical volume first; a member of a group is the next link's business."""
-    volume = report.device(device.path)
+    volume = lvm.device(device.path)
     return volume is None or not volume.vg
 
 
@@ -304,12 +304,12 @@ def install(packages: t.Sequence[str]) -> list[Step]:
     return [Step(f"install packages {', '.join(packages)}")] if packages else []
 
 
-def room(after: Report, wish: Wish) -> tuple[pool_sizing.AutoExtension | None, str]:
+def room(after: LvmState, spec: StorageSpec) -> tuple[pool_sizing.AutoExtension | None, str]:
     """Return what the next automatic extension takes, and what to say where the group does not have it."""
-    group, pool = after.group(wish.vg), after.volume(wish.vg, wish.pool)
-    if group is None or pool is None or wish.autoextend_threshold >= 100:
+    group, pool = after.group(spec.vg), after.volume(spec.vg, spec.pool)
+    if group is None or pool is None or spec.autoextend_threshold >= 100:
         return None, ""
-    extension = pool_sizing.auto_extension(group, pool, after.spare(wish.vg), wish.autoextend_percent)
+    extension = pool_sizing.auto_extension(group, pool, after.spare(spec.vg), spec.autoextend_percent)
     if extension.data_possible and extension.metadata_possible:
         return extension, ""
     lacking = [
@@ -322,8 +322,8 @@ def room(after: Report, wish: Wish) -> tuple[pool_sizing.AutoExtension | None, s
     ]
     largest = extension.free * 100 // (pool.size // group.extent_size)
     return extension, (
-        f"thin pool {wish.vg}/{wish.pool} cannot be extended automatically: the next {wish.autoextend_percent} "
-        f"percent take {' and '.join(lacking)}, and volume group {wish.vg} has {extension.free} free "
+        f"thin pool {spec.vg}/{spec.pool} cannot be extended automatically: the next {spec.autoextend_percent} "
+        f"percent take {' and '.join(lacking)}, and volume group {spec.vg} has {extension.free} free "
         f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
         + (f", or set autoextend_percent to {largest} or less" if largest else "")
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "docker_versions.md"
@@ -25,7 +25,7 @@ ROWS = [
 def is_taken(version: str) -> bool:
     try:
         dockerd.check_version(version, "it")
-    except Refused:
+    except RefusedError:
         return False
     return True
 

@@ -67,21 +67,21 @@ WISHES: list[dict[str, t.Any]] = [
 ]
 
 
-def decided(wish: dict[str, t.Any]) -> tuple[lvm_state.LogicalVolume, lvm_state.VolumeGroup]:
+def decided(spec: dict[str, t.Any]) -> tuple[lvm_state.LogicalVolume, lvm_state.VolumeGroup]:
     """Return the pool and its group as the module lvm_thin_pool would make them on such disks."""
-    disks = wish["sizing_disk"]
+    disks = spec["sizing_disk"]
     disks = disks if isinstance(disks, list) else str(disks).split(",")
     # LVM leaves a mebibyte of each disk to its label and its metadata: 2559 extents on 10 GiB (seen).
     extents = sum((sizes.parse_bytes(str(disk)) - sizes.MIB) // EXTENT for disk in disks)
     group = lvm_state.VolumeGroup(name=GROUP, extent_size=EXTENT, extents=extents, extents_free=extents)
-    pool = pool_spec.Wish(
+    pool = pool_spec.PoolSpec(
         vg=GROUP,
         name="thinpool",
-        size=sizes.Size.parse(wish.get("sizing_data_size", "80%VG")),
-        metadata_size=sizes.Size.parse(wish.get("sizing_metadata_size", "1%VG")),
-        chunk_size=sizes.parse_bytes(wish.get("sizing_chunk_size", "512k")),
+        size=sizes.Size.parse(spec.get("sizing_data_size", "80%VG")),
+        metadata_size=sizes.Size.parse(spec.get("sizing_metadata_size", "1%VG")),
+        chunk_size=sizes.parse_bytes(spec.get("sizing_chunk_size", "512k")),
     )
-    _steps, after = thin_pools.decide(lvm_state.Report(groups=(group,)), pool)
+    _steps, after = thin_pools.decide(lvm_state.LvmState(groups=(group,)), pool)
     made, left = after.volume(GROUP, "thinpool"), after.group(GROUP)
     assert made is not None
     assert left is not None
@@ -111,18 +111,18 @@ def numbers(pattern: str, text: str) -> list[int]:
 
 @pytest.mark.parametrize("place", range(len(WISHES)), ids=lambda place: "-".join(map(str, WISHES[place].values())))
 def test_figures_are_those_that_the_modules_decide_by(answers, place):
-    wish, text = WISHES[place], lines_of(answers["wish"][place])
-    pool, group = decided(wish)
+    spec, text = WISHES[place], lines_of(answers["wish"][place])
+    pool, group = decided(spec)
     assert numbers(r"^volume group: (\d+) extent", text) == [group.extents]
     assert numbers(r"^data: (\d+) extent", text) == [pool.size // EXTENT]
     assert numbers(r"which is (\d+) chunks", text) == [pool.size // pool.chunk_size]
     assert numbers(r"^metadata: (\d+) extent", text) == [pool.metadata_size // EXTENT]
     assert numbers(r"^free: (\d+) extent", text) == [group.extents_free]
-    if str(wish.get("sizing_autoextend_threshold")) == "100":
+    if str(spec.get("sizing_autoextend_threshold")) == "100":
         assert "automatic extension: off" in text
         assert "extension 1" not in text
         return
-    extended, needed, free = extensions(pool, group, int(wish.get("sizing_autoextend_percent", 20)))
+    extended, needed, free = extensions(pool, group, int(spec.get("sizing_autoextend_percent", 20)))
     assert numbers(r"extents?, (\d+) then", text) == extended[:5]
     assert numbers(r"would take (\d+) extent", text) == [needed]
     assert numbers(r"and (\d+) are free: IT FAILS", text) == [free]

@@ -56,7 +56,7 @@ def report(captured, table, monkeypatch) -> t.Callable[[str], t.Any]:
     from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
     from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
 
-    def read(state: str) -> lvm_state.Report:
+    def read(state: str) -> lvm_state.LvmState:
         def answer(*command: str, **_limits: t.Any) -> tuple:
             if command == ("lvm", "systemid"):
                 return 0, "  system ID: \n"  # the guest had none

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import assessment, metrics, pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import metrics, pool_health, verdicts
 
 yaml = pytest.importorskip("yaml")
 
@@ -30,7 +30,7 @@ def metrics_in(text: str) -> set:
 
 def kinds() -> set:
     """Return the kinds of all reasons that the code can give for a verdict."""
-    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (pool_health, assessment))
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (pool_health, verdicts))
     found = set(re.findall(r'Reason\(\s*f?"([a-z_{}]+)"', sources))
     assert len(found) > 20
     return {kind.replace("{part}", part) for kind in found for part in ("data", "metadata")}

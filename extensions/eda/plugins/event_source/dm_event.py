@@ -157,7 +157,7 @@ def _find_collection() -> None:
 
 _find_collection()
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, timestamps
 
 logger = logging.getLogger("devicemapper.containers.dm_event")
@@ -264,22 +264,24 @@ DEFAULTS: dict[str, t.Any] = {
 }
 
 
-def wish(args: t.Mapping[str, t.Any]) -> Wish:
+def spec(args: t.Mapping[str, t.Any]) -> Wish:
     """Return the arguments of a rulebook as typed values; what cannot be meant is refused."""
     unknown = sorted(set(args) - set(DEFAULTS), key=str)
     if unknown:
-        raise Refused(f"dm_event has no argument {unknown[0]!r}; there are {', '.join(sorted(DEFAULTS))}")
+        raise RefusedError(f"dm_event has no argument {unknown[0]!r}; there are {', '.join(sorted(DEFAULTS))}")
     # As with modules, a null is as left out.
     given = {name: default if args.get(name) is None else args[name] for name, default in DEFAULTS.items()}
     if not isinstance(given["become"], bool):
-        raise Refused(f"become {given['become']!r} is neither true nor false")
+        raise RefusedError(f"become {given['become']!r} is neither true nor false")
     become = _words("become_command", given["become_command"]) if given["become"] else ()
     kinds = frozenset(_strings("kinds", given["kinds"]))
     known = {*dm_events.KINDS, *OWN_KINDS}
     if not kinds <= known:
-        raise Refused(f"kinds: there is no kind {min(kinds - known)!r} of events; there are {', '.join(sorted(known))}")
+        raise RefusedError(
+            f"kinds: there is no kind {min(kinds - known)!r} of events; there are {', '.join(sorted(known))}"
+        )
     if given["severity"] not in dm_events.SEVERITIES:
-        raise Refused(f"severity {given['severity']!r} is not one of {', '.join(dm_events.SEVERITIES)}")
+        raise RefusedError(f"severity {given['severity']!r} is not one of {', '.join(dm_events.SEVERITIES)}")
     return Wish(
         hosts=_hosts(given, become),
         since=_since(given["since"]),
@@ -292,42 +294,46 @@ def wish(args: t.Mapping[str, t.Any]) -> Wish:
 
 def _strings(name: str, value: t.Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise Refused(f"{name} {value!r} is not a list of words")
+        raise RefusedError(f"{name} {value!r} is not a list of words")
     return value
 
 
 def _words(name: str, value: t.Any) -> tuple[str, ...]:
     words = tuple(_strings(name, value))
     if not words or not all(words) or "\0" in "".join(words):
-        raise Refused(f"{name} {value!r} is not a command: give its words as a list, like {DEFAULTS[name]!r}")
+        raise RefusedError(f"{name} {value!r} is not a command: give its words as a list, like {DEFAULTS[name]!r}")
     return words
 
 
 def _hosts(given: t.Mapping[str, t.Any], become: tuple[str, ...]) -> tuple[Host, ...]:
     if given["hosts"] is None:
         if not shutil.which("journalctl"):
-            raise Refused(
+            raise RefusedError(
                 "there is no journalctl on this machine: give 'hosts' those whose journals are to be followed"
             )
         return (Host(_name(given["local_name"], "local_name"), become=become),)
     if not isinstance(given["hosts"], list) or not given["hosts"]:
-        raise Refused(f"hosts {given['hosts']!r} is not a list of hosts: leave it out to follow this machine's journal")
+        raise RefusedError(
+            f"hosts {given['hosts']!r} is not a list of hosts: leave it out to follow this machine's journal"
+        )
     ssh = _words("ssh", given["ssh"])
     if not shutil.which(ssh[0]):
-        raise Refused(f"ssh: there is no program {ssh[0]!r} on this machine")
+        raise RefusedError(f"ssh: there is no program {ssh[0]!r} on this machine")
     hosts = []
     for entry in given["hosts"]:
         fields = {"name": entry} if isinstance(entry, str) else entry
         if not isinstance(fields, dict) or "name" not in fields or set(fields) - {"name", "destination"}:
-            raise Refused(f"hosts: {entry!r} is neither a name nor a dictionary of 'name' and 'destination'")
+            raise RefusedError(f"hosts: {entry!r} is neither a name nor a dictionary of 'name' and 'destination'")
         name, destination = _name(fields["name"], "hosts"), fields.get("destination", fields["name"])
         if not isinstance(destination, str) or not re.fullmatch(r"[^-\s\0][^\s\0]*", destination):
-            raise Refused(f"hosts: the destination {destination!r} of {name} is none that ssh takes, like user@{name}")
+            raise RefusedError(
+                f"hosts: the destination {destination!r} of {name} is none that ssh takes, like user@{name}"
+            )
         hosts.append(Host(name, (*ssh, destination), become))
     names = [host.name for host in hosts]
     for name in names:
         if names.count(name) > 1:
-            raise Refused(f"hosts: {name} stands there more than once")
+            raise RefusedError(f"hosts: {name} stands there more than once")
     return tuple(hosts)
 
 
@@ -339,15 +345,15 @@ def _name(name: t.Any, option: str) -> str:
         with contextlib.suppress(ValueError):
             ipaddress.ip_address(name)
             return name
-    raise Refused(f"{option}: {name!r} is no name of a host in an inventory")
+    raise RefusedError(f"{option}: {name!r} is no name of a host in an inventory")
 
 
 def _since(text: t.Any) -> float | None:
     if text == "now":
         return None
-    seconds = timestamps.moment(str(text), time.time()) if isinstance(text, (str, int, float)) else None
+    seconds = timestamps.parse_time(str(text), time.time()) if isinstance(text, (str, int, float)) else None
     if seconds is None or isinstance(text, bool):
-        raise Refused(
+        raise RefusedError(
             f"since {text!r} is no point in time: give it one like 'now', '-1h', 'yesterday' or '2026-11-23T10:00:00Z'"
         )
     return seconds
@@ -357,7 +363,7 @@ def _folder(path: t.Any) -> str | None:
     if path is None:
         return None
     if not isinstance(path, str) or not path or "\0" in path:
-        raise Refused(f"cursor_dir {path!r} is not the path of a folder")
+        raise RefusedError(f"cursor_dir {path!r} is not the path of a folder")
     return os.path.abspath(os.path.expanduser(path))
 
 
@@ -380,12 +386,12 @@ class Cursors:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             lock = os.open(os.path.join(self._folder, ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Refused(f"cursor_dir {self._folder} cannot be written: {error.strerror}") from error
+            raise RefusedError(f"cursor_dir {self._folder} cannot be written: {error.strerror}") from error
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Refused(
+                raise RefusedError(
                     f"cursor_dir {self._folder} is in use by another rulebook: give each a folder of its own"
                 ) from error
             yield
@@ -409,9 +415,9 @@ class Cursors:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            raise Refused(f"the cursor file {path} cannot be read: {error.strerror}") from error
-        except (Refused, ValueError) as error:
-            raise Refused(
+            raise RefusedError(f"the cursor file {path} cannot be read: {error.strerror}") from error
+        except (RefusedError, ValueError) as error:
+            raise RefusedError(
                 f"the cursor file {path} holds no cursor of a journal: remove it, and {host} is read from 'since' on"
             ) from error
 
@@ -427,7 +433,7 @@ class Cursors:
                 os.fsync(file.fileno())
             os.replace(f"{path}.new", path)
         except OSError as error:
-            raise Refused(f"the cursor file {path} cannot be written: {error.strerror}") from error
+            raise RefusedError(f"the cursor file {path} cannot be written: {error.strerror}") from error
 
 
 # --- Processes --------------------------------------------------------------------------------------------------------
@@ -658,7 +664,7 @@ class Watch:
         if journal.needs_boots(start, tail):
             boots = journal.boots_in(await self._journal.output(*journal.BOOTS))
         if not complete:
-            at = timestamps.iso(int(start.realtime, 16) / 1e6)
+            at = timestamps.iso_microseconds(int(start.realtime, 16) / 1e6)
             await self._give_own(
                 "journal_gap",
                 f"the journal of {self._host.name} no longer has the place where reading ended, of {at}: events that "
@@ -707,7 +713,7 @@ class Watch:
             found = dm_events.events(self._held, self._names)
         for event in found[:ready]:
             if self._wish.wants(event):
-                await self._give(journal.view(event))
+                await self._give(journal.as_result(event))
             self._place = event.line.cursor
             del self._held[0]
             if self._wish.wants(event):
@@ -743,7 +749,7 @@ class Watch:
         severity = OWN_KINDS[kind]
         if self._wish.wants_kind(kind, severity):
             line = dm_events.Line(time.time(), message, "dm_event", cursor=self._place)
-            await self._give({**journal.view(dm_events.Event(line, "note")), "kind": kind, "severity": severity})
+            await self._give({**journal.as_result(dm_events.Event(line, "note")), "kind": kind, "severity": severity})
 
     async def _can_see(self) -> None:
         if self._blind_since is not None:
@@ -766,7 +772,7 @@ class Watch:
         if self._place != self._kept:
             try:
                 self._cursors.write(self._host.name, self._place)
-            except Refused as error:
+            except RefusedError as error:
                 # Rules go on, and the place is kept by the next event; they are what this is for.
                 logger.error("%s", error)
             else:
@@ -775,7 +781,7 @@ class Watch:
 
 async def main(queue: Queue, args: dict[str, t.Any]) -> None:
     """Follow every host until cancelled."""
-    wished = wish(args)
+    wished = spec(args)
     cursors = Cursors(wished.cursor_dir)
     with cursors.held():
         watches = [Watch(host, wished, queue, cursors) for host in wished.hosts]

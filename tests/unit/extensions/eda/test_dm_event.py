@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from ansible_collections.devicemapper.containers.extensions.eda.plugins.event_source import dm_event
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -104,7 +104,7 @@ def expected() -> list[dict[str, t.Any]]:
     """Return what dm_event_info returns of the captured journal."""
     names = {"253:2": "ev--a-thin--pool", "253:5": "ev--a-mp"}
     lines = [journal.line_of(json.loads(row), stand_in.BOOTS[0]) for row in CAPTURED]
-    return [journal.view(event) for event in dm_events.events(lines, names)]
+    return [journal.as_result(event) for event in dm_events.events(lines, names)]
 
 
 # --- What comes -------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_only_what_is_new_comes_without_a_time(host):
 )
 def test_only_what_is_asked_for_comes(host, args, kinds):
     host.write(*CAPTURED)
-    wanted = [event for event in expected() if dm_event.wish(args).wants_kind(event["kind"], event["severity"])]
+    wanted = [event for event in expected() if dm_event.spec(args).wants_kind(event["kind"], event["severity"])]
     if "pools" in args:
         wanted = [event for event in wanted if event["pool"] in ("tp2", None)]
 
@@ -583,7 +583,7 @@ def test_documented_arguments_and_defaults_are_those_that_are_taken():
 
 def test_examples_are_accepted(host):
     for example in yaml.safe_load(dm_event.EXAMPLES):
-        assert dm_event.wish(example["devicemapper.containers.dm_event"]).hosts
+        assert dm_event.spec(example["devicemapper.containers.dm_event"]).hosts
 
 
 BAD = [
@@ -625,22 +625,24 @@ BAD = [
 
 @pytest.mark.parametrize(("args", "says"), [pytest.param(*row, id=ascii(row[0])[1:60]) for row in BAD])
 def test_bad_arguments_are_refused_before_anything_is_read(host, args, says):
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(RefusedError, match=says):
         asyncio.run(dm_event.main(asyncio.Queue(1), args))
     assert not (host.folder / "asked").exists()
 
 
 def test_a_machine_without_journalctl_is_told_so(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Refused, match="there is no journalctl on this machine: give 'hosts'"):
-        dm_event.wish({})
+    with pytest.raises(RefusedError, match="there is no journalctl on this machine: give 'hosts'"):
+        dm_event.spec({})
 
 
 def test_a_cursor_file_that_holds_none_is_refused(host, tmp_path):
     host.say("the first line", _COMM="sshd")
     for text in ("s=1;i=2", "", "\u00e4", f"s=1;i=2;b={host.boot};m=1;t=soon;x=1"):
         (tmp_path / "localhost.cursor").write_text(text, encoding="utf-8")
-        with pytest.raises(Refused, match=r"localhost\.cursor holds no cursor of a journal: remove it, and localhost"):
+        with pytest.raises(
+            RefusedError, match=r"localhost\.cursor holds no cursor of a journal: remove it, and localhost"
+        ):
             asyncio.run(dm_event.main(asyncio.Queue(1), {"cursor_dir": str(tmp_path)}))
 
 
@@ -650,14 +652,14 @@ def test_a_cursor_dir_serves_one_rulebook(host, tmp_path):
     async def run():
         async with source(cursor_dir=str(tmp_path)):
             await until(lambda: follows(host))
-            with pytest.raises(Refused, match="is in use by another rulebook: give each a folder of its own"):
+            with pytest.raises(RefusedError, match="is in use by another rulebook: give each a folder of its own"):
                 await dm_event.main(asyncio.Queue(1), {"cursor_dir": str(tmp_path)})
 
     asyncio.run(run())
 
 
 def test_addresses_are_names_too(host):
-    assert [host.name for host in dm_event.wish({"hosts": ["192.0.2.1", "2001:db8::1"]}).hosts] == [
+    assert [host.name for host in dm_event.spec({"hosts": ["192.0.2.1", "2001:db8::1"]}).hosts] == [
         "192.0.2.1",
         "2001:db8::1",
     ]

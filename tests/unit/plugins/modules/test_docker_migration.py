@@ -24,7 +24,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.do
     Info,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import Inventory
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import Current, Room
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import (
+    FreeSpace,
+    MigrationState,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.modules import docker_migration
 
@@ -51,23 +54,23 @@ def host(monkeypatch, tmp_path, commands):
     monkeypatch.setattr(boot_drop_in, "path", lambda service, vg, pool: f"{tmp_path}/{service}.d/{vg}-{pool}.conf")
     (tmp_path / "docker.migration").mkdir()
     looks: list = []
-    monkeypatch.setattr(image_migration, "read", lambda wish, docker, text, root: looks.pop(0))
+    monkeypatch.setattr(image_migration, "read", lambda spec, docker, text, root: looks.pop(0))
 
-    def find(*found: Current):
+    def find(*found: MigrationState):
         looks[:] = found
         return tmp_path
 
     return find
 
 
-def start(**changes) -> Current:
-    current = Current(
-        ON_POOL, DockerData(), (APP,), (WEB,), has_directory=True, layers=5 * MIB, room=Room(99 * MIB, 99 * MIB)
+def start(**changes) -> MigrationState:
+    current = MigrationState(
+        ON_POOL, DockerData(), (APP,), (WEB,), has_directory=True, layers=5 * MIB, room=FreeSpace(99 * MIB, 99 * MIB)
     )
     return replace(current, daemon_text=DAEMON, **changes)
 
 
-def arrived(*images: Image, verified: bool = False) -> Current:
+def arrived(*images: Image, verified: bool = False) -> MigrationState:
     known = Inventory("devicemapper", (APP,), (WEB,), verified)
     return start(
         docker=ON_OVERLAY2, images=images, containers=(), known=known, archives=frozenset([image_inventory.digest(APP)])
@@ -168,7 +171,7 @@ def test_a_second_run_changes_nothing(run_module, host):
 
 
 def test_all_that_is_refused_is_told_and_nothing_is_written(run_module, host):
-    folder = host(start(room=Room()))
+    folder = host(start(room=FreeSpace()))
     before = files(folder)
     result = run_module(docker_migration, storage_driver="overlay2")
     assert result["failed"]

@@ -190,11 +190,11 @@ def test_logs_mounts_and_loop_files_stay_out(run_module, tools, dest, records):
 
 
 def test_check_mode_foretells_and_does_nothing(run_module, tools, dest):
-    foretold = back_up(run_module, dest, check=True)
+    planned = back_up(run_module, dest, check=True)
     assert not dest.exists()
     assert not [words for words in tools.ran if "message" in words or "vgcfgbackup" in words]
-    assert foretold["actions"] == back_up(run_module, dest)["actions"]
-    assert foretold["changed"]
+    assert planned["actions"] == back_up(run_module, dest)["actions"]
+    assert planned["changed"]
 
 
 def test_a_diff_tells_which_state_was_saved_before(run_module, tools, dest):

@@ -31,16 +31,16 @@ def files_of(folder):
 def test_it_is_put_there_and_taken_away(run_module, commands, host):
     options = {"textfile_dir": str(host / "metrics"), "pools": ["docker/thinpool"]}
     commands.expect("systemctl show", BLANK)
-    foretold = run_module(thin_pool_exporter, check=True, **options)
-    assert (foretold["changed"], files_of(host)) == (True, [])
+    planned = run_module(thin_pool_exporter, check=True, **options)
+    assert (planned["changed"], files_of(host)) == (True, [])
 
     commands.expect("systemctl show", BLANK)
     commands.expect("systemctl daemon-reload")
     commands.expect("systemctl enable --now --quiet thin-pool-monitor.timer")
     commands.expect("systemctl start thin-pool-monitor.service")
     result = run_module(thin_pool_exporter, **options)
-    assert result["actions"] == foretold["actions"]
-    assert result["diff"] == foretold["diff"]
+    assert result["actions"] == planned["actions"]
+    assert result["diff"] == planned["diff"]
     assert result["path"] == str(host / "metrics" / "thin_pool.prom")
     assert files_of(host) == sorted(result["diff"]["after"]["files"])
     (host / "metrics" / "thin_pool.prom").touch()

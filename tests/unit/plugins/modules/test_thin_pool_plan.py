@@ -292,7 +292,7 @@ def test_the_pool_alone_is_planned_without_a_look_at_docker(run_module, commands
     commands.expect("lvmconfig --typeconfig full config/profile_dir", 'profile_dir="/nonexistent"\n')
     commands.expect("dmsetup status --noflush --target thin-pool", captured("pool.status"))
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], engine="none", autoextend_room="ignore")
-    assert [link for link, steps in result["links"].items() if steps] == ["profile"]
+    assert [stage for stage, steps in result["links"].items() if steps] == ["profile"]
     assert result["docker"]["installed"] is False
     assert commands.writing == []
 
@@ -345,7 +345,7 @@ def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
     commands.expect("lvmconfig", 'profile_dir="/nonexistent"\n')
     commands.expect(THIN)
     result = run_module(thin_pool_plan, engine="containerd", devices=["/dev/vdb"], vg="my-vg", discard_blocks=True)
-    assert [link for link, steps in result["links"].items() if steps] == [
+    assert [stage for stage, steps in result["links"].items() if steps] == [
         "physical_volumes",
         "volume_group",
         "profile",

@@ -15,14 +15,16 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     snapshotter_settings,
     toml,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
+    SnapshotterSettings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd"
 RELEASES = sorted(path.name for path in CAPTURED.iterdir() if path.is_dir())
 HEADER = '[plugins."io.containerd.snapshotter.v1.devmapper"]'
-WISH = Settings(
+WISH = SnapshotterSettings(
     pool_name="containerd-thinpool",
     root_path="/var/lib/containerd/devmapper",
     base_image_size="10GB",
@@ -42,20 +44,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def decide(folder, text=None, wish=WISH, **options):
+def decide(folder, text=None, spec=WISH, **options):
     """Return the sentences, the new text (the old one without a change), and the path that changes."""
     path = folder / "config.toml"
     if text is not None:
         path.write_bytes(text.encode())
     current = containerd_config.read(str(path))
-    steps, changes = containerd_config.decide(current, wish, **options)
+    steps, changes = containerd_config.decide(current, spec, **options)
     assert len(steps) == len(changes) <= 1
     return actions(steps), changes[0].after if changes else text, Path(changes[0].path).name if changes else None
 
 
-def refused(folder, text, wish=WISH, **options):
-    with pytest.raises(Refused) as refusal:
-        decide(folder, text, wish, **options)
+def refused(folder, text, spec=WISH, **options):
+    with pytest.raises(RefusedError) as refusal:
+        decide(folder, text, spec, **options)
     return str(refusal.value).replace(str(folder), "")
 
 
@@ -109,7 +111,7 @@ def test_a_packaged_configuration_gets_the_section_at_its_end_and_loses_it_again
     _sentences, after, _name = decide(folder, before)
     assert after == f"{before}\n{SECTION}"
     assert decide(folder, after)[0] == []
-    sentences, text, _name = decide(folder, after, Settings(pool_name="containerd-thinpool"), state="absent")
+    sentences, text, _name = decide(folder, after, SnapshotterSettings(pool_name="containerd-thinpool"), state="absent")
     assert sentences == [f"take {HEADER} out of {folder}/config.toml"]
     assert text == before
 
@@ -137,7 +139,7 @@ pool_name = "not this one"
 
 def test_an_ugly_file_keeps_every_other_byte(folder):
     _sentences, after, _name = decide(
-        folder, UGLY, Settings(pool_name="new", base_image_size="10GB", async_remove=True)
+        folder, UGLY, SnapshotterSettings(pool_name="new", base_image_size="10GB", async_remove=True)
     )
     expected = UGLY.replace("pool_name='old'# why", 'pool_name="new"# why')
     expected = expected.replace('"8192MB"\n', '"10GB"\n\tasync_remove = true\n')
@@ -145,7 +147,7 @@ def test_an_ugly_file_keeps_every_other_byte(folder):
 
 
 def test_an_ugly_file_loses_our_lines_alone(folder):
-    _sentences, after, _name = decide(folder, UGLY, Settings(), state="absent")
+    _sentences, after, _name = decide(folder, UGLY, SnapshotterSettings(), state="absent")
     lines = UGLY.splitlines(keepends=True)
     assert after == "".join(lines[:5] + lines[7:8] + lines[11:])
 
@@ -191,8 +193,8 @@ def test_where_a_folder_is_imported_the_section_gets_a_file_of_its_own(folder):
     assert sentences[0].endswith(f", discard_blocks in {folder}/conf.d/thin-pool.toml")
     (folder / "conf.d" / name).write_text(text, encoding="utf-8")
     assert decide(folder, main)[0] == []
-    assert decide(folder, main, Settings(pool_name="other"), state="absent")[0] == []
-    sentences, text, _name = decide(folder, main, Settings(pool_name="containerd-thinpool"), state="absent")
+    assert decide(folder, main, SnapshotterSettings(pool_name="other"), state="absent")[0] == []
+    sentences, text, _name = decide(folder, main, SnapshotterSettings(pool_name="containerd-thinpool"), state="absent")
     assert (sentences, text) == ([f"remove {folder}/conf.d/thin-pool.toml"], None)
 
 
@@ -227,7 +229,7 @@ def test_a_relative_pattern_is_read_but_gets_no_file_since_containerd_1_6_looks_
 def test_a_section_in_an_imported_file_is_changed_there(folder):
     theirs = folder / "conf.d" / "theirs.toml"
     theirs.write_text(f'{HEADER}\npool_name = "old"\nbase_image_size = "8GB"\n', encoding="utf-8")
-    sentences, text, name = decide(folder, IMPORTING.format(folder=folder), Settings(pool_name="new"))
+    sentences, text, name = decide(folder, IMPORTING.format(folder=folder), SnapshotterSettings(pool_name="new"))
     assert (sentences, name) == ([f"set pool_name in {theirs}"], "theirs.toml")
     assert text == f'{HEADER}\npool_name = "new"\nbase_image_size = "8GB"\n'
 
@@ -292,16 +294,16 @@ def test_where_there_is_no_section_none_is_taken_out(folder):
 
 
 @pytest.mark.parametrize(
-    ("section", "wish", "says"),
+    ("section", "spec", "says"),
     [
-        pytest.param("", Settings(pool_name="p"), "no base_image_size: set base_image_size", id="no-size"),
-        pytest.param("", Settings(base_image_size="1GB"), "no pool_name: set pool_name", id="no-pool"),
+        pytest.param("", SnapshotterSettings(pool_name="p"), "no base_image_size: set base_image_size", id="no-size"),
+        pytest.param("", SnapshotterSettings(base_image_size="1GB"), "no pool_name: set pool_name", id="no-pool"),
         pytest.param('fs_type = "zfs"', WISH, "/config.toml: fs_type must be ext4, xfs, ext2, not 'zfs'", id="theirs"),
         pytest.param('fs_type = "xfs"\nfs_options = "x"', WISH, "fs_options are for ext4 and ext2 alone", id="both"),
     ],
 )
-def test_a_section_that_the_snapshotter_would_not_start_with_is_refused(folder, section, wish, says):
-    assert says in refused(folder, f"version = 2\n{HEADER}\n{section}\n", wish)
+def test_a_section_that_the_snapshotter_would_not_start_with_is_refused(folder, section, spec, says):
+    assert says in refused(folder, f"version = 2\n{HEADER}\n{section}\n", spec)
 
 
 def test_where_things_are_is_told(folder):

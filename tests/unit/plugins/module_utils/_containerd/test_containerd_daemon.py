@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_daemon
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd"
 RELEASES = sorted(path.name for path in CAPTURED.iterdir() if path.is_dir())
@@ -127,7 +127,7 @@ def test_a_packages_version_is_found(version, expected):
 
 @pytest.mark.parametrize("version", ["1.5.18", "1.4", ""])
 def test_an_old_containerd_is_refused(version):
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         containerd_daemon.check_version(version, "package containerd")
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_metadata
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import Records
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
+    ContainerdMetadata,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd" / "1.7.24" / "records"
@@ -54,7 +56,7 @@ def read(folder):
 def test_records_are_read_with_no_parent_before_its_children(folder, commands):
     commands.expect("dmsetup table --target thin", THIN)
     found = read(folder)
-    assert found == Records(
+    assert found == ContainerdMetadata(
         folder=str(folder / "records"),
         pool=POOL,
         devices=0,
@@ -112,7 +114,7 @@ IN_USE, EMPTY = PoolStatus("rw", 0, 2571, 25600, 486, 19656), PoolStatus("rw", 0
     ],
 )
 def test_pool_and_records_must_be_of_each_other(devices, snapshots, status, is_new, says):
-    records = Records("/folder", POOL, devices, snapshots, bool(devices), bool(snapshots))
+    records = ContainerdMetadata("/folder", POOL, devices, snapshots, bool(devices), bool(snapshots))
     found = containerd_metadata.conflicts(records, status, is_new=is_new)
     assert len(found) == bool(says)
     assert says is None or says in found[0]

@@ -16,11 +16,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     toml,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
+    SnapshotterSettings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd"
-WISH = Settings(pool_name="containerd-thinpool", base_image_size="10GB")
+WISH = SnapshotterSettings(pool_name="containerd-thinpool", base_image_size="10GB")
 KATA = Runtime(
     "kata-fc",
     "io.containerd.kata-fc.v2",
@@ -140,17 +142,17 @@ def test_a_plugin_in_two_files_is_refused(path):
     cri = '[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "pause"\n'
     path.write_text(f'version = 2\nimports = ["{folder}/*.toml"]\n{cri}', encoding="utf-8")
     (folder / "other.toml").write_text(f"version = 2\n{cri}", encoding="utf-8")
-    with pytest.raises(Refused, match=r'have a section \[plugins."io.containerd.grpc.v1.cri"\] each'):
+    with pytest.raises(RefusedError, match=r'have a section \[plugins."io.containerd.grpc.v1.cri"\] each'):
         decide(path, "1.7.24", KATA)
 
 
 def test_handlers_in_braces_are_refused_with_their_line(path):
     path.write_text('version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\nruntimes = {}\n')
-    with pytest.raises(Refused, match="config.toml, line 3: the section, or all plugins, in braces"):
+    with pytest.raises(RefusedError, match="config.toml, line 3: the section, or all plugins, in braces"):
         decide(path, "1.7.24", KATA)
 
 
 def test_containerd_1_6_has_one_snapshotter_for_all_handlers():
-    with pytest.raises(Refused, match=r"containerd 1.6.20 has one snapshotter for all handlers of Kubernetes"):
+    with pytest.raises(RefusedError, match=r"containerd 1.6.20 has one snapshotter for all handlers of Kubernetes"):
         cri_runtimes.sections([KATA], configuration=2, containerd="1.6.20")
     assert cri_runtimes.sections([], configuration=2, containerd="1.6.20") == []

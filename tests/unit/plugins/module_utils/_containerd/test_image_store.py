@@ -9,7 +9,7 @@ import json
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import image_store
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
 
@@ -58,7 +58,7 @@ def test_what_the_module_is_called_with_comes_to_the_same():
 
 
 def test_features_are_not_given_twice():
-    with pytest.raises(Refused, match="daemon_options: features is set by this role"):
+    with pytest.raises(RefusedError, match="daemon_options: features is set by this role"):
         image_store.decide(None, {"features": {"x": True}})
 
 
@@ -79,7 +79,7 @@ def test_docker_from_25_on_is_taken(version):
     ],
 )
 def test_what_cannot_use_the_systems_containerd_is_refused(docker, says):
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(RefusedError, match=says):
         image_store.check(docker)
 
 

@@ -7,42 +7,52 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import snapshotter_settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
+    SnapshotterSettings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"),
+    ("spec", "says"),
     [
-        pytest.param(Settings(pool_name="vg/pool"), "not 'vg/pool': did you mean vg-pool?", id="volume"),
+        pytest.param(SnapshotterSettings(pool_name="vg/pool"), "not 'vg/pool': did you mean vg-pool?", id="volume"),
         pytest.param(
-            Settings(pool_name="my-vg/thin-pool"), "did you mean my--vg-thin--pool?", id="volume-with-hyphens"
+            SnapshotterSettings(pool_name="my-vg/thin-pool"),
+            "did you mean my--vg-thin--pool?",
+            id="volume-with-hyphens",
         ),
-        pytest.param(Settings(pool_name="/dev/mapper/a-b"), "did you mean a-b?", id="path"),
-        pytest.param(Settings(pool_name="/dev/vg/pool"), "did you mean vg-pool?", id="path-of-a-volume"),
-        pytest.param(Settings(pool_name=""), "not ''", id="empty"),
-        pytest.param(Settings(pool_name="x" * 128), "pool_name must be", id="too-long"),
+        pytest.param(SnapshotterSettings(pool_name="/dev/mapper/a-b"), "did you mean a-b?", id="path"),
+        pytest.param(SnapshotterSettings(pool_name="/dev/vg/pool"), "did you mean vg-pool?", id="path-of-a-volume"),
+        pytest.param(SnapshotterSettings(pool_name=""), "not ''", id="empty"),
+        pytest.param(SnapshotterSettings(pool_name="x" * 128), "pool_name must be", id="too-long"),
         pytest.param(
-            Settings(pool_name="my-vg-pool"), "no thin pool my-vg-pool, but there is my--vg-pool", id="not-doubled"
+            SnapshotterSettings(pool_name="my-vg-pool"),
+            "no thin pool my-vg-pool, but there is my--vg-pool",
+            id="not-doubled",
         ),
-        pytest.param(Settings(root_path="lib"), "root_path must be the whole path", id="relative"),
-        pytest.param(Settings(root_path="/a/../b"), "root_path must be the whole path", id="dots"),
-        pytest.param(Settings(base_image_size="10GX"), "base_image_size: '10GX' is not a size", id="unit"),
-        pytest.param(Settings(base_image_size="10"), "at least 1MB. Is the unit missing?", id="no-unit"),
-        pytest.param(Settings(base_image_size="200MB", fs_type="xfs"), "at least 300MB with fs_type xfs", id="xfs"),
-        pytest.param(Settings(fs_type="btrfs"), "fs_type must be ext4, xfs, ext2, not 'btrfs'", id="filesystem"),
-        pytest.param(Settings(fs_options="a b"), "fs_options must be extended options", id="options"),
+        pytest.param(SnapshotterSettings(root_path="lib"), "root_path must be the whole path", id="relative"),
+        pytest.param(SnapshotterSettings(root_path="/a/../b"), "root_path must be the whole path", id="dots"),
+        pytest.param(SnapshotterSettings(base_image_size="10GX"), "base_image_size: '10GX' is not a size", id="unit"),
+        pytest.param(SnapshotterSettings(base_image_size="10"), "at least 1MB. Is the unit missing?", id="no-unit"),
+        pytest.param(
+            SnapshotterSettings(base_image_size="200MB", fs_type="xfs"), "at least 300MB with fs_type xfs", id="xfs"
+        ),
+        pytest.param(
+            SnapshotterSettings(fs_type="btrfs"), "fs_type must be ext4, xfs, ext2, not 'btrfs'", id="filesystem"
+        ),
+        pytest.param(SnapshotterSettings(fs_options="a b"), "fs_options must be extended options", id="options"),
     ],
 )
-def test_wrong_settings_are_refused(wish, says):
-    with pytest.raises(Unwanted) as refusal:
-        snapshotter_settings.check(wish, ["my--vg-pool", "other"])
+def test_wrong_settings_are_refused(spec, says):
+    with pytest.raises(RefusedErrors) as refusal:
+        snapshotter_settings.check(spec, ["my--vg-pool", "other"])
     assert says in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["my--vg-pool", "contd-thin-pool", "not-there-yet"])
 def test_a_pool_that_is_there_or_of_no_volume_group_may_be_named(name):
-    snapshotter_settings.check(Settings(pool_name=name), ["my--vg-pool", "contd-thin-pool"])
+    snapshotter_settings.check(SnapshotterSettings(pool_name=name), ["my--vg-pool", "contd-thin-pool"])
 
 
 @pytest.mark.parametrize(

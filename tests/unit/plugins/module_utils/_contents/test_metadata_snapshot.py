@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents.metadata_snapshot import Mark
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 
 TAKE = "dmsetup message docker-thinpool 0 reserve_metadata_snap"
@@ -146,7 +146,7 @@ def test_a_snapshot_of_others_is_left_alone(commands, marks, pool, status, info,
     line = next(line for line in info.splitlines() if line.startswith("docker-thinpool_tmeta "))
     commands.expect("dmsetup info", info.replace(line, f"{line.rpartition(' ')[0]} {open_count}"))
     says = r"somebody else holds .* docker/thinpool \(metadata block 17\)"
-    with pytest.raises(Refused, match=says), metadata_snapshot.held(pool):
+    with pytest.raises(RefusedError, match=says), metadata_snapshot.held(pool):
         pytest.fail("it was taken")
     assert not any("message" in command for command in commands.ran)
 
@@ -157,7 +157,7 @@ def test_somebody_who_was_faster_is_left_alone(commands, marks, pool, status):
         TAKE, rc=1, stderr="device-mapper: message ioctl on docker-thinpool failed: Device or resource busy"
     )
     commands.expect("dmsetup status", status(17))
-    with pytest.raises(Refused, match="somebody else holds"), metadata_snapshot.held(pool):
+    with pytest.raises(RefusedError, match="somebody else holds"), metadata_snapshot.held(pool):
         pytest.fail("it was taken")
     assert not marks.exists()
 
@@ -195,8 +195,8 @@ def test_marks_of_other_pools_stay(commands, marks, pool, status, info):
 
 def test_another_reader_is_waited_for(monkeypatch, marks, pool, tmp_path):
     monkeypatch.setattr(process, "TIMEOUT", 0)
-    other = locks.held(str(tmp_path / "lock"), 0, create=True)
-    with other, pytest.raises(Refused, match="is locked by another process"), metadata_snapshot.held(pool):
+    other = locks.locked(str(tmp_path / "lock"), 0, create=True)
+    with other, pytest.raises(RefusedError, match="is locked by another process"), metadata_snapshot.held(pool):
         pytest.fail("it was taken")
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 
 
@@ -41,7 +41,7 @@ def test_what_is_no_readable_text_is_refused(tmp_path):
         ("bytes", r"is not UTF-8 text \(byte 2\): correct it or move it away"),
         ("loop", "cannot be read: Too many levels"),
     ):
-        with pytest.raises(Refused, match=message) as refusal:
+        with pytest.raises(RefusedError, match=message) as refusal:
             files.read(str(tmp_path / name))
         assert str(refusal.value).startswith(str(tmp_path / name))
 

@@ -10,24 +10,24 @@ import stat
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 
 def test_a_lock_is_held_by_one_alone_and_given_back(tmp_path):
     path = str(tmp_path / "lock")
-    with locks.held(path, 0, create=True), pytest.raises(Refused) as refusal, locks.held(path, 0):
+    with locks.locked(path, 0, create=True), pytest.raises(RefusedError) as refusal, locks.locked(path, 0):
         pass
     assert str(refusal.value).startswith(f"{path} is locked by another process for more than 0 seconds")
     assert f"'lsof {path}'" in str(refusal.value)
-    with locks.held(path, 0):
+    with locks.locked(path, 0):
         pass
 
 
 def test_a_lock_is_given_back_after_a_failure(tmp_path):
     path = str(tmp_path / "lock")
-    with pytest.raises(ZeroDivisionError), locks.held(path, 0, create=True):
+    with pytest.raises(ZeroDivisionError), locks.locked(path, 0, create=True):
         raise ZeroDivisionError
-    with locks.held(path, 0):
+    with locks.locked(path, 0):
         pass
 
 
@@ -43,31 +43,31 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(tmp_path, monkeypatch):
                 fcntl.flock(other, fcntl.LOCK_UN)
 
         monkeypatch.setattr(locks.time, "sleep", sleep)
-        with locks.held(str(path), 10):
+        with locks.locked(str(path), 10):
             assert len(waited) == 3
 
 
 def test_a_reader_of_the_file_holds_nobody_up(tmp_path):
     path = tmp_path / "lock"
     path.touch()
-    with path.open(), locks.held(str(path), 0):
+    with path.open(), locks.locked(str(path), 0):
         pass
 
 
 def test_a_lock_that_is_made_is_nobody_elses(tmp_path):
     path = tmp_path / "lock"
-    with locks.held(str(path), 0, create=True):
+    with locks.locked(str(path), 0, create=True):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_device_is_never_made(tmp_path):
-    with pytest.raises(Refused, match="No such file"), locks.held(str(tmp_path / "vdb"), 0):
+    with pytest.raises(RefusedError, match="No such file"), locks.locked(str(tmp_path / "vdb"), 0):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "target")
-    with pytest.raises(Refused, match="symbolic links"), locks.held(str(tmp_path / "lock"), 0, create=True):
+    with pytest.raises(RefusedError, match="symbolic links"), locks.locked(str(tmp_path / "lock"), 0, create=True):
         pass
     assert not (tmp_path / "target").exists()

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import ProcessError
 
 
@@ -102,20 +102,20 @@ def test_a_program_is_found_on_this_host():
 def test_a_program_that_outlives_its_module_keeps_the_lock(tmp_path):
     # What a killed module leaves running: its own descriptor is gone, the program's is not.
     path = str(tmp_path / "lock")
-    with locks.held(path, 0, create=True) as descriptor, process.lent(descriptor):
+    with locks.locked(path, 0, create=True) as descriptor, process.inherit_lock(descriptor):
         assert process.run(*python("import sys; print(sys.stdin.read())")) == "\n"
         sleeper = subprocess.Popen(("sleep", "60"), stdin=descriptor)
-    with pytest.raises(Refused, match="a program that an interrupted run started"), locks.held(path, 0):
+    with pytest.raises(RefusedError, match="a program that an interrupted run started"), locks.locked(path, 0):
         pass
     sleeper.kill()
     sleeper.wait()
-    with locks.held(path, 0):
+    with locks.locked(path, 0):
         pass
 
 
 def test_only_within_a_run_is_a_lock_lent(commands, tmp_path):
-    with locks.held(str(tmp_path / "lock"), 0, create=True) as descriptor:
-        with process.lent(descriptor):
+    with locks.locked(str(tmp_path / "lock"), 0, create=True) as descriptor:
+        with process.inherit_lock(descriptor):
             commands.expect("lvcreate")
             process.run("lvcreate")
         commands.expect("lvs")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import (
     Size,
     human,
@@ -115,5 +115,5 @@ def test_an_option_that_was_not_given_is_none():
 
 
 def test_a_wrong_option_is_refused_under_its_name():
-    with pytest.raises(Refused, match="^chunk_size: 'big' is not a size"):
+    with pytest.raises(RefusedError, match="^chunk_size: 'big' is not a size"):
         option("chunk_size", parse_bytes, "big")

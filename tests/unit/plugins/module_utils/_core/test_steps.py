@@ -9,7 +9,7 @@ import contextlib
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import steps
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import ProcessError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -43,9 +43,9 @@ class Disk:
         self.granted = granted
 
     @contextlib.contextmanager
-    def held(self):
+    def locked(self):
         if not self.granted:
-            raise Refused(self.path)
+            raise RefusedError(self.path)
         self.host.asked.append(f"hold {self.path}")
         try:
             yield
@@ -111,7 +111,7 @@ def test_a_device_is_held_for_its_step_alone():
 
 def test_a_device_that_is_not_granted_is_left_alone_and_ends_it():
     host = Recorder()
-    with pytest.raises(Refused, match="/dev/vdb"):
+    with pytest.raises(RefusedError, match="/dev/vdb"):
         steps.take_steps([Step("run", ("lvs",)), *on_devices(host, granted=False)], host)
     assert host.asked == [("lvs",)]
 
@@ -128,6 +128,6 @@ def test_the_sentences_are_told():
 
 
 def test_several_refusals_are_one_with_a_line_each():
-    refusal = Unwanted(iter(["a", "b"]))
-    assert isinstance(refusal, Refused)
+    refusal = RefusedErrors(iter(["a", "b"]))
+    assert isinstance(refusal, RefusedError)
     assert (str(refusal), refusal.reasons) == ("a\nb", ("a", "b"))

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 
 PATH = "/etc/docker/daemon.json"
@@ -103,22 +103,22 @@ def text_of(document):
     return document if document is None or isinstance(document, str) else json.dumps(document)
 
 
-@pytest.mark.parametrize(("before", "wish", "after", "action"), CASES)
-def test_a_wish_becomes_a_step(before, wish, after, action):
-    (step,), text = daemon_json.decide(text_of(before), PATH, **wish)
+@pytest.mark.parametrize(("before", "spec", "after", "action"), CASES)
+def test_a_wish_becomes_a_step(before, spec, after, action):
+    (step,), text = daemon_json.decide(text_of(before), PATH, **spec)
     assert step.action == action
     assert (step.write.path, step.write.text) == (PATH, text)
     assert list(json.loads(text).items()) == list(after.items())
 
 
-@pytest.mark.parametrize(("before", "wish", "after", "action"), CASES)
-def test_what_is_foretold_needs_nothing_more(before, wish, after, action):
-    _steps, text = daemon_json.decide(text_of(before), PATH, **wish)
-    assert daemon_json.decide(text, PATH, **wish) == ([], text)
+@pytest.mark.parametrize(("before", "spec", "after", "action"), CASES)
+def test_what_is_foretold_needs_nothing_more(before, spec, after, action):
+    _steps, text = daemon_json.decide(text_of(before), PATH, **spec)
+    assert daemon_json.decide(text, PATH, **spec) == ([], text)
 
 
 @pytest.mark.parametrize(
-    ("before", "wish"),
+    ("before", "spec"),
     [
         pytest.param(WISHED, WISH, id="as-wished"),
         pytest.param(
@@ -137,9 +137,9 @@ def test_what_is_foretold_needs_nothing_more(before, wish, after, action):
         pytest.param({"debug": True}, {"options": {"debug": False}, "state": "absent"}, id="another-value-stays"),
     ],
 )
-def test_a_file_as_wished_is_left_alone(before, wish):
+def test_a_file_as_wished_is_left_alone(before, spec):
     text = text_of(before)
-    assert daemon_json.decide(text, PATH, **wish) == ([], text)
+    assert daemon_json.decide(text, PATH, **spec) == ([], text)
 
 
 def test_a_file_that_has_no_keys_left_is_removed():
@@ -177,7 +177,7 @@ def test_text_that_is_not_ascii_stays_as_it_is():
 )
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         daemon_json.decide(text, PATH, **WISH, state=state)
     assert re.search(f"^{PATH}:? {message}", str(refusal.value))
 
@@ -234,7 +234,7 @@ def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
     ],
 )
 def test_an_option_that_docker_would_end_at_is_refused(option, message):
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         daemon_json.decide(None, PATH, storage_driver="devicemapper", storage_opts=[POOL, option])
     (reason,) = refusal.value.reasons
     assert re.search(message, reason)
@@ -294,7 +294,7 @@ DISK = "dm.directlvm_device=/dev/vdb"
     ],
 )
 def test_options_that_docker_would_end_at_together_are_refused(options, message):
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         daemon_json.decide(None, PATH, storage_driver="devicemapper", storage_opts=options)
     (reason,) = refusal.value.reasons
     assert re.search(message, reason)
@@ -350,7 +350,7 @@ def test_a_base_device_may_grow_or_stay(options):
 
 
 def test_a_base_device_does_not_shrink():
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         daemon_json.check_base({"storage-opts": ["dm.basesize=20G", "dm.basesize=10G"]}, 20 * GIB)
     assert str(refusal.value) == (
         "storage option dm.basesize is 10.00 GiB, and the base device that all images are made from has 20.00 GiB: it "
@@ -359,24 +359,24 @@ def test_a_base_device_does_not_shrink():
 
 
 def test_a_device_is_named_by_its_path():
-    with pytest.raises(Refused, match="dm.datadev must be the path of a device, not 'vdb'"):
+    with pytest.raises(RefusedError, match="dm.datadev must be the path of a device, not 'vdb'"):
         daemon_json.check_options(["dm.datadev=vdb"])
 
 
 def test_all_wrong_options_are_told_at_once():
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         daemon_json.check_options(["dm.fs", "dm.foo=1", "dm.fs=zfs", "dm.basesize=1G"])
     assert len(refusal.value.reasons) == 3
 
 
 def test_a_wrong_option_that_stays_in_the_file_is_refused():
-    with pytest.raises(Unwanted, match=f"^{PATH}: storage option 'dm.foo' is not known"):
+    with pytest.raises(RefusedErrors, match=f"^{PATH}: storage option 'dm.foo' is not known"):
         daemon_json.decide('{"storage-opts": ["dm.foo=1"]}', PATH, **WISH)
 
 
 @pytest.mark.parametrize("value", ["dm.fs=xfs", ["dm.fs=xfs", 1], None])
 def test_storage_options_that_are_no_list_are_refused(value):
-    with pytest.raises(Refused, match='^options: "storage-opts" must be a list'):
+    with pytest.raises(RefusedError, match='^options: "storage-opts" must be a list'):
         daemon_json.decide(None, PATH, storage_driver="devicemapper", options={"storage-opts": value})
 
 
@@ -427,7 +427,7 @@ def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path)
     environment.write_text('# Debian\nDOCKER_OPTS="--storage-driver=overlay2 --log-level warn"\n', encoding="utf-8")
     text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
     flags = systemd.flags(unit_of(text))
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         daemon_json.decide('{"log-level": "info"}', PATH, **WISH, flags=flags)
     assert str(refusal.value).startswith(
         "dockerd's unit already sets --storage-driver (storage-driver), --log-level (log-level); a "

@@ -15,16 +15,16 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     docker_report,
     dockerd,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import Wanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import ExpectedStorage
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import (
-    Container,
+    DockerRecords,
     Filesystem,
+    Inspection,
     Logging,
-    Memory,
+    MemoryUse,
     Mount,
     Node,
-    Records,
-    Seen,
+    RunningContainer,
 )
 
 GIB = 1024**3
@@ -75,8 +75,8 @@ def tree(*children: Node, disk: str = "vdb", rotational: bool = False, pool: str
     )
 
 
-def container(name: str, **changes: t.Any) -> Container:
-    found = Container(
+def container(name: str, **changes: t.Any) -> RunningContainer:
+    found = RunningContainer(
         name, "busybox", KEYS[name], device_of(name), started=NOW - HOUR, logging=LIMITED, volumes=("/data",)
     )
     return replace(found, **changes)
@@ -103,26 +103,26 @@ def info(driver: str = "devicemapper", **status: str) -> dockerd.Info:
     )
 
 
-WELL = Seen(
+WELL = Inspection(
     disks=(Node("vda", "/dev/vda", "disk", 6 * GIB, rotational=True), tree(thin("db"), thin("web"))),
     docker=docker(info()),
     root="/var/lib/docker",
     mounts=(mount("web"), mount("db")),
-    records=Records("/var/lib/docker/devicemapper/metadata", base=True, containers=2, image_layers=1),
+    records=DockerRecords("/var/lib/docker/devicemapper/metadata", base=True, containers=2, image_layers=1),
     containers=(container("db"), container("web")),
     logging=LIMITED,
-    memory=Memory(4 * GIB, 2 * GIB, GIB),
+    memory=MemoryUse(4 * GIB, 2 * GIB, GIB),
     filesystem=Filesystem(20 * GIB, 5 * GIB),
     now=NOW,
 )
-WANTED = Wanted("docker", "thinpool", devices=("/dev/vdb",), chunk_size=512 * 1024)
+WANTED = ExpectedStorage("docker", "thinpool", devices=("/dev/vdb",), chunk_size=512 * 1024)
 
 
-def by_name(seen: Seen, wanted: Wanted = WANTED) -> dict[str, docker_checks.Check]:
+def by_name(seen: Inspection, wanted: ExpectedStorage = WANTED) -> dict[str, docker_checks.Check]:
     return {check.name: check for check in docker_checks.checks(seen, wanted)}
 
 
-def advised(seen: Seen) -> dict[str, docker_advice.Advice]:
+def advised(seen: Inspection) -> dict[str, docker_advice.Advice]:
     return {item.kind: item for item in docker_advice.advice(seen, WANTED)}
 
 
@@ -183,11 +183,11 @@ def test_an_option_that_docker_does_not_tell_is_not_compared():
     assert list(by_name(WELL, wanted)) == list(by_name(WELL))
 
 
-def other_disk() -> Seen:
+def other_disk() -> Inspection:
     return replace(WELL, disks=(tree(thin("db"), thin("web"), disk="vdc"),))
 
 
-MISMATCHES: dict[str, tuple[Seen, Wanted, str, str, str]] = {
+MISMATCHES: dict[str, tuple[Inspection, ExpectedStorage, str, str, str]] = {
     # what is seen, what is wanted, which check does not match, what it says is there, what it says to do
     "disk": (other_disk(), WANTED, "devices", "/dev/vdc", "correct the devices that are named"),
     "disk-gone": (
@@ -290,7 +290,7 @@ MISMATCHES: dict[str, tuple[Seen, Wanted, str, str, str]] = {
         "has not been restarted since",
     ),
     "no-base": (
-        replace(WELL, records=Records("/x")),
+        replace(WELL, records=DockerRecords("/x")),
         WANTED,
         "metadata",
         "/x has records of no base, image layers: 0, containers: 0",
@@ -372,7 +372,7 @@ def test_names_with_hyphens_are_looked_for_as_the_kernel_has_them():
 
 
 UNLIMITED = Logging()
-ADVICE: dict[str, tuple[Seen, str, str]] = {
+ADVICE: dict[str, tuple[Inspection, str, str]] = {
     # what is seen, of which kind the advice is, and words of it
     "rotational": (
         replace(WELL, disks=(tree(rotational=True),)),
@@ -398,7 +398,7 @@ ADVICE: dict[str, tuple[Seen, str, str]] = {
         "what web print",
     ),
     "memory": (
-        replace(WELL, memory=Memory(500 * MIB, 50 * MIB, 0)),
+        replace(WELL, memory=MemoryUse(500 * MIB, 50 * MIB, 0)),
         "memory",
         "2 containers run in 500.00 MiB, of which 50.00 MiB are available, with 0 B of swap",
     ),
@@ -450,11 +450,11 @@ def test_advice_says_what_to_set_and_is_no_mismatch(seen, kind, words):
     assert found[kind].line.startswith(f"ADVICE    {kind}: ")
 
 
-SILENT: dict[str, Seen] = {
+SILENT: dict[str, Inspection] = {
     "local-has-limits": replace(WELL, logging=Logging("local")),
     "journald": replace(WELL, logging=Logging("journald"), containers=(container("web", logging=Logging("journald")),)),
-    "enough-memory": replace(WELL, memory=Memory(512 * MIB, 50 * MIB, 0)),
-    "memory-not-known": replace(WELL, memory=Memory()),
+    "enough-memory": replace(WELL, memory=MemoryUse(512 * MIB, 50 * MIB, 0)),
+    "memory-not-known": replace(WELL, memory=MemoryUse()),
     "much-in-long": replace(WELL, containers=(container("web", written=200 * MIB, started=NOW - 3 * HOUR),)),
     "start-not-known": replace(WELL, containers=(container("web", written=99 * MIB, started=None),)),
     "xfs-that-gives-up": replace(

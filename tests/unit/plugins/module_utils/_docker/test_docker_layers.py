@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, docker_layers, dockerd
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import Place
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import DockerPlace
 
 LAYER = "sha256:4ab1e30c14881d7456751a1d6bb3811d15123cec1808d3be8970634bba8f9085"
 
@@ -144,9 +144,9 @@ def test_the_configured_pool_is_found(text, flags, expected):
 
 
 def test_records_of_another_pool_are_not_looked_at():
-    assert Place("/x", "").may_be_of("docker-thinpool")
-    assert Place("/x", "docker-thinpool").may_be_of("docker-thinpool")
-    assert not Place("/x", "docker-other").may_be_of("docker-thinpool")
+    assert DockerPlace("/x", "").may_be_of("docker-thinpool")
+    assert DockerPlace("/x", "docker-thinpool").may_be_of("docker-thinpool")
+    assert not DockerPlace("/x", "docker-other").may_be_of("docker-thinpool")
 
 
 def test_the_data_root_is_where_docker_was_told_to_keep_it(monkeypatch, tmp_path):
@@ -154,4 +154,4 @@ def test_the_data_root_is_where_docker_was_told_to_keep_it(monkeypatch, tmp_path
     path.write_text('{"data-root": "/srv/docker", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}')
     monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(path))
     monkeypatch.setattr(dockerd, "read_unit", dict)
-    assert docker_layers.find() == Place("/srv/docker", "docker-thinpool")
+    assert docker_layers.find() == DockerPlace("/srv/docker", "docker-thinpool")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 
@@ -73,7 +73,7 @@ def test_a_docker_with_the_driver_is_taken(version):
     ],
 )
 def test_a_docker_that_cannot_use_a_pool_is_refused(docker, message):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(RefusedError, match=message):
         dockerd.check(docker)
 
 

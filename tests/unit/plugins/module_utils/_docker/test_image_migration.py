@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
     data_root,
@@ -25,7 +25,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.do
     Info,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import Inventory
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import Current, Room, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_migration import (
+    FreeSpace,
+    MigrationSpec,
+    MigrationState,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 
 MIB = 1024**2
@@ -47,18 +51,18 @@ NAMELESS = image("c")
 IMAGES = (APP, BASE, NAMELESS)
 WEB = container("web")
 DIRECTORY = "/var/lib/docker.migration"
-TO_POOL = Wish("devicemapper", "docker", "thinpool", "docker-thinpool", DIRECTORY, pool_size=8 * GIB)
-TO_OVERLAY2 = Wish("overlay2", "docker", "thinpool", "docker-thinpool", DIRECTORY)
+TO_POOL = MigrationSpec("devicemapper", "docker", "thinpool", "docker-thinpool", DIRECTORY, pool_size=8 * GIB)
+TO_OVERLAY2 = MigrationSpec("overlay2", "docker", "thinpool", "docker-thinpool", DIRECTORY)
 ON_OVERLAY2 = Docker(path="/usr/sbin/dockerd", version="20.10.24", unit="loaded", active=True, info=Info("overlay2"))
 ON_POOL = replace(ON_OVERLAY2, info=Info("devicemapper", {"Pool Name": "docker-thinpool"}))
 ON_LOOP = replace(ON_OVERLAY2, info=Info("devicemapper", {"Pool Name": "docker-254:1-1234-pool"}))
 DOWN = replace(ON_OVERLAY2, active=False, info=None)
-ROOM = Room(directory=10 * GIB, root=10 * GIB, shared=True)
+ROOM = FreeSpace(directory=10 * GIB, root=10 * GIB, shared=True)
 DAEMON = json.dumps(
     {"debug": True, "storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}
 )
 
-START = Current(ON_OVERLAY2, DockerData(), IMAGES, (), layers=150 * MIB, room=ROOM)
+START = MigrationState(ON_OVERLAY2, DockerData(), IMAGES, (), layers=150 * MIB, room=ROOM)
 ON_THE_POOL = replace(START, docker=ON_POOL, daemon_text=DAEMON, boot_text=boot_drop_in.text("docker", "thinpool"))
 
 
@@ -186,13 +190,13 @@ def test_an_inventory_is_read_as_it_was_written():
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": 1, "source": "x"}'])
 def test_an_inventory_that_is_none_is_refused(text):
-    with pytest.raises(Refused, match="/x is not an inventory that this collection wrote"):
+    with pytest.raises(RefusedError, match="/x is not an inventory that this collection wrote"):
         image_inventory.parse(text, "/x")
 
 
 # What is refused, before anything is saved or stopped.
 @pytest.mark.parametrize(
-    ("changes", "wish", "expected"),
+    ("changes", "spec", "expected"),
     [
         pytest.param({"docker": Docker()}, TO_POOL, "there is no Docker on this host", id="no-docker"),
         pytest.param({"has_client": False}, TO_POOL, "install Docker's client", id="no-client"),
@@ -228,13 +232,13 @@ def test_an_inventory_that_is_none_is_refused(text):
             id="no-room-for-both",
         ),
         pytest.param(
-            {"room": Room(directory=GIB, root=149 * MIB), "docker": ON_POOL},
+            {"room": FreeSpace(directory=GIB, root=149 * MIB), "docker": ON_POOL},
             TO_OVERLAY2,
             "the layers of the images take 150.00 MiB, and the filesystem of /var/lib/docker has 149.00 MiB free",
             id="no-room-on-overlay2",
         ),
         pytest.param(
-            {"room": Room(directory=GIB, root=299 * MIB), "docker": ON_POOL, "layers": 0},
+            {"room": FreeSpace(directory=GIB, root=299 * MIB), "docker": ON_POOL, "layers": 0},
             TO_OVERLAY2,
             "the layers of the images take 300.00 MiB",
             id="layers-that-are-not-on-record",
@@ -279,16 +283,20 @@ def test_an_inventory_that_is_none_is_refused(text):
         pytest.param({"docker": ON_POOL, **inventory(*IMAGES), "images": None}, TO_POOL, "does not answer", id="mute"),
     ],
 )
-def test_what_cannot_be_is_refused(changes, wish, expected):
-    with pytest.raises(Refused, match=expected):
-        image_migration.decide(replace(START, **changes), wish)
+def test_what_cannot_be_is_refused(changes, spec, expected):
+    with pytest.raises(RefusedError, match=expected):
+        image_migration.decide(replace(START, **changes), spec)
 
 
 def test_all_that_speaks_against_it_is_told_at_once():
     current = replace(
-        START, docker=ON_POOL, containers=(container("web", running=True),), overlay_obstacle="no overlay", room=Room()
+        START,
+        docker=ON_POOL,
+        containers=(container("web", running=True),),
+        overlay_obstacle="no overlay",
+        room=FreeSpace(),
     )
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         image_migration.decide(current, TO_OVERLAY2)
     assert len(refusal.value.reasons) == 3
 
@@ -346,8 +354,8 @@ def test_docker_gets_to_overlay2_by_itself(changes, expected):
 
 
 def test_docker_gets_back_as_it_was():
-    wish = replace(TO_OVERLAY2, stop_containers=True)
-    migration = image_migration.decide(replace(ON_THE_POOL, containers=(container("db", running=True),)), wish)
+    spec = replace(TO_OVERLAY2, stop_containers=True)
+    migration = image_migration.decide(replace(ON_THE_POOL, containers=(container("db", running=True),)), spec)
     written = {step.write.path: step.write.text for step in migration.undo if step.write}
     assert written == {"/etc/docker/daemon.json": DAEMON, BOOT: boot_drop_in.text("docker", "thinpool")}
     assert actions(migration.undo)[-2:] == ["start Docker as it was", "start containers again"]

@@ -23,14 +23,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     dockerd,
     inspection,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import Wanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_checks import ExpectedStorage
 from ansible_collections.devicemapper.containers.plugins.modules import docker_devicemapper_info
 
 MIB = 1024**2
 CAPTURED = 1795493976.0  # 2026-11-24T04:19:36Z
 PIDS = {"small": "1512", "large": "1598", "middle": "1687"}
 DOCKERD = "1269"
-WANTED = Wanted("docker", "thinpool", devices=("/dev/vdb",), chunk_size=512 * 1024)
+WANTED = ExpectedStorage("docker", "thinpool", devices=("/dev/vdb",), chunk_size=512 * 1024)
 POOL_OPTION = {"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=/dev/mapper/docker-thinpool"]}
 
 
@@ -99,17 +99,17 @@ def host(monkeypatch, tmp_path, captured) -> Host:
 
 
 @pytest.fixture
-def look(host, commands, captured) -> t.Callable[[], inspection.Seen]:
+def look(host, commands, captured) -> t.Callable[[], inspection.Inspection]:
     """Return a function that looks at the host once."""
 
-    def read() -> inspection.Seen:
+    def read() -> inspection.Inspection:
         commands.expect("lsblk --json --bytes --output NAME,KNAME,TYPE,SIZE,ROTA", captured("host_lsblk.json"))
         return inspection.read()
 
     return read
 
 
-def mismatches(seen: inspection.Seen) -> dict[str, str]:
+def mismatches(seen: inspection.Inspection) -> dict[str, str]:
     return {check.name: check.seen for check in docker_checks.checks(seen, WANTED) if not check.matches}
 
 
@@ -119,7 +119,7 @@ def test_the_captured_host_is_as_it_should_be(host, look):
     assert [(container.name, container.image) for container in seen.containers] == [
         (name, "busybox") for name in ("large", "middle", "small")
     ]
-    assert seen.records == inspection.Records(
+    assert seen.records == inspection.DockerRecords(
         f"{host.root}/devicemapper/metadata", base=True, containers=3, image_layers=1, others=0
     )
     assert {mount.filesystem for mount in seen.mounts} == {"ext4"}

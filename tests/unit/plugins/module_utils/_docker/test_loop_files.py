@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import loop_files
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.loop_files import (
@@ -118,15 +118,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("current", "wish", "expected"), CASES)
-def test_files_become_as_large_as_wished(current, wish, expected):
-    assert actions(loop_files.decide(current, **wish)[0]) == expected
+@pytest.mark.parametrize(("current", "spec", "expected"), CASES)
+def test_files_become_as_large_as_wished(current, spec, expected):
+    assert actions(loop_files.decide(current, **spec)[0]) == expected
 
 
-@pytest.mark.parametrize(("current", "wish", "expected"), CASES)
-def test_what_is_foretold_needs_nothing_more(current, wish, expected):
-    after = loop_files.decide(current, **wish)[1]
-    assert loop_files.decide(after, **wish) == ([], after)
+@pytest.mark.parametrize(("current", "spec", "expected"), CASES)
+def test_what_is_foretold_needs_nothing_more(current, spec, expected):
+    after = loop_files.decide(current, **spec)[1]
+    assert loop_files.decide(after, **spec) == ([], after)
 
 
 @pytest.mark.parametrize("stop", range(9))
@@ -170,7 +170,7 @@ def test_commands_are_those_of_the_manual_without_its_suspension():
     "unwell", [status(16 * MIB, mode="ro"), status(16 * MIB, needs_check=True), PoolStatus("fail"), PoolStatus("error")]
 )
 def test_a_pool_that_is_not_well_does_not_grow(unwell):
-    with pytest.raises(Refused, match=f"^pool {POOL} is not well .*thin_check"):
+    with pytest.raises(RefusedError, match=f"^pool {POOL} is not well .*thin_check"):
         loop_files.decide(pool(status=unwell), **LARGER)
 
 
@@ -180,17 +180,17 @@ def test_a_full_pool_grows():
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("spec", "message"),
     [
         ({**LARGER, "data_size": 32768}, "the data file cannot have 32.00 KiB, less than one chunk: is the unit"),
         ({**LARGER, "metadata_size": MIB}, "the metadata file must have 2m to 15.8g, not 1.00 MiB"),
         ({**LARGER, "metadata_size": 16 * GIB}, "the metadata file must have 2m to 15.8g, not 16.00 GiB"),
     ],
 )
-def test_sizes_that_no_pool_has_are_refused(wish, message):
+def test_sizes_that_no_pool_has_are_refused(spec, message):
     for current in (RUNNING, STOPPED):
-        with pytest.raises(Refused, match=message):
-            loop_files.decide(current, **wish)
+        with pytest.raises(RefusedError, match=message):
+            loop_files.decide(current, **spec)
 
 
 def test_metadata_beyond_what_the_kernel_uses_is_left_alone():
@@ -206,11 +206,11 @@ def test_a_size_is_whole_chunks(text, size):
 
 
 def test_a_view_shows_what_lags():
-    shown = loop_files.view(data(size=3 * GIB))
+    shown = loop_files.as_result(data(size=3 * GIB))
     assert (shown["data"]["size"], shown["data"]["device_size"], shown["data"]["pool_size"]) == (
         3 * GIB,
         2 * GIB,
         2 * GIB,
     )
     assert (shown["metadata"]["pool_size"], shown["pool"], shown["suspended"]) == (16 * MIB, POOL, False)
-    assert loop_files.view(STOPPED)["data"]["device"] is None
+    assert loop_files.as_result(STOPPED)["data"]["device"] is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import sysfs
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
@@ -55,7 +55,9 @@ def test_probing_only_reads(commands):
 def test_a_volume_without_its_node_is_refused_with_the_command_that_makes_it(commands):
     volume = LogicalVolume("docker", "thinpoolmeta", "linear", 8 * MIB, active=True)
     commands.expect("wipefs --no-act --parsable /dev/docker/thinpoolmeta", rc=1)
-    with pytest.raises(Refused, match="/dev/docker/thinpoolmeta is not there, .*'lvchange --refresh docker/thinpoolm"):
+    with pytest.raises(
+        RefusedError, match="/dev/docker/thinpoolmeta is not there, .*'lvchange --refresh docker/thinpoolm"
+    ):
         block_devices.contents([volume])
 
 
@@ -107,7 +109,7 @@ def test_a_device_says_every_reason_against_it(device, wipe, reasons):
 
 
 def test_every_name_that_is_no_device_is_refused_at_once(tmp_path):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         block_devices.resolve(["vdb", str(tmp_path / "absent"), "/dev/null", str(tmp_path)])
     assert str(refusal.value).splitlines() == [
         "'vdb' is not a device: write its whole path, best one under /dev/disk/by-id",
@@ -507,9 +509,9 @@ VDB = BlockDevice("/dev/disk/by-id/x", "/dev/vdb", size=10 * 1024**3)
 def holding(device):
     """Return whether a device is granted, or why not."""
     try:
-        with device.held(timeout=0):
+        with device.locked(timeout=0):
             return True
-    except Refused as refusal:
+    except RefusedError as refusal:
         return str(refusal)
 
 
@@ -548,7 +550,7 @@ def test_a_device_that_changed_is_not_held(now, changes, end):
 
 def test_a_device_as_it_was_found_is_held_by_one_alone(now):
     now()
-    with VDB.held(timeout=0):
+    with VDB.locked(timeout=0):
         assert "is locked by another process" in holding(VDB)
     assert holding(VDB) is True
 
@@ -557,7 +559,7 @@ def test_a_device_is_looked_at_again_once_it_is_held(now, monkeypatch):
     now()
     seen = []
     monkeypatch.setattr(block_devices, "examine", lambda name: seen.append(name) or VDB)
-    with VDB.held(timeout=0):
+    with VDB.locked(timeout=0):
         assert seen == [VDB.name]
         holding(VDB)
         assert seen == [VDB.name]
@@ -567,7 +569,7 @@ def test_what_was_written_to_a_device_is_through_its_cache_before_anything_refer
     now()
     order = []
     monkeypatch.setattr(block_devices.os, "fsync", lambda descriptor: order.append("flushed"))
-    with VDB.held(timeout=0):
+    with VDB.locked(timeout=0):
         order.append("written")
     assert order == ["written", "flushed"]
 

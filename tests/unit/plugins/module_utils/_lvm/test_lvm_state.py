@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 
 EXTENT = 4194304
 STATES = [
@@ -137,12 +137,14 @@ def test_a_pools_settings_are_read(report):
 def test_a_device_is_known_by_its_canonical_path(captured, tmp_path):
     (tmp_path / "vdb").touch()
     (tmp_path / "by-id").symlink_to(tmp_path / "vdb")
-    found = Report.parse(captured("group.json").replace('"/dev/vdb"', f'"{tmp_path}/by-id"'))
+    found = LvmState.parse(captured("group.json").replace('"/dev/vdb"', f'"{tmp_path}/by-id"'))
     assert found.device(str((tmp_path / "vdb").resolve())).vg == "docker"
 
 
 def test_a_device_that_is_gone_keeps_lvms_word_for_it(captured):
-    assert Report.parse(captured("group.json").replace('"/dev/vdb"', '"[unknown]"')).device("[unknown]").vg == "docker"
+    assert (
+        LvmState.parse(captured("group.json").replace('"/dev/vdb"', '"[unknown]"')).device("[unknown]").vg == "docker"
+    )
 
 
 def test_a_healthy_hidden_volume_needs_no_check(report):
@@ -158,7 +160,7 @@ def test_the_spare_is_found(report):
 @pytest.mark.parametrize("state", STATES)
 def test_both_dialects_of_json_say_the_same(captured, standard_json, state):
     text = captured(f"{state}.json")
-    assert Report.parse(standard_json(text)) == Report.parse(text)
+    assert LvmState.parse(standard_json(text)) == LvmState.parse(text)
 
 
 def test_a_pool_that_zeroes_is_read_in_words_and_in_numbers(captured):
@@ -166,7 +168,7 @@ def test_a_pool_that_zeroes_is_read_in_words_and_in_numbers(captured):
         document = json.loads(captured("pool.json"))
         for row in document["report"][0]["seg"]:
             row["zero"] = value if row["segtype"] == "thin-pool" else row["zero"]
-        return Report.parse(json.dumps(document)).volume("docker", "thinpool").zero
+        return LvmState.parse(json.dumps(document)).volume("docker", "thinpool").zero
 
     assert [with_zero(value) for value in ("zero", "1", 1, "", "0", 0, "unknown")] == [True] * 3 + [False] * 4
 
@@ -176,14 +178,14 @@ def test_a_failed_pools_use_is_not_known(captured, unknown):
     document = json.loads(captured("pool.json"))
     for row in document["report"][0]["seg"]:
         row["data_percent"] = row["metadata_percent"] = unknown
-    pool = Report.parse(json.dumps(document)).volume("docker", "thinpool")
+    pool = LvmState.parse(json.dumps(document)).volume("docker", "thinpool")
     assert (pool.data_percent, pool.metadata_percent) == (None, None)
 
 
 def test_a_log_beside_the_report_is_left_alone(captured):
     document = json.loads(captured("pool.json"))
     document["log"] = [{"log_seq_num": "1", "log_type": "status", "log_message": "success"}]
-    assert Report.parse(json.dumps(document)) == Report.parse(captured("pool.json"))
+    assert LvmState.parse(json.dumps(document)) == LvmState.parse(captured("pool.json"))
 
 
 def test_tags_are_read_as_words_and_as_a_list(captured, standard_json):
@@ -191,7 +193,7 @@ def test_tags_are_read_as_words_and_as_a_list(captured, standard_json):
         '"vg_tags":"devicemapper.containers"', '"vg_tags":"a,devicemapper.containers"'
     )
     for dialect in (text, standard_json(text)):
-        group = Report.parse(dialect).group("docker")
+        group = LvmState.parse(dialect).group("docker")
         assert group.tags == ("a", "devicemapper.containers")
         assert group.is_ours
 
@@ -212,19 +214,19 @@ def test_a_group_without_the_tag_is_not_ours(report):
     ],
 )
 def test_a_report_that_is_not_understood_is_refused(text):
-    with pytest.raises(Refused, match=r"LVM's report could not be understood .*lvm fullreport.* 2\.02\.158"):
-        Report.parse(text)
+    with pytest.raises(RefusedError, match=r"LVM's report could not be understood .*lvm fullreport.* 2\.02\.158"):
+        LvmState.parse(text)
 
 
 @pytest.mark.parametrize("text", ['{"report": ["x"]}', '{"report": [null]}', '{"report": [["x"]]}'])
 def test_an_element_that_is_no_object_is_refused(text):
-    with pytest.raises(Refused, match="LVM's report could not be understood"):
-        Report.parse(text)
+    with pytest.raises(RefusedError, match="LVM's report could not be understood"):
+        LvmState.parse(text)
 
 
 def test_a_size_that_is_no_number_is_refused(captured):
-    with pytest.raises(Refused, match="could not be understood .ValueError"):
-        Report.parse(captured("group.json").replace('"vg_extent_size":"4194304"', '"vg_extent_size":"4.00m"'))
+    with pytest.raises(RefusedError, match="could not be understood .ValueError"):
+        LvmState.parse(captured("group.json").replace('"vg_extent_size":"4194304"', '"vg_extent_size":"4.00m"'))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_a_size_that_is_no_number_is_refused(captured):
 def test_a_group_that_may_not_be_changed_says_why(captured, changes, message):
     document = json.loads(captured("group.json"))
     document["report"][0]["vg"][0].update(changes)
-    (reason,) = Report.parse(json.dumps(document)).group("docker").obstacles("")
+    (reason,) = LvmState.parse(json.dumps(document)).group("docker").obstacles("")
     assert reason.startswith("volume group docker ")
     assert re.search(message, reason)
 
@@ -334,7 +336,9 @@ def test_the_hosts_system_id_is_read_where_a_group_carries_one(captured, table, 
 
 def test_a_host_without_lvm_is_refused_with_its_packages(monkeypatch):
     monkeypatch.setattr(lvm_state.process, "find", lambda program: None)
-    with pytest.raises(Refused, match=r"LVM is not installed.*lvm2, thin-provisioning-tools and dmeventd.*Red Hat"):
+    with pytest.raises(
+        RefusedError, match=r"LVM is not installed.*lvm2, thin-provisioning-tools and dmeventd.*Red Hat"
+    ):
         lvm_state.read()
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import physical_volumes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
@@ -71,20 +71,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("state", "change", "device", "wish", "expected"), CASES)
-def test_a_wish_becomes_steps(report, state, change, device, wish, expected):
-    steps, _after = physical_volumes.decide(change(report(state)), [device], **wish)
+@pytest.mark.parametrize(("state", "change", "device", "spec", "expected"), CASES)
+def test_a_wish_becomes_steps(report, state, change, device, spec, expected):
+    steps, _after = physical_volumes.decide(change(report(state)), [device], **spec)
     assert [(step.action, " ".join(step.command)) for step in steps] == expected
 
 
-@pytest.mark.parametrize(("state", "change", "device", "wish", "expected"), CASES)
-def test_what_is_foretold_needs_nothing_more(report, state, change, device, wish, expected):
-    _steps, after = physical_volumes.decide(change(report(state)), [device], **wish)
-    assert physical_volumes.decide(after, [BlockDevice("/dev/vdb", "/dev/vdb")], **wish) == ([], after)
+@pytest.mark.parametrize(("state", "change", "device", "spec", "expected"), CASES)
+def test_what_is_foretold_needs_nothing_more(report, state, change, device, spec, expected):
+    _steps, after = physical_volumes.decide(change(report(state)), [device], **spec)
+    assert physical_volumes.decide(after, [BlockDevice("/dev/vdb", "/dev/vdb")], **spec) == ([], after)
 
 
 @pytest.mark.parametrize(
-    ("state", "change", "wish"),
+    ("state", "change", "spec"),
     [
         pytest.param("bare_physical_volume", as_it_is, {}, id="in-no-group"),
         pytest.param("group", as_it_is, {}, id="in-a-group"),
@@ -97,9 +97,9 @@ def test_what_is_foretold_needs_nothing_more(report, state, change, device, wish
         pytest.param("blank", as_it_is, {"state": "absent"}, id="absent-already"),
     ],
 )
-def test_what_is_as_wished_is_left_alone(report, state, change, wish):
+def test_what_is_as_wished_is_left_alone(report, state, change, spec):
     before = change(report(state))
-    assert physical_volumes.decide(before, [VDB], **wish) == ([], before)
+    assert physical_volumes.decide(before, [VDB], **spec) == ([], before)
 
 
 def test_the_foretold_physical_volume_is_the_one_that_was_captured(report):
@@ -134,7 +134,7 @@ def test_a_removed_physical_volume_is_gone(report):
 
 
 @pytest.mark.parametrize(
-    ("state", "change", "device", "wish", "reason"),
+    ("state", "change", "device", "spec", "reason"),
     [
         pytest.param("blank", as_it_is, EXT4, {}, "/dev/vdb is not blank: it holds ext4 at 0x438.", id="signature"),
         pytest.param(
@@ -177,9 +177,9 @@ def test_a_removed_physical_volume_is_gone(report):
         ),
     ],
 )
-def test_a_device_that_must_not_be_taken_is_refused(report, state, change, device, wish, reason):
-    with pytest.raises(Unwanted) as refusal:
-        physical_volumes.decide(change(report(state)), [device], **wish)
+def test_a_device_that_must_not_be_taken_is_refused(report, state, change, device, spec, reason):
+    with pytest.raises(RefusedErrors) as refusal:
+        physical_volumes.decide(change(report(state)), [device], **spec)
     (found,) = refusal.value.reasons
     assert found.startswith(reason)
 
@@ -189,7 +189,7 @@ def test_every_reason_of_every_device_is_told_at_once(report):
         replace(EXT4, obstacles=("is swap in use: see 'swapoff /dev/vdb'",)),
         replace(VDC, obstacles=("is read-only",)),
     ]
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         physical_volumes.decide(report("blank"), devices)
     assert [reason.split(":")[0] for reason in refusal.value.reasons] == [
         "/dev/vdb is swap in use",

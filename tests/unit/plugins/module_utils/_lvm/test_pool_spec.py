@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import PoolSpec
 
-DEFAULTS = Wish(
+DEFAULTS = PoolSpec(
     vg="docker",
     name="thinpool",
     size=Size.parse("80%VG"),

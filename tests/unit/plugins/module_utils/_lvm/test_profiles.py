@@ -10,7 +10,7 @@ import re
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy, Profile
@@ -106,7 +106,7 @@ def test_a_comment_behind_a_value_stays():
 
 def test_settings_of_vdo_pools_are_not_overwritten():
     text = "activation {\n\tvdo_pool_autoextend_threshold=70\n}\n"
-    with pytest.raises(Refused, match="has settings of its own .*vdo_pool_autoextend_threshold=70"):
+    with pytest.raises(RefusedError, match="has settings of its own .*vdo_pool_autoextend_threshold=70"):
         profiles.decide(Profile(PATH, text), threshold=80, percent=20)
 
 
@@ -130,12 +130,12 @@ def test_the_ends_of_the_ranges_are_allowed(threshold, percent):
     ],
 )
 def test_a_value_that_lvm_would_take_as_another_is_refused(threshold, percent, message):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(RefusedError, match=message):
         profiles.decide(ABSENT, threshold=threshold, percent=percent)
 
 
 def test_a_file_with_other_settings_alone_is_not_overwritten():
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         profiles.decide(Profile(PATH, "allocation {\n  thin_pool_zero = 0\n}\n"), threshold=80, percent=20)
     assert re.search(
         f"^{PATH} has settings of its own .*thin_pool_zero = 0.* add the two .*or name another", str(refusal.value)
@@ -150,7 +150,7 @@ def test_a_profile_is_removed():
 
 
 def test_a_profile_in_use_is_not_removed():
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         profiles.decide(
             Profile(PATH, MANUAL), threshold=80, percent=20, state="absent", used_by=["docker/thinpool", "a/b"]
         )
@@ -160,7 +160,7 @@ def test_a_profile_in_use_is_not_removed():
 
 @pytest.mark.parametrize("name", ["", "-x", "a/b", "../x", "a b", "x" * 128])
 def test_a_name_that_would_leave_the_directory_is_refused(name):
-    with pytest.raises(Refused, match="is not a name for a profile"):
+    with pytest.raises(RefusedError, match="is not a name for a profile"):
         profiles.read(name, directory="/etc/lvm/profile")
 
 

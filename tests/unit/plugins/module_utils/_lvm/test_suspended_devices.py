@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, suspended_devices
 
 # The numbers are no order: what was made again has the lowest that was free.
@@ -96,7 +96,7 @@ def test_where_lvm_would_not_wait_nothing_is_said(block, devices, suspended):
 )
 def test_where_lvm_would_wait_it_is_not_started(block, commands, devices, suspended, message):
     block(devices, suspended)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(RefusedError, match=message):
         lvm_state.read()
     assert commands.ran == []
 

@@ -74,4 +74,4 @@ def test_what_nobody_owns_is_told_so():
 
 @pytest.mark.parametrize("owner", [Owner("docker", "base", "base"), Owner("lvm", "volume", "docker/x")])
 def test_what_has_no_id_has_none(owner):
-    assert (thin_devices.tell(owner) or {})["id"] is None
+    assert (thin_devices.as_result(owner) or {})["id"] is None

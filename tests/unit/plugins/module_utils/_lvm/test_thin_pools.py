@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import thin_pools
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LogicalVolume
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_spec import PoolSpec
 
 EXTENT = 4194304
 GIB = 1024**3
-DEFAULTS = Wish(
+DEFAULTS = PoolSpec(
     vg="docker",
     name="thinpool",
     size=Size.parse("80%VG"),
@@ -29,7 +29,7 @@ DEFAULTS = Wish(
     threshold=80,
 )
 MANUAL = replace(DEFAULTS, size=Size.parse("95%VG"))
-BARE = Wish(vg="docker", name="thinpool")  # asks for nothing but a pool that is active and monitored
+BARE = PoolSpec(vg="docker", name="thinpool")  # asks for nothing but a pool that is active and monitored
 
 
 def as_it_is(report):
@@ -340,25 +340,25 @@ SATISFIED = [
 ]
 
 
-@pytest.mark.parametrize(("state", "change", "wish", "expected"), CASES)
-def test_a_wish_becomes_steps(report, state, change, wish, expected):
-    steps, _after = thin_pools.decide(change(report(state)), wish)
+@pytest.mark.parametrize(("state", "change", "spec", "expected"), CASES)
+def test_a_wish_becomes_steps(report, state, change, spec, expected):
+    steps, _after = thin_pools.decide(change(report(state)), spec)
     assert [(step.action, " ".join(step.command)) for step in steps] == expected
 
 
-@pytest.mark.parametrize(("state", "change", "wish", "expected"), CASES)
-def test_what_is_foretold_needs_nothing_more(report, state, change, wish, expected):
-    steps, after = thin_pools.decide(change(report(state)), wish)
+@pytest.mark.parametrize(("state", "change", "spec", "expected"), CASES)
+def test_what_is_foretold_needs_nothing_more(report, state, change, spec, expected):
+    steps, after = thin_pools.decide(change(report(state)), spec)
     assert steps
-    again, still = thin_pools.decide(after, wish)
+    again, still = thin_pools.decide(after, spec)
     assert actions(again) == []
     assert still == after
 
 
-@pytest.mark.parametrize(("state", "change", "wish"), SATISFIED)
-def test_a_pool_as_wished_is_left_alone(report, state, change, wish):
+@pytest.mark.parametrize(("state", "change", "spec"), SATISFIED)
+def test_a_pool_as_wished_is_left_alone(report, state, change, spec):
     before = change(report(state))
-    assert thin_pools.decide(before, wish) == ([], before)
+    assert thin_pools.decide(before, spec) == ([], before)
 
 
 def test_an_inactive_pool_is_activated(report):
@@ -432,13 +432,13 @@ def test_a_foretold_pool_carries_the_tag_only_where_it_was_made_here(report):
     ],
 )
 def test_a_pool_gets_its_share_and_keeps_it(report, size, metadata_size, expected):
-    wish = replace(DEFAULTS, size=Size.parse(size), metadata_size=Size.parse(metadata_size))
-    _steps, after = thin_pools.decide(report("group"), wish)
+    spec = replace(DEFAULTS, size=Size.parse(size), metadata_size=Size.parse(metadata_size))
+    _steps, after = thin_pools.decide(report("group"), spec)
     pool = after.volume("docker", "thinpool")
     found = (pool.size // EXTENT, pool.metadata_size // EXTENT, after.group("docker").extents_free)
     assert found == expected
     assert found[0] + 2 * found[1] + found[2] == 2559
-    assert thin_pools.decide(after, wish)[0] == []
+    assert thin_pools.decide(after, spec)[0] == []
 
 
 def test_a_share_of_a_large_group_stops_at_the_largest_metadata(report):
@@ -450,25 +450,25 @@ def test_a_share_of_a_large_group_stops_at_the_largest_metadata(report):
 
 
 def test_all_that_is_free_follows_a_second_disk(report):
-    wish = replace(DEFAULTS, size=Size.parse("100%FREE"))
-    steps, after = thin_pools.decide(report("pool_and_second_disk"), wish)
+    spec = replace(DEFAULTS, size=Size.parse("100%FREE"))
+    steps, after = thin_pools.decide(report("pool_and_second_disk"), spec)
     # 5118 without twice the 51 extents that metadata and spare have then.
     assert steps[-1].action.startswith("grow data of thin pool docker/thinpool from 2431 to 5016 extents")
     assert after.group("docker").extents_free == 0
-    assert thin_pools.decide(after, wish)[0] == []
+    assert thin_pools.decide(after, spec)[0] == []
 
 
 def test_all_that_is_free_is_stable_where_lvm_did_not_grow_the_spare(report):
     """Up to 2.03.16 the spare stays small when metadata grows; its room stays free."""
-    wish = replace(DEFAULTS, size=Size.parse("100%FREE"))
-    _steps, after = thin_pools.decide(report("pool_and_second_disk"), wish)
+    spec = replace(DEFAULTS, size=Size.parse("100%FREE"))
+    _steps, after = thin_pools.decide(report("pool_and_second_disk"), spec)
     spare, group = after.spare("docker"), after.group("docker")
     as_2_03_16 = after.with_volume(replace(spare, size=25 * EXTENT)).with_group(replace(group, extents_free=26))
-    assert thin_pools.decide(as_2_03_16, wish)[0] == []
+    assert thin_pools.decide(as_2_03_16, spec)[0] == []
 
 
 @pytest.mark.parametrize(
-    ("state", "wish"),
+    ("state", "spec"),
     [
         pytest.param("group", DEFAULTS, id="create"),
         pytest.param("data_volume", MANUAL, id="convert"),
@@ -477,8 +477,8 @@ def test_all_that_is_free_is_stable_where_lvm_did_not_grow_the_spare(report):
         pytest.param("pool_and_second_disk", replace(DEFAULTS, size=Size.parse("100%FREE")), id="grow-to-all"),
     ],
 )
-def test_the_foretold_extents_add_up(report, state, wish):
-    _steps, after = thin_pools.decide(report(state), wish)
+def test_the_foretold_extents_add_up(report, state, spec):
+    _steps, after = thin_pools.decide(report(state), spec)
     pool, group, spare = after.volume("docker", "thinpool"), after.group("docker"), after.spare("docker")
     assert (pool.size + pool.metadata_size + spare.size) // EXTENT + group.extents_free == group.extents
 
@@ -492,8 +492,8 @@ def test_the_foretold_extents_add_up(report, state, wish):
     ],
 )
 def test_growing_arms_the_pool_by_the_attached_profile(report, profile, mark):
-    wish = replace(DEFAULTS, profile=profile)
-    _steps, after = thin_pools.decide(report("pool_and_second_disk"), wish)
+    spec = replace(DEFAULTS, profile=profile)
+    _steps, after = thin_pools.decide(report("pool_and_second_disk"), spec)
     assert after.volume("docker", "thinpool").low_water_mark == mark
 
 
@@ -509,7 +509,7 @@ def test_a_grown_pool_leaves_room_for_its_spare(report):
 
 
 @pytest.mark.parametrize(
-    ("state", "change", "wish", "message"),
+    ("state", "change", "spec", "message"),
     [
         pytest.param("blank", as_it_is, DEFAULTS, r"volume group docker does not exist: .*lvm_vg", id="no-group"),
         pytest.param("group", as_it_is, BARE, "thin pool docker/thinpool does not exist: set size", id="no-size"),
@@ -631,9 +631,9 @@ def test_a_grown_pool_leaves_room_for_its_spare(report):
         ),
     ],
 )
-def test_a_wish_that_cannot_or_must_not_be_is_refused(report, state, change, wish, message):
-    with pytest.raises(Refused) as refusal:
-        thin_pools.decide(change(report(state)), wish)
+def test_a_wish_that_cannot_or_must_not_be_is_refused(report, state, change, spec, message):
+    with pytest.raises(RefusedError) as refusal:
+        thin_pools.decide(change(report(state)), spec)
     assert re.search(message, str(refusal.value))
 
 
@@ -646,7 +646,7 @@ def test_a_wish_that_cannot_or_must_not_be_is_refused(report, state, change, wis
 )
 def test_a_pool_is_not_made_in_a_group_of_others(report, group, message):
     name = {"exported_group": "ex", "foreign_group": "foreign"}[group]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(RefusedError, match=message):
         thin_pools.decide(report(group), replace(DEFAULTS, vg=name))
 
 
@@ -661,14 +661,14 @@ def test_metadata_too_small_for_a_pool_is_not_converted(report):
     small_extents = found.with_group(
         replace(found.group("docker"), extent_size=1024**2, extents=10236, extents_free=500)
     )
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         thin_pools.decide(small_extents, replace(MANUAL, metadata_size=None))
     assert str(refusal.value).startswith("docker/thinpoolmeta has 1.00 MiB, too little for a pool's metadata (2 MiB)")
     assert "'lvextend -L 2m docker/thinpoolmeta'" in str(refusal.value)
 
 
 def test_what_a_volume_holds_is_not_destroyed(report):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         thin_pools.decide(
             report("data_and_metadata"), MANUAL, signatures={"thinpool": "ext4 at 0x438", "thinpoolmeta": ""}
         )
@@ -678,7 +678,7 @@ def test_what_a_volume_holds_is_not_destroyed(report):
 
 def test_an_interrupted_lvcreate_that_holds_something_is_not_removed(report):
     left = in_our_group(with_data_of_metadata_size(report("data_volume")))
-    with pytest.raises(Refused, match="holds xfs at 0x0"):
+    with pytest.raises(RefusedError, match="holds xfs at 0x0"):
         thin_pools.decide(left, DEFAULTS, signatures={"thinpool": "xfs at 0x0"})
 
 
@@ -722,7 +722,7 @@ def test_an_interrupted_lvcreate_that_holds_something_is_not_removed(report):
     ],
 )
 def test_what_lvm_forbids_or_would_change_is_refused_first(report, changes, message):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         thin_pools.decide(report("group"), replace(DEFAULTS, **changes))
     assert re.search(message, str(refusal.value))
 
@@ -816,7 +816,7 @@ def test_the_spare_stays_with_another_pool(report):
     ],
 )
 def test_a_pool_of_others_or_in_use_is_not_removed(report, state, change, message):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         thin_pools.decide(change(report(state)), BARE, state="absent")
     assert re.search(message, str(refusal.value))
 
@@ -834,7 +834,7 @@ def with_thin_volumes(*names, pool="thinpool"):
 
 
 def test_a_pool_that_holds_thin_volumes_is_not_removed(report):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         thin_pools.decide(with_thin_volumes("a", "b")(report("pool")), BARE, state="absent")
     assert str(refusal.value) == (
         "thin pool docker/thinpool holds LVM thin volumes, which this collection never makes: a, b. Remove them first "
@@ -877,13 +877,13 @@ def in_extents_of(size, number=4):
     ],
 )
 def test_extents_that_metadata_do_not_fit_into_are_refused(report, extent, metadata_size, message):
-    wish = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
-    with pytest.raises(Refused, match=message):
-        thin_pools.decide(in_extents_of(extent)(report("group")), wish)
+    spec = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
+    with pytest.raises(RefusedError, match=message):
+        thin_pools.decide(in_extents_of(extent)(report("group")), spec)
 
 
 @pytest.mark.parametrize(("extent", "metadata_size"), [(8 * GIB, "8g"), (8 * GIB, "50%VG"), (4 * GIB, "12g")])
 def test_as_much_metadata_as_extents_hold_is_taken(report, extent, metadata_size):
-    wish = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
-    _steps, after = thin_pools.decide(in_extents_of(extent, 9)(report("group")), wish)
+    spec = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
+    _steps, after = thin_pools.decide(in_extents_of(extent, 9)(report("group")), spec)
     assert after.volume("docker", "thinpool").metadata_size == extent * (15 * GIB // extent)

@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_spec, thin_pools
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 
-WISH = pool_spec.Wish(
+WISH = pool_spec.PoolSpec(
     vg="docker",
     name="thinpool",
     size=Size.parse("80%VG"),
@@ -33,8 +33,8 @@ MAKE_SPARE = "make the missing spare for metadata repair, along with docker/devi
 REMOVE_MAKER = "remove docker/devicemapper.containers.spare, which has done its work"
 
 
-def left(captured, state: str) -> Report:
-    return Report.parse(captured(f"{state}.json"))
+def left(captured, state: str) -> LvmState:
+    return LvmState.parse(captured(f"{state}.json"))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_look_alike_without_the_tag_is_neither_converted_nor_removed(captured)
     report = left(captured, "interrupted_create_look_alike")
     bare = report.with_group(replace(report.group("docker"), tags=()))
     untagged = bare.with_volume(replace(bare.volume("docker", "thinpool"), tags=()))
-    with pytest.raises(thin_pools.Refused, match="neither converted nor removed"):
+    with pytest.raises(thin_pools.RefusedError, match="neither converted nor removed"):
         thin_pools.decide(untagged, WISH)
 
 
@@ -117,11 +117,13 @@ def test_a_left_volume_is_found_beside_somebodys(captured):
 def test_a_left_volume_without_a_profile_may_be_somebodys(captured):
     report = left(captured, "interrupted_create_spare_visible")
     report = report.with_volume(replace(report.volume("docker", "lvol0"), profile=""))
-    with pytest.raises(thin_pools.Refused, match="'lvremove --yes docker/lvol0'; else .* 'lvrename docker lvol0 NAME'"):
+    with pytest.raises(
+        thin_pools.RefusedError, match="'lvremove --yes docker/lvol0'; else .* 'lvrename docker lvol0 NAME'"
+    ):
         thin_pools.decide(report, replace(WISH, profile=""))
 
 
-def with_maker(report: Report, **made) -> Report:
+def with_maker(report: LvmState, **made) -> LvmState:
     """Return the report with the small pool in it that the spare is made along with, as lvcreate leaves it."""
     maker = replace(
         report.volume("docker", "thinpool"),
@@ -191,12 +193,12 @@ def test_what_the_mending_left_goes_with_the_pool(captured):
 
 
 def test_plain_volumes_that_are_both_inactive_are_refused_with_one_command(captured):
-    report = Report.parse(captured("data_and_metadata.json"))
+    report = LvmState.parse(captured("data_and_metadata.json"))
     for volume in report.volumes_of("docker"):
         report = report.with_volume(replace(volume, active=False))
-    wish = replace(WISH, size=Size.parse("95%VG"))
-    with pytest.raises(thin_pools.Refused, match="run 'lvchange -ay docker/thinpool docker/thinpoolmeta'"):
-        thin_pools.decide(report, wish)
+    spec = replace(WISH, size=Size.parse("95%VG"))
+    with pytest.raises(thin_pools.RefusedError, match="run 'lvchange -ay docker/thinpool docker/thinpoolmeta'"):
+        thin_pools.decide(report, spec)
 
 
 @pytest.mark.parametrize("state", ["no_table", "inactive_table", "suspended"])
@@ -204,7 +206,7 @@ def test_a_volume_that_is_active_and_cannot_be_read_is_not_read_but_refused_with
     report = left(captured, f"interrupted_create_{state}")
     assert [volume.name for volume in thin_pools.convertible(report, WISH)] == ["thinpool"]
     told = "'dmsetup clear docker-thinpoolmeta && lvchange --refresh docker/thinpoolmeta'"
-    with pytest.raises(thin_pools.Refused, match=f"docker/thinpoolmeta is active but .* run {told}"):
+    with pytest.raises(thin_pools.RefusedError, match=f"docker/thinpoolmeta is active but .* run {told}"):
         thin_pools.decide(report, WISH, signatures={"thinpool": ""})
 
 
@@ -223,8 +225,8 @@ MONITOR = "monitor thin pool docker/thinpool"
     ],
 )
 def test_a_pool_that_is_active_and_not_served_is_refreshed_before_it_is_grown(captured, state, before, after_growing):
-    wish = replace(WISH, size=Size.parse("90%VG"))
-    steps, after = thin_pools.decide(left(captured, state), wish)
+    spec = replace(WISH, size=Size.parse("90%VG"))
+    steps, after = thin_pools.decide(left(captured, state), spec)
     assert actions(steps) == [
         *before,
         "grow data of thin pool docker/thinpool from 2047 to 2303 extents (9.00 GiB)",
@@ -233,7 +235,7 @@ def test_a_pool_that_is_active_and_not_served_is_refreshed_before_it_is_grown(ca
     assert " ".join(steps[len(before) - 1].command) == "lvchange --yes --refresh docker/thinpool"
     pool = after.volume("docker", "thinpool")
     assert (pool.live, pool.low_water_mark) == (True, 3684)
-    assert thin_pools.decide(after, wish) == ([], after)
+    assert thin_pools.decide(after, spec) == ([], after)
 
 
 def test_a_pool_that_shall_not_be_active_is_not_refreshed(captured):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused, Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import results, volume_groups
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG
@@ -86,20 +86,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("state", "change", "wish", "expected"), CASES)
-def test_a_wish_becomes_steps(report, state, change, wish, expected):
-    steps, _after = volume_groups.decide(change(report(state)), name="docker", **wish)
+@pytest.mark.parametrize(("state", "change", "spec", "expected"), CASES)
+def test_a_wish_becomes_steps(report, state, change, spec, expected):
+    steps, _after = volume_groups.decide(change(report(state)), name="docker", **spec)
     assert [(step.action, " ".join(step.command)) for step in steps] == expected
 
 
-@pytest.mark.parametrize(("state", "change", "wish", "expected"), CASES)
-def test_what_is_foretold_needs_nothing_more(report, state, change, wish, expected):
-    _steps, after = volume_groups.decide(change(report(state)), name="docker", **wish)
-    assert volume_groups.decide(after, name="docker", **wish) == ([], after)
+@pytest.mark.parametrize(("state", "change", "spec", "expected"), CASES)
+def test_what_is_foretold_needs_nothing_more(report, state, change, spec, expected):
+    _steps, after = volume_groups.decide(change(report(state)), name="docker", **spec)
+    assert volume_groups.decide(after, name="docker", **spec) == ([], after)
 
 
 @pytest.mark.parametrize(
-    ("state", "change", "wish"),
+    ("state", "change", "spec"),
     [
         pytest.param("group", as_it_is, {"devices": [VDB]}, id="as-wished"),
         pytest.param("group", as_it_is, {}, id="no-devices-named"),
@@ -110,9 +110,9 @@ def test_what_is_foretold_needs_nothing_more(report, state, change, wish, expect
         pytest.param("blank", as_it_is, {"state": "absent"}, id="absent-already"),
     ],
 )
-def test_a_group_as_wished_is_left_alone(report, state, change, wish):
+def test_a_group_as_wished_is_left_alone(report, state, change, spec):
     before = change(report(state))
-    assert volume_groups.decide(before, name="docker", **wish) == ([], before)
+    assert volume_groups.decide(before, name="docker", **spec) == ([], before)
 
 
 @pytest.mark.parametrize("state", ["blank", "bare_physical_volume"])
@@ -150,7 +150,7 @@ def test_a_removed_group_leaves_its_physical_volumes(report):
 
 
 @pytest.mark.parametrize(
-    ("state", "change", "wish", "message"),
+    ("state", "change", "spec", "message"),
     [
         pytest.param(
             "blank", as_it_is, {}, "docker does not exist and no devices were given .*: set devices", id="no-devices"
@@ -240,15 +240,15 @@ def test_a_removed_group_leaves_its_physical_volumes(report):
         ),
     ],
 )
-def test_a_wish_that_must_not_be_is_refused(report, state, change, wish, message):
-    with pytest.raises(Refused) as refusal:
-        volume_groups.decide(change(report(state)), name="docker", **wish)
+def test_a_wish_that_must_not_be_is_refused(report, state, change, spec, message):
+    with pytest.raises(RefusedError) as refusal:
+        volume_groups.decide(change(report(state)), name="docker", **spec)
     assert re.search(message, str(refusal.value))
 
 
 @pytest.mark.parametrize("name", ["", "-docker", "a b", "docker/x", ".", "..", "dök", "a" * 128, "docker\n"])
 def test_a_name_that_lvm_forbids_is_refused(report, name):
-    with pytest.raises(Refused, match="is not a name for a volume group: LVM allows letters, digits") as refusal:
+    with pytest.raises(RefusedError, match="is not a name for a volume group: LVM allows letters, digits") as refusal:
         volume_groups.decide(report("blank"), name=name, devices=[VDB])
     assert str(refusal.value).startswith(repr(name))
 
@@ -266,6 +266,6 @@ def test_the_hosts_own_group_is_no_foreign_one(report):
 def test_reasons_of_different_kinds_are_told_at_once(report):
     devices = [replace(VDB, signatures=(Signature("ext4", 0x438),)), VDC]
     foreign = report("foreign_group").without(device="/dev/vdb").without(group="docker")
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         volume_groups.decide(foreign, name="docker", devices=devices)
     assert [reason.split()[0] for reason in refusal.value.reasons] == ["/dev/vdb", "/dev/vdc"]

@@ -17,17 +17,17 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles, suspended_devices
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
-    assessment,
     collect,
     dm_events,
     exporter,
     journal,
     metrics,
     pool_health,
+    verdicts,
 )
 
 FAILED = "Failed command for docker-thinpool."
@@ -39,7 +39,7 @@ class Host:
     """What the exporter finds, and what it wrote."""
 
     folder: str
-    sight: assessment.Sight | None = None
+    snapshot: verdicts.PoolSnapshot | None = None
     journal: list[str] = field(default_factory=list)
     asked: list[dict] = field(default_factory=list)
     error: Exception | None = None
@@ -52,7 +52,7 @@ class Host:
             time.sleep(30)
         if self.error:
             raise self.error
-        return self.sight
+        return self.snapshot
 
     def read_events(self, **options):
         """A journal whose cursor is the number of its lines."""
@@ -60,7 +60,7 @@ class Host:
         if self.journal_error:
             raise self.journal_error
         if not options.get("cursor", "0").isdigit():
-            raise Refused("cursor is not one of the journal")
+            raise RefusedError("cursor is not one of the journal")
         start = int(options.get("cursor", 0))
         lines = [dm_events.Line(time.time(), text, "dmeventd", pid=577) for text in self.journal[start:]]
         reading = journal.Reading(tuple(lines), str(len(self.journal)), complete=start <= len(self.journal))
@@ -111,7 +111,7 @@ def host(monkeypatch, tmp_path, report, captured):
         status = PoolStatus(mode="rw", data_used=972, data_total=19448, metadata_used=2571, metadata_total=25600)
         statuses = {"docker-thinpool": status}
         pools = pool_health.pools(read, (volume for volume in read.volumes if volume.is_pool), statuses)
-    found = Host(str(tmp_path), assessment.Sight(read, statuses, pools, {}))
+    found = Host(str(tmp_path), verdicts.PoolSnapshot(read, statuses, pools, {}))
     monkeypatch.setattr(collect, "look", found.look)
     monkeypatch.setattr(collect, "read_events", found.read_events)
     return found
@@ -209,11 +209,11 @@ def test_events_of_other_pools_are_not_counted(host):
 
 
 def test_an_event_counts_for_health_as_long_as_it_matters(host, monkeypatch):
-    pool = host.sight.pools[0]
+    pool = host.snapshot.pools[0]
     full = PoolStatus(mode="rw", data_used=16600, data_total=19448, metadata_used=2571, metadata_total=25600)
     extension = pool.extension.__class__(data_needed=10, metadata_needed=1, free=78, extent_size=4194304)
     changed = pool_health.Pool(pool.volume, pool.group, full, pool.policy, extension)
-    host.sight = assessment.Sight(host.sight.report, {"docker-thinpool": full}, [changed], {})
+    host.snapshot = verdicts.PoolSnapshot(host.snapshot.lvm, {"docker-thinpool": full}, [changed], {})
     assert health(host.run()) == "warning"
     host.journal.append(FAILED)
     assert health(host.run()) == "critical"
@@ -260,7 +260,7 @@ def test_lvm_that_does_not_answer_is_told_and_the_rest_goes_on(host, trouble):
 )
 def test_a_pool_that_lvm_would_wait_for_is_told_as_suspended(host, names, expected, problem):
     host.run()
-    host.error = suspended_devices.Suspended("they are suspended", names)
+    host.error = suspended_devices.SuspendedError("they are suspended", names)
     samples = host.run()
     assert samples['thin_pool_monitor_step_success{step="pools"}'] == 0
     assert health(samples) == expected
@@ -268,7 +268,7 @@ def test_a_pool_that_lvm_would_wait_for_is_told_as_suspended(host, names, expect
 
 
 def test_a_journal_that_cannot_be_read_is_told_and_the_rest_goes_on(host):
-    host.journal_error = Refused("no journal")
+    host.journal_error = RefusedError("no journal")
     samples = host.run()
     assert samples['thin_pool_monitor_step_success{step="events"}'] == 0
     assert health(samples) == "warning"
@@ -354,7 +354,7 @@ def test_usage_that_cannot_be_read_leaves_the_rest_and_what_was_known(host, monk
     monkeypatch.setattr(time, "time", lambda: later)
 
     def refuse(*_arguments):
-        raise Refused("somebody else holds a snapshot")
+        raise RefusedError("somebody else holds a snapshot")
 
     monkeypatch.setattr(pool_usage, "read", refuse)
     samples = host.run()
@@ -367,12 +367,12 @@ def test_usage_that_cannot_be_read_leaves_the_rest_and_what_was_known(host, monk
 
 @pytest.mark.parametrize("what", ["read-only", "device-missing"])
 def test_a_pool_whose_metadata_may_not_be_readable_is_not_asked(host, monkeypatch, what):
-    (pool,) = host.sight.pools
+    (pool,) = host.snapshot.pools
     if what == "read-only":
         pool = replace(pool, status=replace(pool.status, mode="ro"))
     else:
         pool = replace(pool, group=replace(pool.group, missing_devices=1))
-    host.sight = replace(host.sight, pools=[pool])
+    host.snapshot = replace(host.snapshot, pools=[pool])
     monkeypatch.setattr(pool_usage, "places", lambda: pytest.fail("it was asked"))
     host.settings["usage_interval"] = 900
     samples = host.run()

@@ -16,13 +16,13 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter_install
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.exporter_install import (
-    Installed,
-    Wish,
+    ExporterSpec,
+    InstalledExporter,
     decide,
 )
 
-WISH = Wish(textfile_dir="/srv/metrics", settings={"pools": ["docker/thinpool"]})
-THERE = decide(Installed(), WISH)[1]
+WISH = ExporterSpec(textfile_dir="/srv/metrics", settings={"pools": ["docker/thinpool"]})
+THERE = decide(InstalledExporter(), WISH)[1]
 RELOAD, FIRST = "tell systemd of its changed files", "write the metrics for the first time"
 
 
@@ -35,7 +35,7 @@ def program(name):
 
 
 @pytest.mark.parametrize(
-    ("current", "wish", "expected"),
+    ("current", "spec", "expected"),
     [
         pytest.param(THERE, WISH, [], id="there"),
         pytest.param(
@@ -82,7 +82,7 @@ def program(name):
             replace(THERE, enabled=False), WISH, ["enable thin-pool-monitor.timer and start it", FIRST], id="disabled"
         ),
         pytest.param(replace(THERE, metrics=False), WISH, [FIRST], id="no-metrics-yet"),
-        pytest.param(Installed(), None, [], id="not-there"),
+        pytest.param(InstalledExporter(), None, [], id="not-there"),
         pytest.param(
             THERE,
             None,
@@ -99,30 +99,30 @@ def program(name):
             id="taken-away",
         ),
         pytest.param(
-            Installed(folders=(exporter_install.STATE,)),
+            InstalledExporter(folders=(exporter_install.STATE,)),
             None,
             [f"remove {exporter_install.STATE}"],
             id="rest-of-a-removal",
         ),
     ],
 )
-def test_steps(current, wish, expected):
-    steps, after = decide(current, wish)
+def test_steps(current, spec, expected):
+    steps, after = decide(current, spec)
     assert [step.action for step in steps] == expected
-    assert after == (decide(Installed(), wish)[1] if wish else Installed())
-    assert decide(after, wish)[0] == []
+    assert after == (decide(InstalledExporter(), spec)[1] if spec else InstalledExporter())
+    assert decide(after, spec)[0] == []
 
 
 def test_first_installation_ends_with_a_run():
-    steps = [step.action for step in decide(Installed(), WISH)[0]]
+    steps = [step.action for step in decide(InstalledExporter(), WISH)[0]]
     assert steps[-3:] == [RELOAD, "enable thin-pool-monitor.timer and start it", FIRST]
     assert all(step.startswith("write /") for step in steps[:-3])
 
 
 def test_program_runs_by_itself(tmp_path):
     """It is the collection's own code and needs nothing beside it, not even Ansible."""
-    wish = replace(WISH, textfile_dir=str(tmp_path))
-    for path, text in exporter_install.wanted_files(wish).items():
+    spec = replace(WISH, textfile_dir=str(tmp_path))
+    for path, text in exporter_install.wanted_files(spec).items():
         target = Path(f"{tmp_path}/root{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace(exporter_install.STATE, str(tmp_path)), encoding="utf-8")
@@ -176,8 +176,8 @@ def paths(monkeypatch, tmp_path):
 def test_what_is_there_is_read(commands, paths, enabled, active, reload):
     metrics = paths / "metrics"
     metrics.mkdir()
-    wish = replace(WISH, textfile_dir=str(metrics))
-    after = decide(Installed(), wish)[1]
+    spec = replace(WISH, textfile_dir=str(metrics))
+    after = decide(InstalledExporter(), spec)[1]
     for path, text in after.files.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).write_text(text, encoding="utf-8")
@@ -195,12 +195,12 @@ def test_what_is_there_is_read(commands, paths, enabled, active, reload):
 
 def test_a_blank_host_has_nothing(commands, paths):
     commands.expect("systemctl show", SHOWN.format(enabled="", active="inactive", reload="no"))
-    assert exporter_install.read() == Installed()
+    assert exporter_install.read() == InstalledExporter()
 
 
 def test_a_host_without_systemd_is_refused(monkeypatch, paths):
     monkeypatch.setattr(exporter_install.process, "find", lambda program: None)
-    with pytest.raises(errors.Refused, match="there is no systemd"):
+    with pytest.raises(errors.RefusedError, match="there is no systemd"):
         exporter_install.read()
 
 

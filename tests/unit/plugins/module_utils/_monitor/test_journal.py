@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     dm_events,
     journal,
@@ -315,19 +315,19 @@ def test_a_field_is_read_in_each_of_its_shapes(journald, message, expected):
     "cursor", ["nonsense", "s=1;i=2", "s=a;i=1;b=zz;m=1;t=1;x=1", "s=a;i=1;b=" + "0" * 32 + ";m=x;t=1;x=1"]
 )
 def test_what_is_no_cursor_is_refused_with_the_options_name(journald, cursor):
-    with pytest.raises(Refused, match="'cursor'"):
+    with pytest.raises(RefusedError, match="'cursor'"):
         journal.read(cursor)
 
 
 def test_an_empty_journal_is_refused_with_the_way_out(journald):
     del journald.entries[:]
-    with pytest.raises(Refused, match="'path'"):
+    with pytest.raises(RefusedError, match="'path'"):
         journal.read()
 
 
 def test_no_journalctl_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr(process, "find", lambda program: None)
-    with pytest.raises(Refused, match="'path'"):
+    with pytest.raises(RefusedError, match="'path'"):
         journal.read()
 
 
@@ -349,7 +349,7 @@ def test_an_error_of_journalctl_is_told_with_what_helps(journald, monkeypatch, s
 
     options = {name: journald.entries[0]["__CURSOR"] if value == "CURSOR" else value for name, value in options.items()}
     monkeypatch.setattr(process, "run", run)
-    with pytest.raises(Refused, match=expected):
+    with pytest.raises(RefusedError, match=expected):
         journal.read(**options)
 
 
@@ -459,14 +459,14 @@ class Syslog:
 
     def write(self, message: str, *, end: str = "\n") -> None:
         self.second += 1
-        stamp = timestamps.iso(NOW + self.second)
+        stamp = timestamps.iso_microseconds(NOW + self.second)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(f"{stamp} host dmeventd[577]: {message}{end}")
 
     def others(self) -> None:
         self.second += 1
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{timestamps.iso(NOW + self.second)} host sshd[1]: something\n")
+            stream.write(f"{timestamps.iso_microseconds(NOW + self.second)} host sshd[1]: something\n")
 
     def rotate(self, *, copy: bool = False, create: bool = True, suffix: str = ".1", pack: t.Any = None) -> None:
         for number in range(8, 0, -1):
@@ -629,5 +629,5 @@ def test_bytes_that_are_no_text_do_no_harm(syslog):
 )
 def test_a_wrong_option_is_refused_for_a_file(syslog, options, expected):
     syslog.write("one")
-    with pytest.raises(Refused, match=expected):
+    with pytest.raises(RefusedError, match=expected):
         syslog.read(**options)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import log_files
 
 pytestmark = pytest.mark.usefixtures("zone")
@@ -66,7 +66,7 @@ def test_what_others_wrote_is_left_out(row):
 
 
 def test_a_missing_or_unreadable_file_is_refused(tmp_path):
-    with pytest.raises(Refused, match=r"there is no log file .*/none"):
+    with pytest.raises(RefusedError, match=r"there is no log file .*/none"):
         log_files.read_file(str(tmp_path / "none"))
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(RefusedError, match="cannot be read"):
         log_files.read_file(str(tmp_path))

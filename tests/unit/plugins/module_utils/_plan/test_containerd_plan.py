@@ -15,28 +15,37 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import Records
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import Settings
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
+    ContainerdMetadata,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
+    SnapshotterSettings,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import containerd_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.containerd_plan import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.containerd_plan import (
+    ContainerdHostState,
+    ContainerdSpec,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
 
 GIB = 1024**3
 FOLDER = "/var/lib/containerd/io.containerd.snapshotter.v1.devmapper"
 PROFILE = Profile("/etc/lvm/profile/docker-thinpool.profile")
-SETTINGS = Settings(pool_name="docker-thinpool", root_path=FOLDER, base_image_size="10GB", discard_blocks=True)
+SETTINGS = SnapshotterSettings(
+    pool_name="docker-thinpool", root_path=FOLDER, base_image_size="10GB", discard_blocks=True
+)
 # The captured pool is in a group named docker; the name is the only thing of Docker's about it.
-WISH = Wish(
+WISH = ContainerdSpec(
     vg="docker",
     pool="thinpool",
     data_size=Size.parse("80%VG"),
@@ -50,8 +59,8 @@ WISH = Wish(
     settings=SETTINGS,
     packages=("containerd",),
 )
-BLANK = Host(
-    report=Report(),
+BLANK = ContainerdHostState(
+    lvm=LvmState(),
     devices=(BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB),),
     signatures={},
     profile=PROFILE,
@@ -59,7 +68,7 @@ BLANK = Host(
     missing_packages=("lvm2", "containerd"),
     candidates=(Candidate("lvm2", "2.03.31-2"), Candidate("containerd", "1.7.24~ds1-6+deb13u1")),
     containerd=Containerd(unit="not-found"),
-    records=Records(FOLDER, "docker-thinpool"),
+    records=ContainerdMetadata(FOLDER, "docker-thinpool"),
 )
 CONFIGURE = "set root_path, pool_name, base_image_size, discard_blocks in /etc/containerd/config.toml"
 DROP_IN = "/etc/systemd/system/containerd.service.d/thin-pool-docker-thinpool.conf"
@@ -96,8 +105,8 @@ def running():
 
 @pytest.fixture
 def converged(report, captured, running, tmp_path):
-    return Host(
-        report=report("pool_in_use_by_docker"),
+    return ContainerdHostState(
+        lvm=report("pool_in_use_by_docker"),
         devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
         signatures={},
         profile=profiles.decide(PROFILE, threshold=52, percent=20)[1],
@@ -106,7 +115,7 @@ def converged(report, captured, running, tmp_path):
         candidates=(),
         containerd=running,
         configuration=configuration(tmp_path),
-        records=Records(FOLDER, "docker-thinpool", 3, 3, True, True),
+        records=ContainerdMetadata(FOLDER, "docker-thinpool", 3, 3, True, True),
         boot_text=boot_drop_in.text("docker", "thinpool"),
         configured_at=900.0,
         now=2000.0,
@@ -116,15 +125,15 @@ def converged(report, captured, running, tmp_path):
 SEEN = replace(WISH, autoextend_threshold=52)  # what the captured pool was made with
 
 
-def refused(host, wish):
-    with pytest.raises(Unwanted) as refusal:
-        containerd_plan.foretell(host, wish)
+def refused(host, spec):
+    with pytest.raises(RefusedErrors) as refusal:
+        containerd_plan.plan_setup(host, spec)
     return refusal.value.reasons
 
 
 def test_a_blank_host_gets_the_whole_chain():
-    chain = containerd_plan.foretell(BLANK, WISH)
-    assert {link: actions(steps) for link, steps in chain.links.items() if link not in ("profile", "thin_pool")} == {
+    plan = containerd_plan.plan_setup(BLANK, WISH)
+    assert {stage: actions(steps) for stage, steps in plan.stages.items() if stage not in ("profile", "thin_pool")} == {
         "packages": ["install packages lvm2, containerd"],
         "docker_stop": [],
         "docker_data": [],
@@ -137,13 +146,13 @@ def test_a_blank_host_gets_the_whole_chain():
         "docker_packages": [],
         "docker_start": [],
     }
-    assert list(chain.links)[5:8] == ["profile", "thin_pool", "boot"]
-    assert [part["after_header"] for part in chain.diff][-1] == "/etc/containerd/config.toml"
+    assert list(plan.stages)[5:8] == ["profile", "thin_pool", "boot"]
+    assert [part["after_header"] for part in plan.diff][-1] == "/etc/containerd/config.toml"
 
 
 def test_a_converged_host_needs_nothing(converged):
-    chain = containerd_plan.foretell(converged, SEEN)
-    assert (chain.actions, chain.diff) == ([], [])
+    plan = containerd_plan.plan_setup(converged, SEEN)
+    assert (plan.actions, plan.diff) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -161,21 +170,21 @@ def test_a_converged_host_needs_nothing(converged):
 )
 def test_containerd_is_restarted_only_where_it_must(converged, changes, expected):
     host = replace(converged, containerd=replace(converged.containerd, **changes))
-    assert containerd_plan.foretell(host, SEEN).actions == expected
+    assert containerd_plan.plan_setup(host, SEEN).actions == expected
 
 
 def test_a_configuration_from_the_future_is_no_reason_to_restart(converged):
-    assert containerd_plan.foretell(replace(converged, configured_at=3000.0), SEEN).actions == []
+    assert containerd_plan.plan_setup(replace(converged, configured_at=3000.0), SEEN).actions == []
 
 
 def test_another_size_is_configured_and_containerd_restarted(converged):
-    wish = replace(SEEN, settings=replace(SETTINGS, base_image_size="20GB"))
+    spec = replace(SEEN, settings=replace(SETTINGS, base_image_size="20GB"))
     path = converged.configuration.path
-    assert containerd_plan.foretell(converged, wish).actions == [f"set base_image_size in {path}", RESTART]
+    assert containerd_plan.plan_setup(converged, spec).actions == [f"set base_image_size in {path}", RESTART]
 
 
 @pytest.mark.parametrize(
-    ("changes", "wish", "says"),
+    ("changes", "spec", "says"),
     [
         pytest.param(
             {"candidates": (Candidate("containerd", "1.4.13~ds1-1"),)}, WISH, "1.6 on: upgrade", id="candidate"
@@ -238,21 +247,21 @@ def test_another_size_is_configured_and_containerd_restarted(converged):
             id="images-of-a-driver",
         ),
         pytest.param(
-            {"records": Records(FOLDER, "docker-thinpool", 3, 2, True, True)},
+            {"records": ContainerdMetadata(FOLDER, "docker-thinpool", 3, 2, True, True)},
             WISH,
             r"the records of another pool \(3 devices, 2 snapshots\) .* remove .*docker-thinpool.db and .*metadata.db",
             id="old-records",
         ),
         pytest.param(
-            {"records": Records(FOLDER, "docker-thinpool", None, 2, True, True)},
+            {"records": ContainerdMetadata(FOLDER, "docker-thinpool", None, 2, True, True)},
             WISH,
             "docker-thinpool.db cannot be read as a database",
             id="damaged-records",
         ),
     ],
 )
-def test_what_must_not_be_is_refused_before_anything(changes, wish, says):
-    (reason,) = (reason for reason in refused(replace(BLANK, **changes), wish) if re.search(says, reason))
+def test_what_must_not_be_is_refused_before_anything(changes, spec, says):
+    (reason,) = (reason for reason in refused(replace(BLANK, **changes), spec) if re.search(says, reason))
     assert reason
 
 
@@ -260,10 +269,14 @@ def test_what_must_not_be_is_refused_before_anything(changes, wish, says):
     ("records", "says"),
     [
         pytest.param(
-            Records(FOLDER, "docker-thinpool"), "chunks in use, and .*docker-thinpool.db has no rec", id="none"
+            ContainerdMetadata(FOLDER, "docker-thinpool"),
+            "chunks in use, and .*docker-thinpool.db has no rec",
+            id="none",
         ),
         pytest.param(
-            Records(FOLDER, "docker-thinpool", 3, 0, True), "records in docker-thinpool.db and none in m", id="one"
+            ContainerdMetadata(FOLDER, "docker-thinpool", 3, 0, True),
+            "records in docker-thinpool.db and none in m",
+            id="one",
         ),
     ],
 )
@@ -310,14 +323,14 @@ DOCKER = Docker("/usr/sbin/dockerd", "26.1.5", unit="loaded", active=True, enabl
 )
 def test_docker_is_put_on_containerds_store(converged, changes, expected):
     host = replace(converged, docker=DOCKER, daemon_text=STORE)
-    assert containerd_plan.foretell(replace(host, **changes), replace(SEEN, docker=True)).actions == expected
+    assert containerd_plan.plan_setup(replace(host, **changes), replace(SEEN, docker=True)).actions == expected
 
 
 def test_docker_is_installed_last(converged):
-    wish = replace(WISH, docker=True, packages=("docker.io", "containerd", "docker-cli"))
-    assert (wish.first_packages, wish.docker_packages) == (("containerd", "docker-cli"), ("docker.io",))
+    spec = replace(WISH, docker=True, packages=("docker.io", "containerd", "docker-cli"))
+    assert (spec.first_packages, spec.docker_packages) == (("containerd", "docker-cli"), ("docker.io",))
     host = replace(BLANK, missing_docker_packages=("docker.io",))
-    assert containerd_plan.foretell(host, wish).actions[-5:] == [
+    assert containerd_plan.plan_setup(host, spec).actions[-5:] == [
         CONFIGURE,
         START,
         "write /etc/docker/daemon.json: storage-driver, features",
@@ -330,11 +343,11 @@ def test_old_images_are_moved_aside_where_that_is_wished(converged):
     host = replace(
         converged, docker=replace(DOCKER, info=Info(driver="overlay2")), data=DockerData(images={"overlay2": 2})
     )
-    chain = containerd_plan.foretell(host, replace(SEEN, docker=True, existing_data="backup"))
-    assert chain.actions[:2] == ["stop Docker", "move /var/lib/docker aside"]
+    plan = containerd_plan.plan_setup(host, replace(SEEN, docker=True, existing_data="backup"))
+    assert plan.actions[:2] == ["stop Docker", "move /var/lib/docker aside"]
 
 
-RECORDS = Records(
+RECORDS = ContainerdMetadata(
     FOLDER,
     "docker-thinpool",
     3,
@@ -349,20 +362,20 @@ RECORDS = Records(
 
 @pytest.fixture
 def ours(converged):
-    pool = replace(converged.report.volume("docker", "thinpool"), tags=(OWNER_TAG,))
-    group = replace(converged.report.group("docker"), tags=(OWNER_TAG,))
+    pool = replace(converged.lvm.volume("docker", "thinpool"), tags=(OWNER_TAG,))
+    group = replace(converged.lvm.group("docker"), tags=(OWNER_TAG,))
     report = replace(
-        converged.report,
-        volumes=tuple(pool if volume.full_name == pool.full_name else volume for volume in converged.report.volumes),
+        converged.lvm,
+        volumes=tuple(pool if volume.full_name == pool.full_name else volume for volume in converged.lvm.volumes),
         groups=(group,),
     )
-    return replace(converged, report=report, records=RECORDS)
+    return replace(converged, lvm=report, records=RECORDS)
 
 
 def test_it_is_taken_apart_in_an_order_that_works(ours):
-    chain = containerd_plan.take_apart(ours, SEEN)
+    plan = containerd_plan.plan_teardown(ours, SEEN)
     path = ours.configuration.path
-    assert chain.actions == [
+    assert plan.actions == [
         "remove 2 snapshots of namespace default",
         "remove 1 snapshots of namespace k8s.io",
         "remove containers web of namespace default",
@@ -380,16 +393,18 @@ def test_it_is_taken_apart_in_an_order_that_works(ours):
         f'take [plugins."io.containerd.snapshotter.v1.devmapper"] out of {path}',
         "start containerd without the snapshotter",
     ]
-    assert [step.command for step in chain.links["snapshots"]][0][-2:] == ("web", "sha256:b")
-    assert chain.records == [f"{FOLDER}/docker-thinpool.db", f"{FOLDER}/metadata.db"]
+    assert [step.command for step in plan.stages["snapshots"]][0][-2:] == ("web", "sha256:b")
+    assert plan.records == [f"{FOLDER}/docker-thinpool.db", f"{FOLDER}/metadata.db"]
 
 
 def test_it_is_not_taken_apart_while_containers_run(ours):
     host = replace(ours, records=replace(RECORDS, tasks=(("default", "web"),)))
-    with pytest.raises(Unwanted, match="containers run on docker/thinpool: default/web. Stop them, or set stop_cont"):
-        containerd_plan.take_apart(host, SEEN)
-    chain = containerd_plan.take_apart(host, SEEN, stop_containers=True)
-    assert chain.actions[0] == "stop containers web of namespace default"
+    with pytest.raises(
+        RefusedErrors, match="containers run on docker/thinpool: default/web. Stop them, or set stop_cont"
+    ):
+        containerd_plan.plan_teardown(host, SEEN)
+    plan = containerd_plan.plan_teardown(host, SEEN, stop_containers=True)
+    assert plan.actions[0] == "stop containers web of namespace default"
 
 
 def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
@@ -399,19 +414,21 @@ def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
         docker=replace(DOCKER, running=("web",)),
         daemon_text=STORE,
     )
-    with pytest.raises(Unwanted, match="containers run on docker/thinpool: web. Stop them"):
-        containerd_plan.take_apart(host, SEEN)
-    chain = containerd_plan.take_apart(host, SEEN, stop_containers=True)
-    assert (actions(chain.links["docker_stop"]), chain.links["containers"]) == (["stop Docker"], [])
+    with pytest.raises(RefusedErrors, match="containers run on docker/thinpool: web. Stop them"):
+        containerd_plan.plan_teardown(host, SEEN)
+    plan = containerd_plan.plan_teardown(host, SEEN, stop_containers=True)
+    assert (actions(plan.stages["docker_stop"]), plan.stages["containers"]) == (["stop Docker"], [])
     # With live-restore they run on when it has stopped.
-    chain = containerd_plan.take_apart(replace(host, docker=replace(DOCKER, active=False)), SEEN, stop_containers=True)
-    assert actions(chain.links["containers"]) == ["stop containers c0ffee of namespace moby"]
+    plan = containerd_plan.plan_teardown(
+        replace(host, docker=replace(DOCKER, active=False)), SEEN, stop_containers=True
+    )
+    assert actions(plan.stages["containers"]) == ["stop containers c0ffee of namespace moby"]
 
 
 def test_containers_of_a_docker_that_is_not_on_the_store_are_not_on_the_pool(ours):
     host = replace(ours, docker=replace(DOCKER, running=("web",)), daemon_text=None)
-    chain = containerd_plan.take_apart(host, SEEN)
-    assert (chain.links["docker_stop"], chain.links["containers"]) == ([], [])
+    plan = containerd_plan.plan_teardown(host, SEEN)
+    assert (plan.stages["docker_stop"], plan.stages["containers"]) == ([], [])
 
 
 def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
@@ -421,14 +438,14 @@ def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
         leases=(("moby", "a"),),
         labels=(("moby", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper"),),
     )
-    chain = containerd_plan.take_apart(replace(ours, records=records), SEEN)
-    assert actions(chain.links["snapshots"])[-3:] == [
+    plan = containerd_plan.plan_teardown(replace(ours, records=records), SEEN)
+    assert actions(plan.stages["snapshots"])[-3:] == [
         "let image content sha256:f of namespace moby be unpacked anew",
         "take a lease in namespace moby",
         "have 2 snapshots of namespace moby collected as garbage",
     ]
     ctr = ("ctr", "--namespace", "moby")
-    assert [step.command for step in chain.links["snapshots"]][-3:] == [
+    assert [step.command for step in plan.stages["snapshots"]][-3:] == [
         (*ctr, "content", "label", "sha256:f", "containerd.io/gc.ref.snapshot.devmapper="),
         (*ctr, "leases", "create", "--id", "devicemapper.containers"),
         (*ctr, "leases", "delete", "--sync", "a", "devicemapper.containers"),
@@ -437,30 +454,30 @@ def test_snapshots_that_cannot_be_removed_are_left_to_garbage_collection(ours):
 
 def test_a_host_without_anything_has_nothing_to_take_apart(running):
     host = replace(BLANK, containerd=running, missing_packages=())
-    assert containerd_plan.take_apart(host, WISH).actions == []
+    assert containerd_plan.plan_teardown(host, WISH).actions == []
 
 
 def test_the_records_of_another_pool_stay(ours, tmp_path):
     other = configuration(tmp_path, replace(SETTINGS, pool_name="other"))
-    closed = ours.report.with_volume(replace(ours.report.volume("docker", "thinpool"), open=False))
-    host = replace(ours, report=closed, configuration=other, records=replace(RECORDS, active=()))
-    chain = containerd_plan.take_apart(host, SEEN)
-    assert (chain.links["records"], chain.links["snapshots"], chain.links["configuration"]) == ([], [], [])
+    closed = ours.lvm.with_volume(replace(ours.lvm.volume("docker", "thinpool"), open=False))
+    host = replace(ours, lvm=closed, configuration=other, records=replace(RECORDS, active=()))
+    plan = containerd_plan.plan_teardown(host, SEEN)
+    assert (plan.stages["records"], plan.stages["snapshots"], plan.stages["configuration"]) == ([], [], [])
 
 
 def test_docker_on_the_pool_is_taken_off_it(ours):
     data = DockerData(containers={"devmapper": ["c0ffee"], "overlay2": ["beef"]})
     host = replace(ours, docker=DOCKER, daemon_text=STORE, data=data)
-    chain = containerd_plan.take_apart(host, SEEN)
-    assert actions(chain.links["docker_stop"]) == ["stop Docker"]
-    assert actions(chain.links["docker_data"]) == ["remove /var/lib/docker/containers/c0ffee"]
-    assert actions(chain.links["daemon"]) == ["remove /etc/docker/daemon.json: storage-driver, features"]
+    plan = containerd_plan.plan_teardown(host, SEEN)
+    assert actions(plan.stages["docker_stop"]) == ["stop Docker"]
+    assert actions(plan.stages["docker_data"]) == ["remove /var/lib/docker/containers/c0ffee"]
+    assert actions(plan.stages["daemon"]) == ["remove /etc/docker/daemon.json: storage-driver, features"]
 
 
 def test_packages_follow_the_filesystem():
     def needed(programs, fs_type="ext4"):
-        wish = replace(WISH, settings=replace(SETTINGS, fs_type=fs_type))
-        return containerd_plan.needed_packages("debian", wish, True, programs.__contains__)[3:]
+        spec = replace(WISH, settings=replace(SETTINGS, fs_type=fs_type))
+        return containerd_plan.needed_packages("debian", spec, True, programs.__contains__)[3:]
 
     assert needed([]) == ["e2fsprogs"]
     assert needed(["mkfs.ext4"]) == []

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
@@ -18,11 +18,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.da
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import docker_plan, package_manager
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+    DockerHostState,
+    DockerSpec,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
 
 GIB = 1024**3
@@ -44,7 +47,7 @@ LINKS = [
     "docker_start",
 ]
 
-DEFAULTS = Wish(
+DEFAULTS = DockerSpec(
     vg="docker",
     pool="thinpool",
     data_size=Size.parse("80%VG"),
@@ -59,8 +62,8 @@ DEFAULTS = Wish(
     storage_opts=(),
     daemon_options={},
 )
-BLANK = Host(
-    report=Report(),
+BLANK = DockerHostState(
+    lvm=LvmState(),
     devices=(VDB,),
     signatures={},
     profile=PROFILE,
@@ -117,8 +120,8 @@ def running(captured):
 @pytest.fixture
 def converged(report, running, captured):
     """Return the captured host on which the pool is in use; its profile's threshold was 52 then."""
-    return Host(
-        report=report("pool_in_use_by_docker"),
+    return DockerHostState(
+        lvm=report("pool_in_use_by_docker"),
         devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
         signatures={},
         profile=profile_of(52),
@@ -150,22 +153,22 @@ SEEN = replace(DEFAULTS, autoextend_threshold=52)  # what the converged host was
 
 
 def test_a_blank_host_gets_the_whole_chain():
-    chain = docker_plan.foretell(BLANK, DEFAULTS)
-    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
-    assert list(chain.links) == LINKS
-    assert actions(chain.links["docker_stop"]) == []
-    assert chain.warning == ""
+    plan = docker_plan.plan_setup(BLANK, DEFAULTS)
+    assert plan.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
+    assert list(plan.stages) == LINKS
+    assert actions(plan.stages["docker_stop"]) == []
+    assert plan.warning == ""
 
 
 def test_a_blank_host_without_docker_gets_pool_and_file_alone():
     host = replace(BLANK, missing_docker_packages=(), candidates=())
-    chain = docker_plan.foretell(host, replace(DEFAULTS, docker_packages=()))
-    assert chain.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON]
+    plan = docker_plan.plan_setup(host, replace(DEFAULTS, docker_packages=()))
+    assert plan.actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON]
 
 
 def test_a_blank_host_is_shown_what_will_be_there():
     diff = {
-        part["before_header"]: (part["before"], part["after"]) for part in docker_plan.foretell(BLANK, DEFAULTS).diff
+        part["before_header"]: (part["before"], part["after"]) for part in docker_plan.plan_setup(BLANK, DEFAULTS).diff
     }
     assert list(diff) == [
         "physical volumes",
@@ -183,15 +186,15 @@ def test_a_blank_host_is_shown_what_will_be_there():
 
 
 def test_a_converged_host_needs_nothing(converged):
-    chain = docker_plan.foretell(converged, SEEN)
-    assert chain.actions == []
-    assert chain.links == {link: [] for link in LINKS}
-    assert chain.diff == []
-    assert chain.report == converged.report
+    plan = docker_plan.plan_setup(converged, SEEN)
+    assert plan.actions == []
+    assert plan.stages == {stage: [] for stage in LINKS}
+    assert plan.diff == []
+    assert plan.lvm == converged.lvm
 
 
 @pytest.mark.parametrize(
-    ("changes", "wish", "expected"),
+    ("changes", "spec", "expected"),
     [
         pytest.param(
             {"daemon_text": "{}"}, SEEN, [STOP, WRITE_DAEMON.replace("write", "change"), START], id="daemon.json"
@@ -221,13 +224,13 @@ def test_a_converged_host_needs_nothing(converged):
         ),
     ],
 )
-def test_a_running_docker_is_restarted_only_where_it_must(converged, changes, wish, expected):
-    assert docker_plan.foretell(replace(converged, **changes), wish).actions == expected
+def test_a_running_docker_is_restarted_only_where_it_must(converged, changes, spec, expected):
+    assert docker_plan.plan_setup(replace(converged, **changes), spec).actions == expected
 
 
 def test_a_changed_profile_is_shown_before_and_after(converged):
     part = next(
-        part for part in docker_plan.foretell(converged, DEFAULTS).diff if part["before_header"] == PROFILE.path
+        part for part in docker_plan.plan_setup(converged, DEFAULTS).diff if part["before_header"] == PROFILE.path
     )
     assert "thin_pool_autoextend_threshold=52" in part["before"]
     assert part["after"] == part["before"].replace("=52", "=80")
@@ -235,29 +238,29 @@ def test_a_changed_profile_is_shown_before_and_after(converged):
 
 def test_a_docker_that_runs_on_other_storage_is_restarted(converged, on_overlay2):
     host = replace(converged, docker=replace(converged.docker, info=on_overlay2))
-    assert docker_plan.foretell(host, SEEN).actions == [STOP, START]
+    assert docker_plan.plan_setup(host, SEEN).actions == [STOP, START]
 
 
 def test_a_docker_that_runs_on_another_pool_is_restarted(converged, captured):
     info = dockerd.parse_info(captured("docker_info.json").replace("docker-thinpool", "docker-other"))
     host = replace(converged, docker=replace(converged.docker, info=info))
-    assert docker_plan.foretell(host, SEEN).actions == [STOP, START]
+    assert docker_plan.plan_setup(host, SEEN).actions == [STOP, START]
 
 
 def test_a_docker_that_does_not_answer_is_left_alone(converged):
     host = replace(converged, docker=replace(converged.docker, info=None))
-    assert docker_plan.foretell(host, SEEN).actions == []
+    assert docker_plan.plan_setup(host, SEEN).actions == []
 
 
 @pytest.mark.parametrize("changes", [{"active": False, "info": None}, {"enabled": False}])
 def test_a_docker_that_is_stopped_or_not_enabled_is_started(converged, changes):
     host = replace(converged, docker=replace(converged.docker, **changes))
-    assert docker_plan.foretell(host, SEEN).actions == [START]
+    assert docker_plan.plan_setup(host, SEEN).actions == [START]
 
 
 def test_a_running_docker_is_stopped_before_its_pool_is_made(running, on_overlay2):
     host = replace(BLANK, docker=replace(running, info=on_overlay2), missing_docker_packages=(), candidates=())
-    assert docker_plan.foretell(host, DEFAULTS).actions == [
+    assert docker_plan.plan_setup(host, DEFAULTS).actions == [
         INSTALL,
         STOP,
         PV,
@@ -272,8 +275,8 @@ def test_a_running_docker_is_stopped_before_its_pool_is_made(running, on_overlay
 
 def test_a_second_disk_is_added_and_the_pool_grown_while_docker_runs(converged):
     disks = (BlockDevice("/dev/vdb", "/dev/vdb"), BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB))
-    chain = docker_plan.foretell(replace(converged, devices=disks), SEEN)
-    assert {link: actions(steps) for link, steps in chain.links.items() if steps} == {
+    plan = docker_plan.plan_setup(replace(converged, devices=disks), SEEN)
+    assert {stage: actions(steps) for stage, steps in plan.stages.items() if steps} == {
         "physical_volumes": ["create physical volume /dev/vdc"],
         "volume_group": ["add /dev/vdc to volume group docker"],
         "thin_pool": [
@@ -300,17 +303,17 @@ def test_a_second_disk_is_added_and_the_pool_grown_while_docker_runs(converged):
     ],
 )
 def test_the_chain_goes_on_from_where_another_run_ended(report, state, expected):
-    host = replace(BLANK, report=report(state), missing_packages=())
-    assert docker_plan.foretell(host, DEFAULTS).actions == [*expected, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
+    host = replace(BLANK, lvm=report(state), missing_packages=())
+    assert docker_plan.plan_setup(host, DEFAULTS).actions == [*expected, *BOOT, WRITE_DAEMON, INSTALL_DOCKER, START]
 
 
 def test_plain_volumes_are_converted_unless_they_hold_something(report):
-    host = replace(BLANK, report=report("data_and_metadata"), signatures={"thinpool": "", "thinpoolmeta": ""})
-    wish = replace(DEFAULTS, data_size=Size.parse("95%VG"))
-    (action,) = actions(docker_plan.foretell(host, wish).links["thin_pool"])
+    host = replace(BLANK, lvm=report("data_and_metadata"), signatures={"thinpool": "", "thinpoolmeta": ""})
+    spec = replace(DEFAULTS, data_size=Size.parse("95%VG"))
+    (action,) = actions(docker_plan.plan_setup(host, spec).stages["thin_pool"])
     assert action.startswith("convert docker/thinpool and docker/thinpoolmeta to a thin pool")
-    with pytest.raises(Unwanted, match="docker/thinpool holds ext4"):
-        docker_plan.foretell(replace(host, signatures={"thinpool": "ext4 at 0x438"}), wish)
+    with pytest.raises(RefusedErrors, match="docker/thinpool holds ext4"):
+        docker_plan.plan_setup(replace(host, signatures={"thinpool": "ext4 at 0x438"}), spec)
 
 
 MANUAL = replace(DEFAULTS, data_size=Size.parse("95%VG"))
@@ -323,52 +326,52 @@ SHORTAGE = (
 
 
 def test_the_manuals_sizes_are_warned_of_with_the_figures():
-    chain = docker_plan.foretell(BLANK, MANUAL)
-    assert chain.warning == SHORTAGE
-    assert (chain.extension.data_needed, chain.extension.free) == (487, 78)
-    assert START in chain.actions
+    plan = docker_plan.plan_setup(BLANK, MANUAL)
+    assert plan.warning == SHORTAGE
+    assert (plan.extension.data_needed, plan.extension.free) == (487, 78)
+    assert START in plan.actions
 
 
 def test_the_manuals_sizes_are_refused_on_request():
-    with pytest.raises(Unwanted) as refusal:
-        docker_plan.foretell(BLANK, replace(MANUAL, autoextend_room="fail"))
+    with pytest.raises(RefusedErrors) as refusal:
+        docker_plan.plan_setup(BLANK, replace(MANUAL, autoextend_room="fail"))
     assert refusal.value.reasons == (SHORTAGE,)
 
 
 def test_the_manuals_sizes_are_taken_in_silence_on_request():
-    chain = docker_plan.foretell(BLANK, replace(MANUAL, autoextend_room="ignore"))
-    assert chain.warning == ""
-    assert chain.extension.data_needed == 487
+    plan = docker_plan.plan_setup(BLANK, replace(MANUAL, autoextend_room="ignore"))
+    assert plan.warning == ""
+    assert plan.extension.data_needed == 487
 
 
 def test_the_percentage_that_the_warning_names_fits():
-    chain = docker_plan.foretell(BLANK, replace(MANUAL, autoextend_percent=3))
-    assert chain.warning == ""
-    assert chain.extension.data_needed <= chain.extension.free
+    plan = docker_plan.plan_setup(BLANK, replace(MANUAL, autoextend_percent=3))
+    assert plan.warning == ""
+    assert plan.extension.data_needed <= plan.extension.free
 
 
 @pytest.mark.parametrize("room", ["warn", "fail", "ignore"])
 def test_enough_room_is_not_spoken_of(room):
-    chain = docker_plan.foretell(BLANK, replace(DEFAULTS, autoextend_room=room))
-    assert chain.warning == ""
-    assert (chain.extension.data_needed, chain.extension.free) == (410, 462)
+    plan = docker_plan.plan_setup(BLANK, replace(DEFAULTS, autoextend_room=room))
+    assert plan.warning == ""
+    assert (plan.extension.data_needed, plan.extension.free) == (410, 462)
 
 
 @pytest.mark.parametrize("room", ["warn", "fail"])
 def test_a_pool_that_is_not_extended_needs_no_room(room):
-    chain = docker_plan.foretell(BLANK, replace(MANUAL, autoextend_threshold=100, autoextend_room=room))
-    assert (chain.warning, chain.extension) == ("", None)
+    plan = docker_plan.plan_setup(BLANK, replace(MANUAL, autoextend_threshold=100, autoextend_room=room))
+    assert (plan.warning, plan.extension) == ("", None)
 
 
 def test_no_room_at_all_names_no_percentage():
-    chain = docker_plan.foretell(BLANK, replace(DEFAULTS, data_size=Size.parse("100%FREE")))
-    assert chain.warning.endswith("volume group docker has 0 free (0 B). Add a device, make data_size smaller")
-    assert "502 extents (1.96 GiB) of data and 12 extents (48.00 MiB) of metadata" in chain.warning
+    plan = docker_plan.plan_setup(BLANK, replace(DEFAULTS, data_size=Size.parse("100%FREE")))
+    assert plan.warning.endswith("volume group docker has 0 free (0 B). Add a device, make data_size smaller")
+    assert "502 extents (1.96 GiB) of data and 12 extents (48.00 MiB) of metadata" in plan.warning
 
 
-def refused(host, wish):
-    with pytest.raises(Unwanted) as refusal:
-        docker_plan.foretell(host, wish)
+def refused(host, spec):
+    with pytest.raises(RefusedErrors) as refusal:
+        docker_plan.plan_setup(host, spec)
     return refusal.value.reasons
 
 
@@ -398,7 +401,7 @@ def test_a_reason_that_two_links_have_is_told_once():
 
 
 @pytest.mark.parametrize(
-    ("changes", "wish", "message"),
+    ("changes", "spec", "message"),
     [
         pytest.param(
             {"candidates": (Candidate("docker.io", "26.1.5+dfsg1-9"),)},
@@ -442,21 +445,21 @@ def test_a_reason_that_two_links_have_is_told_once():
         ),
     ],
 )
-def test_what_must_not_be_is_refused_before_anything(changes, wish, message):
-    assert any(re.search(message, reason) for reason in refused(replace(BLANK, **changes), wish))
+def test_what_must_not_be_is_refused_before_anything(changes, spec, message):
+    assert any(re.search(message, reason) for reason in refused(replace(BLANK, **changes), spec))
 
 
 def test_a_candidate_with_the_driver_is_taken(captured):
     version = package_manager.parse_policy(captured("apt_policy.txt"))["docker.io"]
-    assert docker_plan.foretell(replace(BLANK, candidates=(Candidate("docker.io", version),)), DEFAULTS).actions
+    assert docker_plan.plan_setup(replace(BLANK, candidates=(Candidate("docker.io", version),)), DEFAULTS).actions
 
 
 def test_a_candidate_that_the_lists_do_not_know_is_asked_for_later():
-    assert docker_plan.foretell(replace(BLANK, candidates=(Candidate("docker.io", ""),)), DEFAULTS).actions
+    assert docker_plan.plan_setup(replace(BLANK, candidates=(Candidate("docker.io", ""),)), DEFAULTS).actions
 
 
 def test_another_packages_version_is_no_matter():
-    assert docker_plan.foretell(replace(BLANK, candidates=(Candidate("containerd.io", "99.0"),)), DEFAULTS).actions
+    assert docker_plan.plan_setup(replace(BLANK, candidates=(Candidate("containerd.io", "99.0"),)), DEFAULTS).actions
 
 
 def test_a_docker_without_udev_synchronisation_is_refused(converged, captured):
@@ -466,12 +469,12 @@ def test_a_docker_without_udev_synchronisation_is_refused(converged, captured):
     assert reason.startswith(
         "/usr/sbin/dockerd runs without udev synchronisation ('docker info': Udev Sync Supported: false)"
     )
-    wish = replace(SEEN, storage_opts=("dm.override_udev_sync_check=true",))
-    assert docker_plan.foretell(host, wish).actions == [STOP, "change /etc/docker/daemon.json: storage-opts", START]
+    spec = replace(SEEN, storage_opts=("dm.override_udev_sync_check=true",))
+    assert docker_plan.plan_setup(host, spec).actions == [STOP, "change /etc/docker/daemon.json: storage-opts", START]
 
 
 def test_a_device_of_another_group_is_refused(report):
-    host = replace(BLANK, report=report("foreign_group"), devices=(VDB, BlockDevice("/dev/vdc", "/dev/vdc")))
+    host = replace(BLANK, lvm=report("foreign_group"), devices=(VDB, BlockDevice("/dev/vdc", "/dev/vdc")))
     assert refused(host, DEFAULTS) == (
         "/dev/vdc belongs to volume group foreign, not to docker: choose another device",
     )
@@ -480,7 +483,7 @@ def test_a_device_of_another_group_is_refused(report):
 def test_a_device_of_another_group_is_refused_beside_one_in_use(report):
     foreign = report("foreign_group").without(device="/dev/vdb").without(group="docker")
     devices = (replace(VDB, obstacles=("is mounted at /srv",)), BlockDevice("/dev/vdc", "/dev/vdc"))
-    assert refused(replace(BLANK, report=foreign, devices=devices), DEFAULTS) == (
+    assert refused(replace(BLANK, lvm=foreign, devices=devices), DEFAULTS) == (
         "/dev/vdb is mounted at /srv",
         "/dev/vdc belongs to volume group foreign, not to docker: choose another device",
     )
@@ -496,10 +499,10 @@ def test_a_package_with_a_version_is_judged_by_it(commands):
 
 
 def test_names_with_hyphens_are_doubled_everywhere():
-    wish = replace(DEFAULTS, vg="my-vg", pool="thin-pool")
-    assert (wish.dm_name, wish.profile) == ("my--vg-thin--pool", "my--vg-thin--pool")
-    assert docker_plan.storage_opts(BLANK, wish) == ("dm.thinpooldev=/dev/mapper/my--vg-thin--pool",)
-    assert wish.pool_wish().profile == "my--vg-thin--pool"
+    spec = replace(DEFAULTS, vg="my-vg", pool="thin-pool")
+    assert (spec.dm_name, spec.profile) == ("my--vg-thin--pool", "my--vg-thin--pool")
+    assert docker_plan.storage_opts(BLANK, spec) == ("dm.thinpooldev=/dev/mapper/my--vg-thin--pool",)
+    assert spec.for_pool().profile == "my--vg-thin--pool"
 
 
 # Programs of the host, what daemon.json and the wish say of dm.fs, and the packages beside LVM's.
@@ -515,8 +518,8 @@ def test_names_with_hyphens_are_doubled_everywhere():
     ],
 )
 def test_docker_needs_the_program_that_makes_its_filesystem(programs, daemon_text, storage_opts, expected):
-    wish = replace(DEFAULTS, storage_opts=storage_opts)
-    found = docker_plan.needed_packages("debian", wish, daemon_text, True, programs.__contains__)
+    spec = replace(DEFAULTS, storage_opts=storage_opts)
+    found = docker_plan.needed_packages("debian", spec, daemon_text, True, programs.__contains__)
     assert found == [*DEBIAN, *expected]
 
 
@@ -551,15 +554,15 @@ def test_data_that_does_not_fit_is_moved_aside_before_anything_is_made(running, 
     host = replace(
         BLANK, data=LEFT, docker=replace(running, info=on_overlay2), missing_docker_packages=(), candidates=()
     )
-    chain = docker_plan.foretell(host, BACKUP)
-    assert chain.actions == [INSTALL, STOP, MOVE, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
-    assert list(chain.links) == LINKS
-    assert actions(chain.links["docker_data"]) == [MOVE]
+    plan = docker_plan.plan_setup(host, BACKUP)
+    assert plan.actions == [INSTALL, STOP, MOVE, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
+    assert list(plan.stages) == LINKS
+    assert actions(plan.stages["docker_data"]) == [MOVE]
 
 
 def test_data_of_a_docker_that_is_gone_is_moved_aside_with_nothing_to_stop():
-    chain = docker_plan.foretell(replace(BLANK, data=replace(LEFT, root="/srv/docker")), BACKUP)
-    assert chain.actions == [
+    plan = docker_plan.plan_setup(replace(BLANK, data=replace(LEFT, root="/srv/docker")), BACKUP)
+    assert plan.actions == [
         INSTALL,
         "move /srv/docker aside",
         PV,
@@ -575,7 +578,7 @@ def test_data_of_a_docker_that_is_gone_is_moved_aside_with_nothing_to_stop():
 
 def test_data_without_docker_is_nobodys_business():
     host = replace(BLANK, data=LEFT, missing_docker_packages=(), candidates=())
-    assert docker_plan.foretell(host, replace(DEFAULTS, docker_packages=())).actions[-1] == WRITE_DAEMON
+    assert docker_plan.plan_setup(host, replace(DEFAULTS, docker_packages=())).actions[-1] == WRITE_DAEMON
 
 
 def test_a_mount_point_cannot_be_moved_aside():
@@ -589,7 +592,7 @@ def test_a_mount_point_cannot_be_moved_aside():
 
 def test_a_mount_point_with_nothing_to_move_is_fine(converged):
     host = replace(converged, data=replace(converged.data, is_movable=False))
-    assert docker_plan.foretell(host, replace(SEEN, existing_data="backup")).actions == []
+    assert docker_plan.plan_setup(host, replace(SEEN, existing_data="backup")).actions == []
 
 
 KEEP = replace(DEFAULTS, existing_data="keep")
@@ -623,10 +626,10 @@ KEEP = replace(DEFAULTS, existing_data="keep")
 def test_data_is_kept_but_for_the_records_of_another_pool(running, on_overlay2, data, moved):
     docker = replace(running, info=on_overlay2)
     host = replace(BLANK, data=data, docker=docker, missing_docker_packages=(), candidates=())
-    chain = docker_plan.foretell(host, KEEP)
+    plan = docker_plan.plan_setup(host, KEEP)
     moves = [f"move /var/lib/docker/{path} aside" for path in moved]
-    assert chain.actions == [INSTALL, STOP, *moves, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
-    assert chain.aside == [f"/var/lib/docker/{path}" for path in moved]
+    assert plan.actions == [INSTALL, STOP, *moves, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
+    assert plan.aside == [f"/var/lib/docker/{path}" for path in moved]
 
 
 def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_overlay2):
@@ -634,8 +637,8 @@ def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_ov
     host = replace(
         converged, data=data, docker=replace(converged.docker, info=on_overlay2), daemon_text='{"debug": true}'
     )
-    chain = docker_plan.foretell(host, replace(SEEN, existing_data="keep"))
-    assert chain.actions == [STOP, WRITE_DAEMON.replace("write", "change"), START]
+    plan = docker_plan.plan_setup(host, replace(SEEN, existing_data="keep"))
+    assert plan.actions == [STOP, WRITE_DAEMON.replace("write", "change"), START]
 
 
 @pytest.mark.parametrize("existing_data", ["refuse", "backup", "keep"])
@@ -648,7 +651,7 @@ def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_ov
 )
 def test_old_images_beside_a_pool_in_use_are_left_alone(converged, images, existing_data):
     host = replace(converged, data=replace(converged.data, images=images))
-    assert docker_plan.foretell(host, replace(SEEN, existing_data=existing_data)).actions == []
+    assert docker_plan.plan_setup(host, replace(SEEN, existing_data=existing_data)).actions == []
 
 
 @pytest.mark.parametrize(
@@ -677,8 +680,8 @@ def test_a_docker_that_was_started_once_is_in_nobodys_way(running, on_overlay2, 
     docker = replace(running, info=on_overlay2)
     data = DockerData(images={"overlay2": 0})
     host = replace(BLANK, docker=docker, data=data, missing_docker_packages=(), candidates=())
-    chain = docker_plan.foretell(host, replace(DEFAULTS, existing_data=existing_data))
-    assert chain.actions == [INSTALL, STOP, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
+    plan = docker_plan.plan_setup(host, replace(DEFAULTS, existing_data=existing_data))
+    assert plan.actions == [INSTALL, STOP, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
 
 
 RECORDS = DockerData(has_records=True, transaction_id=16)
@@ -688,32 +691,32 @@ EMPTY_POOL = PoolStatus("rw", 0, 2571, 25600, 0, 19448)
 @pytest.mark.parametrize("data", [DockerData(), RECORDS, replace(LEFT, has_loop_files=True)])
 @pytest.mark.parametrize("existing_data", ["refuse", "backup"])
 def test_data_beside_an_inactive_pool_is_left_alone(report, data, existing_data):
-    host = replace(BLANK, report=report("pool_inactive"), data=data)
-    chain = docker_plan.foretell(host, replace(DEFAULTS, existing_data=existing_data))
-    assert "activate thin pool docker/thinpool" in chain.actions
-    assert chain.links["docker_data"] == []
+    host = replace(BLANK, lvm=report("pool_inactive"), data=data)
+    plan = docker_plan.plan_setup(host, replace(DEFAULTS, existing_data=existing_data))
+    assert "activate thin pool docker/thinpool" in plan.actions
+    assert plan.stages["docker_data"] == []
 
 
 @pytest.mark.parametrize("state", ["blank", "group", "data_and_metadata"])
 def test_records_beside_a_pool_that_is_yet_to_be_made_are_of_another(report, state):
     signatures = {"thinpool": "", "thinpoolmeta": ""}
-    host = replace(BLANK, report=report(state), data=RECORDS, signatures=signatures)
+    host = replace(BLANK, lvm=report(state), data=RECORDS, signatures=signatures)
     (reason,) = refused(host, MANUAL)
     assert "with a new one Docker would end with 'Base Device UUID" in reason
-    assert MOVE in docker_plan.foretell(host, replace(MANUAL, existing_data="backup")).actions
+    assert MOVE in docker_plan.plan_setup(host, replace(MANUAL, existing_data="backup")).actions
 
 
 def test_records_of_another_pool_are_moved_away_from_an_empty_one(report):
-    host = replace(BLANK, report=report("pool"), data=RECORDS, pool_status=EMPTY_POOL)
+    host = replace(BLANK, lvm=report("pool"), data=RECORDS, pool_status=EMPTY_POOL)
     (reason,) = refused(host, DEFAULTS)
     assert reason.startswith("/var/lib/docker/devicemapper holds the records of another pool: they end at")
-    assert MOVE in docker_plan.foretell(host, BACKUP).actions
+    assert MOVE in docker_plan.plan_setup(host, BACKUP).actions
 
 
 def test_a_docker_that_does_not_answer_is_stopped_before_its_data_is_moved(converged):
     docker = replace(converged.docker, info=None)
     host = replace(converged, docker=docker, data=RECORDS, pool_status=EMPTY_POOL)
-    assert docker_plan.foretell(host, replace(SEEN, existing_data="backup")).actions == [STOP, MOVE, START]
+    assert docker_plan.plan_setup(host, replace(SEEN, existing_data="backup")).actions == [STOP, MOVE, START]
 
 
 @pytest.mark.parametrize(
@@ -738,27 +741,27 @@ def test_a_pool_in_use_whose_records_are_gone_is_refused(converged, existing_dat
 @pytest.mark.parametrize("text", [DAEMON, DAEMON.replace('"]', '", "dm.basesize=5G"]')])
 def test_a_base_device_is_not_made_smaller(converged, text):
     host = replace(converged, daemon_text=text, data=replace(converged.data, base_size=10 * GIB))
-    with pytest.raises(Unwanted, match="dm.basesize is 5.00 GiB, and the base device .* has 10.00 GiB"):
-        docker_plan.foretell(host, replace(SEEN, storage_opts=("dm.basesize=5G",)))
+    with pytest.raises(RefusedErrors, match="dm.basesize is 5.00 GiB, and the base device .* has 10.00 GiB"):
+        docker_plan.plan_setup(host, replace(SEEN, storage_opts=("dm.basesize=5G",)))
 
 
 def test_a_base_device_is_made_anew_with_all_else(converged):
     # The loop files do not fit the pool, and are moved aside with the base device that is on record beside them.
     data = DockerData(has_records=True, base_size=10 * GIB, has_loop_files=True)
     host = replace(converged, daemon_text="{}", data=data, pool_status=PoolStatus("rw", 0, 2571, 25600, 0, 19448))
-    wish = replace(SEEN, storage_opts=("dm.basesize=5G",), existing_data="backup")
-    assert docker_plan.foretell(host, wish).actions[:2] == [STOP, "move /var/lib/docker aside"]
+    spec = replace(SEEN, storage_opts=("dm.basesize=5G",), existing_data="backup")
+    assert docker_plan.plan_setup(host, spec).actions[:2] == [STOP, "move /var/lib/docker aside"]
 
 
 def test_a_pool_in_use_is_nobodys_business_without_docker(converged):
     host = replace(converged, docker=Docker(), data=DockerData())
-    assert docker_plan.foretell(host, replace(SEEN, docker_packages=())).actions == []
+    assert docker_plan.plan_setup(host, replace(SEEN, docker_packages=())).actions == []
 
 
 def test_records_are_not_moved_away_from_a_failed_pool(converged):
     host = replace(converged, pool_status=PoolStatus("fail"))
-    with pytest.raises(Unwanted):
-        docker_plan.foretell(host, replace(SEEN, existing_data="backup"))
+    with pytest.raises(RefusedErrors):
+        docker_plan.plan_setup(host, replace(SEEN, existing_data="backup"))
 
 
 @pytest.mark.parametrize(
@@ -811,7 +814,7 @@ def test_the_data_root_is_found(daemon_text, options, flags, expected):
 def test_the_pool_alone_leaves_docker_alone(converged):
     alone = replace(DEFAULTS, engine="none", docker_packages=())
     host = replace(BLANK, missing_docker_packages=(), candidates=(), docker=Docker())
-    assert docker_plan.foretell(host, alone).actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL]
+    assert docker_plan.plan_setup(host, alone).actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL]
     seen = replace(SEEN, engine="none")
     host = replace(converged, docker=Docker(), daemon_text=None, boot_text=None, data=DockerData())
-    assert docker_plan.foretell(host, seen).actions == []
+    assert docker_plan.plan_setup(host, seen).actions == []

@@ -9,19 +9,22 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import docker_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+    DockerHostState,
+    DockerSpec,
+)
 
-WISH = Wish(
+WISH = DockerSpec(
     vg="docker",
     pool="thinpool",
     data_size=Size.parse("80%VG"),
@@ -74,8 +77,8 @@ def host(report, captured):
     """Return the captured host on which Docker uses a pool that this collection made."""
     found = report("pool_in_use_by_docker")
     group = found.group("docker")
-    return Host(
-        report=found.with_group(replace(group, tags=(OWNER_TAG,))),
+    return DockerHostState(
+        lvm=found.with_group(replace(group, tags=(OWNER_TAG,))),
         devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
         signatures={},
         profile=profiles.decide(Profile(PROFILE_PATH), threshold=80, percent=20)[1],
@@ -99,7 +102,7 @@ def host(report, captured):
 
 
 def with_pool(host, **changes):
-    return replace(host, report=host.report.with_volume(replace(host.report.volume("docker", "thinpool"), **changes)))
+    return replace(host, lvm=host.lvm.with_volume(replace(host.lvm.volume("docker", "thinpool"), **changes)))
 
 
 def with_docker(host, **changes):
@@ -107,17 +110,17 @@ def with_docker(host, **changes):
 
 
 def refused(host, **options):
-    with pytest.raises(Unwanted) as refusal:
-        docker_plan.take_apart(host, WISH, **options)
+    with pytest.raises(RefusedErrors) as refusal:
+        docker_plan.plan_teardown(host, WISH, **options)
     return refusal.value.reasons
 
 
 def test_everything_is_taken_away_in_the_order_in_which_it_can_be(host):
-    chain = docker_plan.take_apart(host, WISH)
-    assert chain.actions == ALL
-    assert chain.records == [step.partition(" ")[2] for step in REMOVE_RECORDS]
-    assert (chain.report.groups, chain.report.devices, chain.report.volumes) == ((), (), ())
-    assert [part["before_header"] for part in chain.diff] == [
+    plan = docker_plan.plan_teardown(host, WISH)
+    assert plan.actions == ALL
+    assert plan.records == [step.partition(" ")[2] for step in REMOVE_RECORDS]
+    assert (plan.lvm.groups, plan.lvm.devices, plan.lvm.volumes) == ((), (), ())
+    assert [part["before_header"] for part in plan.diff] == [
         "thin pool docker/thinpool",
         "volume group docker",
         "physical volumes",
@@ -128,7 +131,7 @@ def test_everything_is_taken_away_in_the_order_in_which_it_can_be(host):
 
 
 def test_a_pool_that_docker_holds_open_is_free_once_docker_is_stopped(host):
-    assert docker_plan.take_apart(with_pool(host, open=True), WISH).actions == ALL
+    assert docker_plan.plan_teardown(with_pool(host, open=True), WISH).actions == ALL
 
 
 def test_a_pool_that_somebody_else_holds_open_is_refused(host):
@@ -154,19 +157,19 @@ def test_running_containers_are_refused(host, running, reason):
     [pytest.param(("db", "web"), [STOP_CONTAINERS], id="some"), pytest.param(None, [], id="unknown")],
 )
 def test_running_containers_are_stopped_where_that_is_said(host, running, first):
-    chain = docker_plan.take_apart(with_docker(host, running=running), WISH, stop_containers=True)
-    assert chain.actions == [*first, *ALL]
+    plan = docker_plan.plan_teardown(with_docker(host, running=running), WISH, stop_containers=True)
+    assert plan.actions == [*first, *ALL]
 
 
 def test_a_docker_that_does_not_answer_is_taken_to_run_on_what_its_file_says(host):
-    assert docker_plan.take_apart(with_docker(host, info=None), WISH).actions == ALL
+    assert docker_plan.plan_teardown(with_docker(host, info=None), WISH).actions == ALL
 
 
 def test_a_docker_on_other_storage_goes_on(host):
     info = dockerd.Info("overlay2")
     host = with_pool(with_docker(host, info=info, running=("web",)), open=False)
     host = replace(host, daemon_text='{"storage-driver": "overlay2"}')
-    assert docker_plan.take_apart(host, WISH).actions == [
+    assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
         REMOVE_GROUP,
         REMOVE_LABEL,
@@ -178,39 +181,39 @@ def test_a_docker_on_other_storage_goes_on(host):
 def test_a_blank_host_needs_nothing(host):
     blank = replace(
         with_docker(host, active=False, info=None),
-        report=Report(),
+        lvm=LvmState(),
         profile=Profile(PROFILE_PATH),
         daemon_text=None,
         boot_text=None,
         data=DockerData(),
         pool_status=None,
     )
-    chain = docker_plan.take_apart(blank, WISH)
-    assert (chain.actions, chain.diff) == ([], [])
+    plan = docker_plan.plan_teardown(blank, WISH)
+    assert (plan.actions, plan.diff) == ([], [])
 
 
 # What a run that was interrupted left, and what is still to do.
 @pytest.mark.parametrize("number", range(1, 5))
 def test_an_interrupted_run_is_finished(host, number):
     stopped = replace(with_docker(host, active=False, info=None, running=None), pool_status=None)
-    report = stopped.report.without(volume=("docker", "thinpool"))
+    report = stopped.lvm.without(volume=("docker", "thinpool"))
     for part in ("thinpool_tdata", "thinpool_tmeta", "lvol0_pmspare"):
         report = report.without(volume=("docker", part))
     if number > 1:
         report = report.without(group="docker").with_device(replace(report.device("/dev/vdb"), vg="", in_use=False))
     if number > 2:
-        report = Report()
-    stopped = replace(stopped, report=report)
+        report = LvmState()
+    stopped = replace(stopped, lvm=report)
     if number > 3:
         stopped = replace(stopped, profile=Profile(PROFILE_PATH), boot_text=None, data=DockerData())
     left = [REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_BOOT, *REMOVE_RECORDS, REMOVE_KEYS]
     expected = {1: left, 2: left[1:], 3: left[2:], 4: left[-1:]}[number]
-    assert docker_plan.take_apart(stopped, WISH).actions == expected
+    assert docker_plan.plan_teardown(stopped, WISH).actions == expected
 
 
 def test_what_was_not_made_here_is_refused_with_all_reasons(host):
-    group = replace(host.report.group("docker"), tags=())
-    host = with_pool(replace(host, report=host.report.with_group(group)), tags=())
+    group = replace(host.lvm.group("docker"), tags=())
+    host = with_pool(replace(host, lvm=host.lvm.with_group(group)), tags=())
     reasons = refused(with_docker(host, running=("web",)))
     assert [reason.partition(" was not")[0] for reason in reasons] == [
         "containers run on docker/thinpool: web. Stop them, or set stop_containers: true",
@@ -219,9 +222,9 @@ def test_what_was_not_made_here_is_refused_with_all_reasons(host):
 
 
 def test_a_pool_of_ours_leaves_somebodys_group(host):
-    group = replace(host.report.group("docker"), tags=())
-    host = with_pool(replace(host, report=host.report.with_group(group)), tags=(OWNER_TAG,))
-    assert docker_plan.take_apart(host, WISH).actions == [
+    group = replace(host.lvm.group("docker"), tags=())
+    host = with_pool(replace(host, lvm=host.lvm.with_group(group)), tags=(OWNER_TAG,))
+    assert docker_plan.plan_teardown(host, WISH).actions == [
         STOP,
         REMOVE_POOL,
         REMOVE_PROFILE,
@@ -232,8 +235,8 @@ def test_a_pool_of_ours_leaves_somebodys_group(host):
 
 
 def test_another_volume_in_the_group_is_refused(host):
-    other = replace(host.report.volume("docker", "thinpool"), name="data", type="linear", uuid="x")
-    assert refused(replace(host, report=host.report.with_volume(other))) == (
+    other = replace(host.lvm.volume("docker", "thinpool"), name="data", type="linear", uuid="x")
+    assert refused(replace(host, lvm=host.lvm.with_volume(other))) == (
         "volume group docker still holds data: remove them first",
     )
 
@@ -241,23 +244,23 @@ def test_another_volume_in_the_group_is_refused(host):
 def test_a_profile_with_other_settings_stays(host):
     text = host.profile.text + "allocation {\n\tthin_pool_zero=0\n}\n"
     host = replace(host, profile=replace(host.profile, text=text))
-    assert REMOVE_PROFILE not in docker_plan.take_apart(host, WISH).actions
+    assert REMOVE_PROFILE not in docker_plan.plan_teardown(host, WISH).actions
 
 
 def test_a_profile_of_another_pool_too_is_refused(host):
-    other = replace(host.report.volume("docker", "thinpool"), vg="other", uuid="x")
-    (reason,) = refused(replace(host, report=host.report.with_volume(other)))
+    other = replace(host.lvm.volume("docker", "thinpool"), vg="other", uuid="x")
+    (reason,) = refused(replace(host, lvm=host.lvm.with_volume(other)))
     assert reason.startswith(f"{PROFILE_PATH} is attached to other/thinpool")
 
 
 def test_records_of_another_pool_stay(host):
     host = replace(host, data=replace(DATA, transaction_id=3))
-    assert not docker_plan.take_apart(host, WISH).records
+    assert not docker_plan.plan_teardown(host, WISH).records
 
 
 def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
     host = with_pool(replace(with_docker(host, active=False, info=None), daemon_text="{}"), open=False)
-    assert docker_plan.take_apart(host, WISH).actions == [
+    assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
         REMOVE_GROUP,
         REMOVE_LABEL,
@@ -268,8 +271,8 @@ def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
 
 def test_other_keys_stay(host):
     text = json.dumps({"debug": True, **DAEMON, "log-driver": "syslog"})
-    chain = docker_plan.take_apart(replace(host, daemon_text=text), WISH)
-    assert json.loads(chain.diff[-1]["after"]) == {"debug": True, "log-driver": "syslog"}
+    plan = docker_plan.plan_teardown(replace(host, daemon_text=text), WISH)
+    assert json.loads(plan.diff[-1]["after"]) == {"debug": True, "log-driver": "syslog"}
 
 
 def test_a_file_that_is_no_json_is_refused(host):

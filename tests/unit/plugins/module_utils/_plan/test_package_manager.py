@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
 
@@ -36,7 +36,7 @@ def test_a_family_is_known_by_id_or_likeness(captured, lines, family):
     [("ID=alpine", "alpine"), ("ID=debian-ish", "debian-ish"), ("", "this system"), ("XID=debian", "this system")],
 )
 def test_another_family_is_refused_by_its_name(captured, line, name):
-    with pytest.raises(Refused, match=f"not those of {name} ./etc/os-release"):
+    with pytest.raises(RefusedError, match=f"not those of {name} ./etc/os-release"):
         package_manager.family(captured("os-release").replace("\nID=debian", f"\n{line}"))
 
 

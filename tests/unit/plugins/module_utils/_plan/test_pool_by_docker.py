@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
@@ -22,18 +22,21 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LogicalVolume,
-    Report,
+    LvmState,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import docker_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+    DockerHostState,
+    DockerSpec,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_by_docker import SetUp
 
 GIB = 1024**3
 BY_ID = BlockDevice("/dev/disk/by-id/virtio-data1", "/dev/vdb", size=10 * GIB)
 PROFILE = Profile("/etc/lvm/profile/docker-thinpool.profile")
-WISH = Wish(
+WISH = DockerSpec(
     vg="docker",
     pool="thinpool",
     data_size=Size.parse("80%VG"),
@@ -49,8 +52,8 @@ WISH = Wish(
     daemon_options={},
     managed_by="docker",
 )
-BLANK = Host(
-    report=Report(),
+BLANK = DockerHostState(
+    lvm=LvmState(),
     devices=(BY_ID,),
     signatures={},
     profile=PROFILE,
@@ -81,8 +84,8 @@ SEEN = replace(WISH, data_size=Size.parse("95%VG"), autoextend_threshold=52)
 @pytest.fixture
 def converged(report, captured):
     """Return the captured host on which Docker uses a pool, as if Docker had made it on what was /dev/vda then."""
-    return Host(
-        report=report("pool_in_use_by_docker"),
+    return DockerHostState(
+        lvm=report("pool_in_use_by_docker"),
         devices=(BY_ID,),
         signatures={},
         profile=profiles.decide(PROFILE, threshold=52, percent=20)[1],
@@ -123,9 +126,9 @@ def converged(report, captured):
     )
 
 
-def refused(host, wish):
-    with pytest.raises(Unwanted) as refusal:
-        docker_plan.foretell(host, wish)
+def refused(host, spec):
+    with pytest.raises(RefusedErrors) as refusal:
+        docker_plan.plan_setup(host, spec)
     return refusal.value.reasons
 
 
@@ -134,8 +137,8 @@ def options_of(text):
 
 
 def test_a_blank_host_is_foretold_what_docker_will_do_and_what_it_leaves_out():
-    chain = docker_plan.foretell(BLANK, WISH)
-    assert chain.actions == [
+    plan = docker_plan.plan_setup(BLANK, WISH)
+    assert plan.actions == [
         "install packages lvm2",
         "write /etc/docker/daemon.json: storage-driver, storage-opts",
         "install packages docker.io",
@@ -148,17 +151,17 @@ def test_a_blank_host_is_foretold_what_docker_will_do_and_what_it_leaves_out():
         "its pool active",
         "tell systemd of its changed files",
     ]
-    daemon = next(part for part in chain.diff if part["before_header"].endswith("daemon.json"))
+    daemon = next(part for part in plan.diff if part["before_header"].endswith("daemon.json"))
     assert options_of(daemon["after"]) == OPTIONS
-    pool = next(part["after"]["thin_pool"] for part in chain.diff if part["before_header"].startswith("thin pool"))
+    pool = next(part["after"]["thin_pool"] for part in plan.diff if part["before_header"].startswith("thin pool"))
     assert (pool["low_water_mark"], pool["profile"], pool["size"]) == (3275, "docker-thinpool", 2047 * 4 * 1024**2)
-    group = chain.report.group("docker")
+    group = plan.lvm.group("docker")
     assert (group.tags, group.extents_free) == ((OWNER_TAG,), 2559 - 2047 - 2 * 25)
 
 
 def test_a_converged_host_needs_nothing_and_keeps_the_words_that_docker_has_on_record(converged):
     # The disk has another name by now; Docker compares the text.
-    assert docker_plan.foretell(converged, SEEN).actions == []
+    assert docker_plan.plan_setup(converged, SEEN).actions == []
     assert docker_plan.storage_opts(converged, SEEN)[0] == "dm.directlvm_device=/dev/vda"
 
 
@@ -171,36 +174,36 @@ def test_defaults_on_record_are_kept_as_such(converged):
         daemon_text=json.dumps(document),
         profile=profiles.decide(PROFILE, threshold=80, percent=20)[1],
     )
-    chain = docker_plan.foretell(host, replace(SEEN, autoextend_threshold=80))
-    assert chain.links["daemon"] == []
+    plan = docker_plan.plan_setup(host, replace(SEEN, autoextend_threshold=80))
+    assert plan.stages["daemon"] == []
 
 
 def test_what_is_left_out_is_put_right_later_too(converged):
-    pool = replace(converged.report.volume("docker", "thinpool"), low_water_mark=0, monitored=False)
-    host = replace(converged, report=converged.report.with_volume(pool), boot_text=None)
-    assert [sentence.split(" docker/thinpool")[0] for sentence in docker_plan.foretell(host, SEEN).actions][:2] == [
+    pool = replace(converged.lvm.volume("docker", "thinpool"), low_water_mark=0, monitored=False)
+    host = replace(converged, lvm=converged.lvm.with_volume(pool), boot_text=None)
+    assert [sentence.split(" docker/thinpool")[0] for sentence in docker_plan.plan_setup(host, SEEN).actions][:2] == [
         "refresh thin pool",
         "monitor thin pool",
     ]
     # A pool that was there is not marked as made here.
-    assert docker_plan.foretell(host, SEEN).links["volume_group"] == []
+    assert docker_plan.plan_setup(host, SEEN).stages["volume_group"] == []
 
 
 def test_the_manuals_sizes_are_warned_of_with_the_figures_and_the_way_out():
-    chain = docker_plan.foretell(BLANK, replace(WISH, data_size=Size.parse("95%VG")))
+    plan = docker_plan.plan_setup(BLANK, replace(WISH, data_size=Size.parse("95%VG")))
     assert (
-        "the next 20 percent take 487 extents (1.90 GiB) of data, and volume group docker has 78 free" in chain.warning
+        "the next 20 percent take 487 extents (1.90 GiB) of data, and volume group docker has 78 free" in plan.warning
     )
-    assert chain.warning.endswith("managed_by: collection can do both to the same pool")
-    with pytest.raises(Unwanted, match="cannot be extended automatically"):
-        docker_plan.foretell(BLANK, replace(WISH, data_size=Size.parse("95%VG"), autoextend_room="fail"))
-    assert docker_plan.foretell(BLANK, WISH).warning == ""
+    assert plan.warning.endswith("managed_by: collection can do both to the same pool")
+    with pytest.raises(RefusedErrors, match="cannot be extended automatically"):
+        docker_plan.plan_setup(BLANK, replace(WISH, data_size=Size.parse("95%VG"), autoextend_room="fail"))
+    assert docker_plan.plan_setup(BLANK, WISH).warning == ""
 
 
 def test_a_running_docker_is_stopped_before_its_configuration_changes(converged):
     docker = replace(converged.docker, info=dockerd.Info(driver="overlay2"))
     host = replace(BLANK, docker=docker, missing_docker_packages=(), candidates=())
-    actions = docker_plan.foretell(host, WISH).actions
+    actions = docker_plan.plan_setup(host, WISH).actions
     assert actions[1] == "stop Docker"
     assert actions[3].startswith("start Docker and enable it, which makes thin pool")
 
@@ -209,8 +212,8 @@ def test_force_is_docker_s_word_for_what_may_be_wiped():
     dirty = replace(BY_ID, signatures=(Signature("ext4", 0x438),))
     host = replace(BLANK, devices=(dirty,))
     assert any("is not blank: it holds ext4" in reason for reason in refused(host, WISH))
-    chain = docker_plan.foretell(host, replace(WISH, wipe_signatures=True))
-    daemon = next(part for part in chain.diff if part["before_header"].endswith("daemon.json"))
+    plan = docker_plan.plan_setup(host, replace(WISH, wipe_signatures=True))
+    daemon = next(part for part in plan.diff if part["before_header"].endswith("daemon.json"))
     assert options_of(daemon["after"]) == [*OPTIONS, "dm.directlvm_device_force=true"]
 
 
@@ -219,7 +222,7 @@ OTHER = BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB)
 
 # What Docker cannot do, and part of what is said; each says that the collection can.
 @pytest.mark.parametrize(
-    ("changes", "wish", "message"),
+    ("changes", "spec", "message"),
     [
         pytest.param(
             {"devices": (BY_ID, OTHER)}, WISH, "Docker makes a pool on one device, not on 2: name one", id="devices"
@@ -271,8 +274,8 @@ OTHER = BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB)
         ),
     ],
 )
-def test_what_docker_cannot_do_is_refused(changes, wish, message):
-    reasons = refused(replace(BLANK, **changes), wish)
+def test_what_docker_cannot_do_is_refused(changes, spec, message):
+    reasons = refused(replace(BLANK, **changes), spec)
     assert any(re.search(message, reason) for reason in reasons), reasons
 
 
@@ -316,26 +319,26 @@ def test_everything_is_told_at_once():
     ],
 )
 def test_a_half_done_attempt_is_refused_with_the_commands(report, state, message):
-    reasons = refused(replace(BLANK, report=report(state)), WISH)
+    reasons = refused(replace(BLANK, lvm=report(state)), WISH)
     assert any(re.search(message, reason) for reason in reasons), reasons
 
 
 def test_a_label_may_be_made_anew_by_force(report):
-    host = replace(BLANK, report=report("bare_physical_volume"))
+    host = replace(BLANK, lvm=report("bare_physical_volume"))
     assert "restart dmeventd, which keeps profiles in memory" in (
-        docker_plan.foretell(host, replace(WISH, wipe_signatures=True)).actions
+        docker_plan.plan_setup(host, replace(WISH, wipe_signatures=True)).actions
     )
 
 
 def test_a_group_of_others_is_named_as_such(report):
     found = report("group").with_volume(LogicalVolume(vg="docker", name="home", type="linear", size=GIB))
-    (reason,) = refused(replace(BLANK, report=found), WISH)
+    (reason,) = refused(replace(BLANK, lvm=found), WISH)
     assert reason.startswith("volume group docker is there and holds home, which are not Docker's")
 
 
 # What Docker has on record cannot be changed.
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("spec", "message"),
     [
         pytest.param(
             replace(SEEN, data_size=Size.parse("80%VG")),
@@ -351,8 +354,8 @@ def test_a_group_of_others_is_named_as_such(report):
         pytest.param(replace(SEEN, autoextend_percent=30), "autoextend_percent 20, and would not", id="percent"),
     ],
 )
-def test_what_docker_has_on_record_stays(converged, wish, message):
-    (reason,) = refused(converged, wish)
+def test_what_docker_has_on_record_stays(converged, spec, message):
+    (reason,) = refused(converged, spec)
     assert message in reason
 
 
@@ -365,31 +368,31 @@ def test_records_of_a_pool_that_is_gone_are_moved_aside_on_request(converged):
     gone = replace(BLANK, data=converged.data, missing_packages=(), missing_docker_packages=(), docker=Docker())
     reasons = refused(gone, WISH)
     assert any("setup-config.json says that Docker itself made a pool on /dev/vda" in reason for reason in reasons)
-    chain = docker_plan.foretell(gone, replace(WISH, existing_data="backup"))
-    assert "move /var/lib/docker aside" in chain.actions
+    plan = docker_plan.plan_setup(gone, replace(WISH, existing_data="backup"))
+    assert "move /var/lib/docker aside" in plan.actions
     assert docker_plan.storage_opts(gone, WISH)[0] == "dm.directlvm_device=/dev/vdb"
 
 
 def test_everything_is_taken_apart_whichever_way_is_named(converged):
-    assert converged.report.group("docker").is_ours
+    assert converged.lvm.group("docker").is_ours
     for managed_by in ("docker", "collection"):
-        actions = docker_plan.take_apart(converged, replace(SEEN, managed_by=managed_by)).actions
+        actions = docker_plan.plan_teardown(converged, replace(SEEN, managed_by=managed_by)).actions
         assert actions[:3] == ["stop Docker", "remove thin pool docker/thinpool", "remove volume group docker"]
         assert "remove /var/lib/docker/devicemapper" in actions
         assert actions[-1] == "remove /etc/docker/daemon.json: storage-driver, storage-opts"
 
 
 def test_a_pool_that_docker_made_for_somebody_else_is_not_taken_apart(converged):
-    report = converged.report
+    report = converged.lvm
     theirs = report.with_group(replace(report.group("docker"), tags=()))
     theirs = theirs.with_volume(replace(report.volume("docker", "thinpool"), tags=()))
-    with pytest.raises(Unwanted, match="docker/thinpool was not made by this collection"):
-        docker_plan.take_apart(replace(converged, report=theirs), SEEN)
+    with pytest.raises(RefusedErrors, match="docker/thinpool was not made by this collection"):
+        docker_plan.plan_teardown(replace(converged, lvm=theirs), SEEN)
 
 
 def test_the_collection_takes_the_pool_over(converged):
-    wish = replace(SEEN, managed_by="collection", autoextend_percent=30)
-    actions = docker_plan.foretell(converged, wish).actions
+    spec = replace(SEEN, managed_by="collection", autoextend_percent=30)
+    actions = docker_plan.plan_setup(converged, spec).actions
     assert "change /etc/docker/daemon.json: storage-opts" in actions
     assert not any(sentence.startswith(("create", "tag")) for sentence in actions)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Unwanted
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
@@ -21,16 +21,19 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.lo
     LoopFiles,
     LoopPool,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import docker_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import Host, Wish
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
+    DockerHostState,
+    DockerSpec,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.package_manager import Candidate
 
 MIB, GIB = 1024**2, 1024**3
 FOLDER = "/var/lib/docker/devicemapper/devicemapper"
-WISH = Wish(
+WISH = DockerSpec(
     vg="docker",
     pool="thinpool",
     data_size=Size.parse("80%VG"),
@@ -64,8 +67,8 @@ DAEMON = {
     "storage-opts": ["dm.loopdatasize=2G", "dm.loopmetadatasize=16M"],
 }
 ON_LOOP = Info(driver="devicemapper", status={"Pool Name": "docker-254:0-1-pool", "Data loop file": f"{FOLDER}/data"})
-BLANK = Host(
-    report=Report(),
+BLANK = DockerHostState(
+    lvm=LvmState(),
     devices=(),
     signatures={},
     profile=Profile("/etc/lvm/profile/docker-thinpool.profile"),
@@ -113,20 +116,20 @@ AWAY = [
 
 
 def refused(decide, *arguments, **options):
-    with pytest.raises(Unwanted) as refusal:
+    with pytest.raises(RefusedErrors) as refusal:
         decide(*arguments, **options)
     return refusal.value.reasons
 
 
 def test_a_blank_host_gets_daemon_json_and_docker():
-    chain = docker_plan.foretell(BLANK, WISH)
-    assert chain.actions == [
+    plan = docker_plan.plan_setup(BLANK, WISH)
+    assert plan.actions == [
         "install packages dmsetup",
         "write /etc/docker/daemon.json: storage-driver, storage-opts",
         "install packages docker.io",
         START,
     ]
-    assert list(chain.links) == [
+    assert list(plan.stages) == [
         "packages",
         "physical_volumes",
         "volume_group",
@@ -140,17 +143,17 @@ def test_a_blank_host_gets_daemon_json_and_docker():
         "docker_packages",
         "docker_start",
     ]
-    (part,) = chain.diff
+    (part,) = plan.diff
     assert json.loads(part["after"]) == DAEMON
 
 
 def test_a_converged_host_needs_nothing():
-    assert docker_plan.foretell(CONVERGED, WISH).actions == []
+    assert docker_plan.plan_setup(CONVERGED, WISH).actions == []
 
 
 @pytest.mark.parametrize("host", [BLANK, CONVERGED])
 def test_every_run_says_that_it_is_not_for_production(host):
-    assert docker_plan.foretell(host, WISH).warning == (
+    assert docker_plan.plan_setup(host, WISH).warning == (
         "loop-lvm is for trying Docker's devicemapper driver and not for production: every write goes through a file "
         "system and a loop device, and is slow. Use the role direct_lvm there"
     )
@@ -158,23 +161,23 @@ def test_every_run_says_that_it_is_not_for_production(host):
 
 def test_a_promise_that_the_file_system_cannot_keep_is_told_with_the_figures():
     host = replace(BLANK, loop_files=replace(NONE, free=GIB))
-    assert docker_plan.foretell(host, WISH).warning.endswith(
+    assert docker_plan.plan_setup(host, WISH).warning.endswith(
         "may come to 2.02 GiB, and the file system under /var/lib/docker has 1.00 GiB left: once that is full, what "
         "containers write is lost"
     )
 
 
 def test_larger_files_need_no_restart():
-    chain = docker_plan.foretell(CONVERGED, LARGER)
-    assert chain.actions == [*GROW, CHANGE]
-    assert [part["before_header"] for part in chain.diff] == ["loop files", "/etc/docker/daemon.json"]
-    assert chain.diff[0]["before"]["data"]["pool_size"] == 2 * GIB
-    assert chain.diff[0]["after"]["data"]["pool_size"] == 3 * GIB
+    plan = docker_plan.plan_setup(CONVERGED, LARGER)
+    assert plan.actions == [*GROW, CHANGE]
+    assert [part["before_header"] for part in plan.diff] == ["loop files", "/etc/docker/daemon.json"]
+    assert plan.diff[0]["before"]["data"]["pool_size"] == 2 * GIB
+    assert plan.diff[0]["after"]["data"]["pool_size"] == 3 * GIB
 
 
 def test_larger_files_are_grown_before_a_restart_for_something_else():
-    chain = docker_plan.foretell(CONVERGED, replace(LARGER, storage_opts=("dm.min_free_space=5%",)))
-    assert chain.actions == [*GROW, STOP, CHANGE, START]
+    plan = docker_plan.plan_setup(CONVERGED, replace(LARGER, storage_opts=("dm.min_free_space=5%",)))
+    assert plan.actions == [*GROW, STOP, CHANGE, START]
 
 
 def test_larger_files_of_a_docker_that_is_stopped_are_its_own_business():
@@ -183,12 +186,12 @@ def test_larger_files_of_a_docker_that_is_stopped_are_its_own_business():
         docker=replace(CONVERGED.docker, active=False, info=None),
         loop_files=LoopFiles(LoopFile(f"{FOLDER}/data", 2 * GIB), LoopFile(f"{FOLDER}/metadata", 16 * MIB)),
     )
-    assert docker_plan.foretell(stopped, LARGER).actions == [GROW[0], CHANGE, START]
+    assert docker_plan.plan_setup(stopped, LARGER).actions == [GROW[0], CHANGE, START]
 
 
 def test_a_docker_that_took_loop_files_by_itself_is_taken_over():
     host = replace(CONVERGED, daemon_text=None)
-    assert docker_plan.foretell(host, WISH).actions == [
+    assert docker_plan.plan_setup(host, WISH).actions == [
         STOP,
         "write /etc/docker/daemon.json: storage-driver, storage-opts",
         START,
@@ -197,11 +200,11 @@ def test_a_docker_that_took_loop_files_by_itself_is_taken_over():
 
 def test_a_docker_that_runs_on_other_storage_is_restarted():
     host = replace(CONVERGED, docker=replace(CONVERGED.docker, info=Info(driver="overlay2")))
-    assert docker_plan.foretell(host, WISH).actions == [STOP, START]
+    assert docker_plan.plan_setup(host, WISH).actions == [STOP, START]
 
 
 @pytest.mark.parametrize(
-    ("changes", "wish", "message"),
+    ("changes", "spec", "message"),
     [
         pytest.param(
             {"daemon_text": '{"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=docker-thinpool"]}'},
@@ -250,28 +253,28 @@ def test_a_docker_that_runs_on_other_storage_is_restarted():
         ),
     ],
 )
-def test_what_must_not_be_is_refused_before_anything(changes, wish, message):
-    reasons = refused(docker_plan.foretell, replace(CONVERGED, **changes), wish)
+def test_what_must_not_be_is_refused_before_anything(changes, spec, message):
+    reasons = refused(docker_plan.plan_setup, replace(CONVERGED, **changes), spec)
     assert any(re.search(message, reason) for reason in reasons), reasons
 
 
 def test_a_pool_refuses_the_loop_files_in_turn():
-    host = replace(CONVERGED, report=Report(), loop_files=None)
-    reasons = refused(docker_plan.foretell, host, replace(WISH, managed_by="collection"))
+    host = replace(CONVERGED, lvm=LvmState(), loop_files=None)
+    reasons = refused(docker_plan.plan_setup, host, replace(WISH, managed_by="collection"))
     assert any("holds the loop files of loop-lvm mode, whose images no other pool has" in reason for reason in reasons)
 
 
 def test_old_data_is_moved_aside_on_request():
     host = replace(CONVERGED, daemon_text=None, data=DockerData(images={"overlay2": 3}), loop_files=NONE)
-    chain = docker_plan.foretell(host, replace(WISH, existing_data="backup"))
-    assert chain.actions[:2] == [STOP, "move /var/lib/docker aside"]
+    plan = docker_plan.plan_setup(host, replace(WISH, existing_data="backup"))
+    assert plan.actions[:2] == [STOP, "move /var/lib/docker aside"]
 
 
 def test_everything_is_taken_away():
-    chain = docker_plan.take_apart(CONVERGED, WISH)
-    assert chain.actions == [STOP, *AWAY, "remove /etc/docker/daemon.json: storage-driver, storage-opts"]
-    assert chain.records == [sentence.partition(" ")[2] for sentence in AWAY]
-    assert [name for name, steps in chain.links.items() if steps] == ["docker_stop", "docker_data", "daemon"]
+    plan = docker_plan.plan_teardown(CONVERGED, WISH)
+    assert plan.actions == [STOP, *AWAY, "remove /etc/docker/daemon.json: storage-driver, storage-opts"]
+    assert plan.records == [sentence.partition(" ")[2] for sentence in AWAY]
+    assert [name for name, steps in plan.stages.items() if steps] == ["docker_stop", "docker_data", "daemon"]
 
 
 def test_a_host_with_nothing_left_needs_nothing():
@@ -282,7 +285,7 @@ def test_a_host_with_nothing_left_needs_nothing():
         data=DockerData(),
         loop_files=NONE,
     )
-    assert docker_plan.take_apart(left, WISH).actions == []
+    assert docker_plan.plan_teardown(left, WISH).actions == []
 
 
 def test_an_interrupted_way_back_is_finished():
@@ -292,7 +295,7 @@ def test_an_interrupted_way_back_is_finished():
         data=DockerData(containers={"devicemapper": ["c0ffee"]}),
         loop_files=NONE,
     )
-    assert docker_plan.take_apart(stopped, WISH).actions == [
+    assert docker_plan.plan_teardown(stopped, WISH).actions == [
         AWAY[0],
         "remove /etc/docker/daemon.json: storage-driver, storage-opts",
     ]
@@ -307,21 +310,21 @@ def test_an_interrupted_way_back_is_finished():
 )
 def test_containers_are_not_stopped_unasked(running, message):
     host = replace(CONVERGED, docker=replace(CONVERGED.docker, running=running))
-    (reason,) = refused(docker_plan.take_apart, host, WISH)
+    (reason,) = refused(docker_plan.plan_teardown, host, WISH)
     assert re.search(message, reason)
     assert (
-        docker_plan.take_apart(host, WISH, stop_containers=True)
+        docker_plan.plan_teardown(host, WISH, stop_containers=True)
         .actions[-1]
         .startswith("remove /etc/docker/daemon.json")
     )
 
 
 def test_loop_files_that_docker_made_by_itself_are_not_removed():
-    (reason,) = refused(docker_plan.take_apart, replace(CONVERGED, daemon_text=None), WISH)
+    (reason,) = refused(docker_plan.plan_teardown, replace(CONVERGED, daemon_text=None), WISH)
     assert reason.startswith(f"the loop files in {FOLDER} were not set up here")
 
 
 def test_a_pool_that_docker_left_running_is_taken_down_by_docker():
     host = replace(CONVERGED, docker=replace(CONVERGED.docker, active=False, info=None))
-    (reason,) = refused(docker_plan.take_apart, host, WISH)
+    (reason,) = refused(docker_plan.plan_teardown, host, WISH)
     assert "although Docker does not: start Docker and stop it again" in reason

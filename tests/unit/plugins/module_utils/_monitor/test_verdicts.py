@@ -8,27 +8,27 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
-    Report,
+    LvmState,
     VolumeGroup,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.assessment import (
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import (
+    PoolSnapshot,
     Repair,
-    Sight,
     history,
     names,
     of_host,
     of_pool,
     parse,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool
 
 MIB = 1024**2
 NOON = 1795435200.0  # 2026-11-23T12:00:00Z
@@ -212,10 +212,10 @@ def test_detached_profile_is_told_with_what_could_be_attached(own, says):
     assert says in of_pool(BARE, Limits(), {}, own).sentence
 
 
-def sight(*pools, statuses=None, volumes=()):
+def snapshot(*pools, statuses=None, volumes=()):
     volumes = (*(pool.volume for pool in pools), *volumes)
     groups = tuple({pool.volume.vg: pool.group for pool in pools}.values())
-    return Sight(Report(groups=groups, volumes=volumes), statuses or {}, pools, {})
+    return PoolSnapshot(LvmState(groups=groups, volumes=volumes), statuses or {}, pools, {})
 
 
 PLAIN = LogicalVolume(vg="docker", name="plain", type="linear", size=MIB)
@@ -234,13 +234,13 @@ RUNNING = {"docker-thinpool": WELL.status, "gone-pool": WELL.status, "docker-253
     ],
 )
 def test_each_pool_has_a_verdict_the_worst_first(wanted, expected):
-    found = of_host(sight(WELL, statuses=RUNNING, volumes=[PLAIN]), wanted, Limits(), lambda vg, name: {})
+    found = of_host(snapshot(WELL, statuses=RUNNING, volumes=[PLAIN]), wanted, Limits(), lambda vg, name: {})
     assert [(verdict.full_name, kinds(verdict)) for verdict in found] == list(expected.items())
     assert all(verdict.sentence and verdict.lines for verdict in found)
 
 
 def test_a_pool_with_a_layer_more_is_one_pool():
-    assert names(sight(WELL, statuses={"docker-thinpool-tpool": WELL.status})) == [("docker", "thinpool")]
+    assert names(snapshot(WELL, statuses={"docker-thinpool-tpool": WELL.status})) == [("docker", "thinpool")]
 
 
 def test_events_without_a_pool_may_be_of_any():
@@ -261,5 +261,5 @@ def test_history_goes_on_from_what_was_kept():
 
 @pytest.mark.parametrize("name", ["docker", "docker/", "/thinpool", "a/b/c", "a b/c", "../x"])
 def test_wrong_names_are_refused(name):
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         parse(name)

@@ -16,10 +16,10 @@ import typing as t
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import Refused
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Report
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
@@ -54,7 +54,7 @@ def parse(name: str) -> tuple[str, str]:
     """Return group and pool of a name as users write it."""
     vg, slash, pool = name.partition("/")
     if not slash:
-        raise Refused(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
+        raise RefusedError(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
     volume_groups.check_name("volume group", vg)
     volume_groups.check_name("thin pool", pool)
     return vg, pool
@@ -64,7 +64,7 @@ def parse(name: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Happened:
+class EventSummary:
     """The events of one kind: how often, and the last of them."""
 
     kind: str
@@ -77,7 +77,7 @@ class Happened:
 
     @property
     def time(self) -> str:
-        return moment(self.last)
+        return iso_seconds(self.last)
 
     @property
     def sentence(self) -> str:
@@ -89,21 +89,23 @@ class Happened:
         return asdict(self)
 
 
-Past = t.Mapping[str, Happened]
+EventHistory = t.Mapping[str, EventSummary]
 
 
-def moment(seconds: float) -> str:
+def iso_seconds(seconds: float) -> str:
     """Return a point in time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def history(events: t.Iterable[Event], vg: str, name: str, before: Past | None = None) -> dict[str, Happened]:
+def history(
+    events: t.Iterable[Event], vg: str, name: str, before: EventHistory | None = None
+) -> dict[str, EventSummary]:
     """Return what happened to a pool by kind, its group's events and those that may be of any pool included."""
     found = dict(before or {})
     for event in events:
         if event.concerns([(vg, name)], [vg]):
             known = found.get(event.kind)
-            found[event.kind] = Happened(
+            found[event.kind] = EventSummary(
                 kind=event.kind,
                 last=event.line.time,
                 count=known.count + 1 if known else 1,
@@ -115,7 +117,7 @@ def history(events: t.Iterable[Event], vg: str, name: str, before: Past | None =
     return found
 
 
-def of_events(pool: Pool, past: Past) -> t.Iterator[Reason]:
+def of_events(pool: Pool, past: EventHistory) -> t.Iterator[Reason]:
     """Return what is wrong with a pool by what happened to it, where that still matters.
 
     - An extension that failed: while the pool is above its threshold, and LVM could extend it now. Where it still could
@@ -228,7 +230,7 @@ class Verdict:
     reasons: tuple[Reason, ...] = ()  # the worst first
     pool: Pool | None = None  # None: LVM has no such pool
     status: PoolStatus | None = None  # the kernel's, which may run one all the same
-    past: Past = field(default_factory=dict)
+    past: EventHistory = field(default_factory=dict)
     repair: Repair | None = None
 
     @property
@@ -280,7 +282,7 @@ class Verdict:
         ]
 
 
-def worth_telling(past: Past) -> list[Happened]:
+def worth_telling(past: EventHistory) -> list[EventSummary]:
     """Return what a person wants to know of, in its order: trouble, and that a pool grew."""
     worth = [
         happened
@@ -293,7 +295,9 @@ def worth_telling(past: Past) -> list[Happened]:
 _TROUBLE = SEVERITIES.index("warning")
 
 
-def of_pool(pool: Pool, limits: Limits, past: Past, own: Policy | None, obstacles: t.Sequence[str] = ()) -> Verdict:
+def of_pool(
+    pool: Pool, limits: Limits, past: EventHistory, own: Policy | None, obstacles: t.Sequence[str] = ()
+) -> Verdict:
     """Return the verdict on a pool that LVM knows.
 
     ``own`` is the policy of the profile that the role direct_lvm would attach, None where there is none; ``obstacles``
@@ -340,45 +344,48 @@ def _repair(pool: Pool, kinds: set[str], own: Policy | None) -> Repair | None:
 
 
 @dataclass(frozen=True)
-class Sight:
+class PoolSnapshot:
     """A host's pools, as they were read at one moment."""
 
-    report: Report
+    lvm: LvmState
     statuses: t.Mapping[str, PoolStatus]  # what the kernel runs, by device-mapper name
     pools: t.Sequence[Pool]
     own: t.Mapping[str, Policy]  # of pools without a profile: that of the one with their name, where there is one
 
 
 def of_host(
-    sight: Sight, wanted: t.Sequence[tuple[str, str]], limits: Limits, past_of: t.Callable[[str, str], Past]
+    snapshot: PoolSnapshot,
+    wanted: t.Sequence[tuple[str, str]],
+    limits: Limits,
+    past_of: t.Callable[[str, str], EventHistory],
 ) -> list[Verdict]:
     """Return a verdict on each pool that is wanted, or else on each that is found, the worst first."""
     found = []
-    for vg, name in wanted or names(sight):
-        pool = next((pool for pool in sight.pools if (pool.volume.vg, pool.volume.name) == (vg, name)), None)
+    for vg, name in wanted or names(snapshot):
+        pool = next((pool for pool in snapshot.pools if (pool.volume.vg, pool.volume.name) == (vg, name)), None)
         past = past_of(vg, name)
         if pool is None:
-            found.append(_without_pool(sight, vg, name, past))
+            found.append(_without_pool(snapshot, vg, name, past))
         else:
-            obstacles = pool.group.obstacles(sight.report.system_id)
-            found.append(of_pool(pool, limits, past, sight.own.get(pool.name), obstacles))
+            obstacles = pool.group.obstacles(snapshot.lvm.system_id)
+            found.append(of_pool(pool, limits, past, snapshot.own.get(pool.name), obstacles))
     return sorted(found, key=lambda verdict: (-pool_health.ORDER.index(verdict.health), verdict.full_name))
 
 
-def names(sight: Sight) -> list[tuple[str, str]]:
+def names(snapshot: PoolSnapshot) -> list[tuple[str, str]]:
     """Return the pools that there are: LVM's, and those that the kernel runs and LVM no longer knows.
 
     Of the latter those with a name as LVM gives them, as Docker's pool in loop-lvm mode has not.
     """
-    found = [(pool.volume.vg, pool.volume.name) for pool in sight.pools]
-    running = (device_names.split(name) for name in sight.statuses)
+    found = [(pool.volume.vg, pool.volume.name) for pool in snapshot.pools]
+    running = (device_names.split(name) for name in snapshot.statuses)
     return found + [name for name in running if name and name not in found]
 
 
-def _without_pool(sight: Sight, vg: str, name: str, past: Past) -> Verdict:
+def _without_pool(snapshot: PoolSnapshot, vg: str, name: str, past: EventHistory) -> Verdict:
     full_name, dm_name = f"{vg}/{name}", device_names.join(vg, name)
-    status = sight.statuses.get(dm_name) or sight.statuses.get(f"{dm_name}-tpool")
-    volume = sight.report.volume(vg, name)
+    status = snapshot.statuses.get(dm_name) or snapshot.statuses.get(f"{dm_name}-tpool")
+    volume = snapshot.lvm.volume(vg, name)
     if status:
         reason = Reason(
             "not_in_lvm",
@@ -389,7 +396,7 @@ def _without_pool(sight: Sight, vg: str, name: str, past: Past) -> Verdict:
     elif volume:
         reason = Reason("no_pool", "critical", f"{full_name} is a volume of type {volume.type}, and no thin pool")
     else:
-        what = "its volume group is not there either" if sight.report.group(vg) is None else "its volume group is"
+        what = "its volume group is not there either" if snapshot.lvm.group(vg) is None else "its volume group is"
         reason = Reason(
             "missing",
             "critical",

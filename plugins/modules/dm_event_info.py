@@ -258,6 +258,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, log_files
 
 
@@ -278,7 +279,7 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     limit, path = module.params["limit"], module.params["path"]
     cursor, since = module.params["cursor"] or "", module.params["since"] or ""
-    pools = [dm_events.pool_of(name) for name in module.params["pools"]]
+    pools = [PoolName.parse(name) for name in module.params["pools"]]
     if limit < 1:
         raise errors.RefusedError(f"limit {limit} leaves nothing to return: give the option 'limit' a number from 1 on")
     now = time.time()

@@ -214,7 +214,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     image_inventory,
     image_migration,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
 # An image may have any size, and a disk any speed: whoever waits for too long ends the run, and the next goes on.
 PATIENCE = 86400
@@ -245,7 +245,7 @@ def spec_of(module: AnsibleModule, root: str) -> image_migration.MigrationSpec:
     """Return the wish that the options spell."""
     params = module.params
     for what, option in (("volume group", "vg"), ("thin pool", "pool")):
-        volume_groups.check_name(what, params[option])
+        device_names.check_name(what, params[option])
     size = params["pool_size"]
     if size is not None and size <= 0:
         raise errors.RefusedError(f"pool_size must be a number of bytes above 0, not {size}")
@@ -257,7 +257,7 @@ def spec_of(module: AnsibleModule, root: str) -> image_migration.MigrationSpec:
         driver=params["storage_driver"],
         vg=params["vg"],
         pool=params["pool"],
-        dm_name=device_names.join(params["vg"], params["pool"]),
+        dm_name=device_names.PoolName(params["vg"], params["pool"]).dm_name,
         directory=directory.rstrip("/"),
         stop_containers=params["stop_containers"],
         remove_old=params["remove_old"],

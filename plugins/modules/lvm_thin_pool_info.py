@@ -230,10 +230,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
     lvm_state,
     pool_status,
     results,
-    volume_groups,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
 
@@ -255,7 +255,7 @@ def work(module: AnsibleModule) -> dict:
     vg, name = module.params["vg"], module.params["name"]
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
-            volume_groups.check_name(kind, given)
+            device_names.check_name(kind, given)
     limits = pool_health.Limits.of(module.params)
     lvm = lvm_state.read()
     volumes = [

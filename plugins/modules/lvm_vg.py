@@ -131,6 +131,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
     lvm_state,
     physical_volumes,
     results,
@@ -158,7 +159,7 @@ def work(module: AnsibleModule) -> dict:
     wanted = dict(module.params)
     name = wanted["name"]
     wanted["extent_size"] = sizes.option("extent_size", sizes.parse_bytes, wanted["extent_size"])
-    volume_groups.check_name("volume group", name)
+    device_names.check_name("volume group", name)
     if wanted["remove_unlisted"] and not wanted["devices"] and wanted["state"] == "present":
         raise errors.RefusedError(
             f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps"

@@ -176,10 +176,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     dockerd,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
     lvm_state,
     pool_status,
     profiles,
-    volume_groups,
 )
 
 DEFAULT_FOLDER = "/var/backups/devicemapper.containers"
@@ -200,14 +200,14 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     vg, name, folder = (module.params[option] for option in ("vg", "name", "dest"))
-    volume_groups.check_name("volume group", vg)
-    volume_groups.check_name("thin pool", name)
+    device_names.check_name("volume group", vg)
+    device_names.check_name("thin pool", name)
     files.check_folder("dest", folder)
     lvm = lvm_state.read()
     group, pool = lvm.group(vg), lvm.volume(vg, name)
     if group is None or pool is None or not pool.is_pool:
         raise errors.RefusedError(f"there is no thin pool {vg}/{name} on this host: correct vg and name")
-    _target, status = metadata_snapshot.find(pool_status.read() if pool.active else {}, pool)
+    _target, status = pool_status.find(pool_status.read() if pool.active else {}, pool.dm_name)
     reason = metadata_snapshot.obstacle(pool, status)
     if reason or status is None:
         raise errors.RefusedError(f"{reason}. A backup that was made before is as it was")
@@ -248,7 +248,7 @@ def docker_of(pool: lvm_state.LogicalVolume, before: pool_status.PoolStatus) -> 
     """Return what Docker keeps of a pool, None where that is of another one, or nothing."""
     place = docker_layers.find()
     data = data_root.read(place.root)
-    _target, after = metadata_snapshot.find(pool_status.read(), pool)
+    _target, after = pool_status.find(pool_status.read(), pool.dm_name)
     if not place.may_be_of(pool.dm_name) or data.has_loop_files or after is None:
         return None
     return data if docker_layers.is_of(data.transaction_id, before.transaction_id, after.transaction_id) else None

@@ -240,6 +240,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import results
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     collect,
     dm_events,
@@ -265,14 +266,14 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     params = module.params
-    wanted = [verdicts.parse(name) for name in params["pools"]]
+    wanted = [PoolName.parse(name) for name in params["pools"]]
     limits = pool_health.Limits.of(params)
     now = time.time()
     since = timestamps.parse_time(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
     snapshot = collect.look()
-    found = verdicts.of_host(snapshot, wanted, limits, lambda vg, name: verdicts.history(events, vg, name))
+    found = verdicts.of_host(snapshot, wanted, limits, lambda name: verdicts.history(events, name))
     return answer(found, host, events, limits, now=now, since=since)
 
 
@@ -322,7 +323,7 @@ def read_events(since: str, path: str) -> tuple[list, list[pool_health.Reason]]:
 
 def unnamed(events: list) -> list[str]:
     """Return what happened to no pool by name, for a person."""
-    past = verdicts.history((event for event in events if not event.vg and not event.pool), "", "")
+    past = verdicts.history((event for event in events if not event.vg and not event.pool), PoolName("", ""))
     told = [f"    {happened.sentence}" for happened in verdicts.worth_telling(past)]
     return ["of no pool by name:", *told] if told else []
 
@@ -330,8 +331,8 @@ def unnamed(events: list) -> list[str]:
 def as_result(verdict: verdicts.Verdict) -> dict[str, t.Any]:
     pool, repair = verdict.pool, verdict.repair
     return {
-        "vg": verdict.vg,
-        "name": verdict.name,
+        "vg": verdict.pool_name.vg,
+        "name": verdict.pool_name.name,
         "verdict": verdict.health,
         "sentence": verdict.sentence,
         "reasons": [reason_result(reason) for reason in verdict.reasons],

@@ -119,12 +119,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     exporter_install,
     log_files,
     pool_health,
     timestamps,
-    verdicts,
 )
 
 
@@ -180,7 +180,7 @@ def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
     if params["path"]:
         log_files.read_file(params["path"], since="now", now=time.time())
     for name in params["pools"]:
-        verdicts.parse(name)
+        PoolName.parse(name)
     limits = pool_health.Limits.of(params)
     return exporter_install.ExporterSpec(
         textfile_dir=os.path.normpath(folder),

@@ -212,7 +212,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, lvm_state
 
 
 def main() -> None:
@@ -227,7 +227,7 @@ def work(module: AnsibleModule) -> dict:
     vg, name, limit = (module.params[option] for option in ("vg", "name", "limit"))
     for kind, given in (("volume group", vg), ("thin pool", name)):
         if given is not None:
-            volume_groups.check_name(kind, given)
+            device_names.check_name(kind, given)
     if limit is not None and limit < 1:
         raise errors.RefusedError(f"limit must be 1 or more, not {limit}: leave it out for all devices")
     lvm = lvm_state.read()

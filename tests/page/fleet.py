@@ -22,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     pool_status,
     profiles,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, pool_health, verdicts
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
@@ -106,7 +107,9 @@ def check(*pools: t.Any, lines: Lines = (), wanted: t.Sequence[tuple[str, str]] 
     )
     snapshot = verdicts.PoolSnapshot(report, {one.volume.dm_name: one.status for one in pools if one.status}, pools, {})
     limits = pool_health.Limits()
-    found = verdicts.of_host(snapshot, wanted, limits, lambda vg, name: verdicts.history(events, vg, name))
+    found = verdicts.of_host(
+        snapshot, [PoolName(*name) for name in wanted], limits, lambda name: verdicts.history(events, name)
+    )
     return thin_pool_check_info.answer(found, [], events, limits, now=now, since=now - DAY)
 
 

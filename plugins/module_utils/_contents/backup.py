@@ -203,7 +203,7 @@ def _gather(spec: BackupSpec) -> Gathered:
                 sources = _copy_records(spec)
             except FileNotFoundError:  # Docker removed something just now
                 continue
-            _target, status = metadata_snapshot.find(pool_status.read(), spec.pool)
+            _target, status = pool_status.find(pool_status.read(), spec.pool.dm_name)
             if status is None or status.transaction_id != before or _commits(databases) != commits:
                 continue
             # After the snapshot: a pool that was extended in between is larger than its metadata says, which the

@@ -82,14 +82,6 @@ class Snapshot:
     devices: t.Mapping[str, MappedDevice]
 
 
-def find(statuses: t.Mapping[str, PoolStatus], pool: LogicalVolume) -> tuple[str, PoolStatus | None]:
-    """Return the device that runs the pool, and its status; with LVM thin volumes in the pool it has another name."""
-    for name in (f"{pool.dm_name}-tpool", pool.dm_name):
-        if name in statuses:
-            return name, statuses[name]
-    return pool.dm_name, None
-
-
 def obstacle(pool: LogicalVolume, status: PoolStatus | None) -> str:
     """Return why no snapshot can be taken of a pool's metadata; empty where one can."""
     inactive = f"'lvchange --activate n {pool.full_name}'"
@@ -136,7 +128,7 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
         lock = until_the_end.enter_context(locks.locked(LOCK, process.TIMEOUT, create=True))
         until_the_end.enter_context(process.inherit_lock(lock))
         until_the_end.enter_context(_signals_raised())
-        target, status = find(pool_status.read(), pool)
+        target, status = pool_status.find(pool_status.read(), pool.dm_name)
         reason = obstacle(pool, status)
         if reason:
             raise RefusedError(reason)
@@ -147,7 +139,7 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
         _write_down(mark, Mark(pool.uuid))
         _take(pool, target, mark)
         try:
-            _target, status = find(pool_status.read(), pool)
+            _target, status = pool_status.find(pool_status.read(), pool.dm_name)
             if status is None or status.held_root is None:
                 raise RefusedError(
                     f"the snapshot of the metadata of thin pool {pool.full_name} was released by another"
@@ -181,7 +173,7 @@ def _take(pool: LogicalVolume, target: str, mark: str) -> None:
         if error.rc is None:  # it did not end: whether one is held is not known, and the mark stays
             raise
         _forget(mark)
-        _target, status = find(pool_status.read(), pool)
+        _target, status = pool_status.find(pool_status.read(), pool.dm_name)
         if status and status.held_root is not None:
             raise RefusedError(foreign(pool, target, status.held_root)) from error
         raise

@@ -67,7 +67,7 @@ def owners_of(
     elif docker.may_be_of(pool.dm_name):
         recorded = docker_layers.transaction_id(docker.root)
         found = docker_layers.read(docker.root)
-        _target, now = metadata_snapshot.find(pool_status.read(), pool)
+        _target, now = pool_status.find(pool_status.read(), pool.dm_name)
         if docker_layers.is_of(recorded, snapshot.status.transaction_id, (now or snapshot.status).transaction_id):
             owners.update(found)
             records.append(docker.root)

@@ -22,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.da
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import SOCKET, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.inspection import Inspection
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 _RUN_AGAIN = "run the playbook direct_lvm"
 _SILENT = "See 'dmesg' for a disk that no longer answers"
@@ -41,7 +42,7 @@ class ExpectedStorage:
 
     @property
     def dm_name(self) -> str:
-        return device_names.join(self.vg, self.pool)
+        return PoolName(self.vg, self.pool).dm_name
 
     @property
     def parts(self) -> list[str]:

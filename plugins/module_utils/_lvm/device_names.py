@@ -4,11 +4,27 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""Names of LVM's volumes as the device mapper knows them."""
+"""Names of volume groups, volumes and pools: as users write them, and as the device mapper has them."""
 
 from __future__ import annotations
 
+import re
+import typing as t
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+
 _TOP_LAYER = "tpool"
+# lvm(8), "Valid names": letters, digits and + _ . -, not beginning with a hyphen; 127 bytes is the kernel's limit.
+_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that LVM refuses, in words that say why."""
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise RefusedError(
+            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
+            "them, no hyphen at the beginning, and neither . nor .. alone"
+        )
 
 
 def join(vg: str, lv: str) -> str:
@@ -16,15 +32,54 @@ def join(vg: str, lv: str) -> str:
     return f"{vg.replace('-', '--')}-{lv.replace('-', '--')}"
 
 
-def split(name: str) -> tuple[str, str] | None:
-    """Return the volume group and the logical volume that a device-mapper name stands for, or None.
+class PoolName(t.NamedTuple):
+    """The name of a thin pool, in each form that it has."""
 
-    ``-tpool`` is the layer that LVM puts on top of a pool once it holds LVM thin volumes; it is left out.
-    """
-    # A name never starts with a hyphen, so pairing from the left always finds the single one.
-    parts = name.replace("--", "\0").split("-")
-    if len(parts) == 3 and parts[2] == _TOP_LAYER:
-        del parts[2]
-    if len(parts) != 2 or not all(parts):
-        return None
-    return parts[0].replace("\0", "-"), parts[1].replace("\0", "-")
+    vg: str
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> PoolName:
+        """Return the name that is written as VG/NAME, as it is."""
+        vg, _slash, name = text.partition("/")
+        return cls(vg, name)
+
+    @classmethod
+    def parse(cls, text: str) -> PoolName:
+        """Return the name that a user writes as VG/NAME."""
+        unlike = f"pool {text!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'"
+        if "/" not in text:
+            raise RefusedError(unlike)
+        found = cls.of(text)
+        try:
+            check_name("volume group", found.vg)
+            check_name("thin pool", found.name)
+        except RefusedError as error:
+            raise RefusedError(f"{unlike}. {error}") from error
+        return found
+
+    @classmethod
+    def of_device(cls, dm_name: str) -> PoolName | None:
+        """Return the name that a device-mapper name stands for, None where it is not one of LVM's.
+
+        ``-tpool`` is the layer that LVM puts on top of a pool once it holds LVM thin volumes; it is left out.
+        """
+        # A name never starts with a hyphen, so pairing from the left always finds the single one.
+        parts = dm_name.replace("--", "\0").split("-")
+        if len(parts) == 3 and parts[2] == _TOP_LAYER:
+            del parts[2]
+        if len(parts) != 2 or not all(parts):
+            return None
+        return cls(parts[0].replace("\0", "-"), parts[1].replace("\0", "-"))
+
+    def __str__(self) -> str:
+        return f"{self.vg}/{self.name}"
+
+    @property
+    def dm_name(self) -> str:
+        """The name under /dev/mapper, which Docker's dm.thinpooldev and containerd's pool_name want."""
+        return join(self.vg, self.name)
+
+    @property
+    def device(self) -> str:
+        return f"/dev/mapper/{self.dm_name}"

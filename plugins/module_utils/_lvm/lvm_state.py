@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
 OWNER_TAG = "devicemapper.containers"
@@ -264,6 +265,10 @@ class LogicalVolume:
     def dm_name(self) -> str:
         """The name under /dev/mapper, which Docker's dm.thinpooldev and containerd's pool_name want."""
         return device_names.join(self.vg, self.name)
+
+    @property
+    def pool_name(self) -> PoolName:
+        return PoolName(self.vg, self.name)
 
 
 @dataclass(frozen=True)

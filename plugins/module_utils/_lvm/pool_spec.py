@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, Size, human
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 # lib/config/defaults.h DEFAULT_THIN_POOL_{MIN,MAX}_CHUNK_SIZE; the kernel wants a multiple of 64 KiB
 # (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
@@ -50,8 +51,12 @@ class PoolSpec:
     active: bool = True
 
     @property
+    def pool_name(self) -> PoolName:
+        return PoolName(self.vg, self.name)
+
+    @property
     def full_name(self) -> str:
-        return f"{self.vg}/{self.name}"
+        return str(self.pool_name)
 
     @property
     def metadata_volume(self) -> str:
@@ -59,16 +64,16 @@ class PoolSpec:
 
     def check(self) -> None:
         """Refuse what LVM would refuse, or worse, would silently change."""
-        volume_groups.check_name("volume group", self.vg)
+        device_names.check_name("volume group", self.vg)
         for kind, name in (("thin pool", self.name), ("pool metadata volume", self.metadata_volume)):
-            volume_groups.check_name(kind, name)
+            device_names.check_name(kind, name)
             if _RESERVED.search(name):
                 raise RefusedError(
                     f"{name!r} is not a name for a {kind}: LVM keeps such names for parts of its own volumes"
                 )
         if self.metadata_volume == self.name:
             raise RefusedError(f"the metadata volume of {self.full_name} needs a name of its own, not {self.name!r}")
-        if len(device_names.join(self.vg, self.name)) > 120:
+        if len(self.pool_name.dm_name) > 120:
             raise RefusedError(
                 f"the names {self.vg!r} and {self.name!r} are too long together: the kernel allows 127 bytes"
             )

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
@@ -61,6 +62,14 @@ def read() -> dict[str, PoolStatus]:
     Not flushed: a flush commits the pool's metadata first, and would wait for ever on a pool that cannot write.
     """
     return parse(process.run("dmsetup", "status", "--noflush", "--target", "thin-pool", timeout=60))
+
+
+def find(statuses: t.Mapping[str, PoolStatus], dm_name: str) -> tuple[str, PoolStatus | None]:
+    """Return the device that runs a pool, and its status; with LVM thin volumes in the pool it has another name."""
+    for name in (f"{dm_name}-tpool", dm_name):
+        if name in statuses:
+            return name, statuses[name]
+    return dm_name, None
 
 
 def parse(text: str) -> dict[str, PoolStatus]:

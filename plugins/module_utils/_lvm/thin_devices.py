@@ -12,7 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 # Blocks, not bytes: the pool's chunks, whose size LVM knows. thin_ls(8), --format.
 FIELDS = "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS,TRANSACTION"
@@ -62,7 +62,7 @@ def volumes(active: t.Mapping[int, str], vg: str, names: t.Container[str]) -> di
     """Return the devices that are LVM's own thin volumes; those that are not active are not known by their ids."""
     found = {}
     for device_id, dm_name in active.items():
-        name = device_names.split(dm_name)
+        name = PoolName.of_device(dm_name)
         if name and name[0] == vg and name[1] in names:
             found[device_id] = Owner("lvm", "volume", f"{vg}/{name[1]}")
     return found

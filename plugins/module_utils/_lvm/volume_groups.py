@@ -15,7 +15,7 @@ from dataclasses import replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import physical_volumes
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, physical_volumes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
@@ -27,18 +27,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
 # lvm.conf metadata/extent_size is not set by distributions; 4 MiB is LVM's own default (lib/config/defaults.h).
 DEFAULT_EXTENT_SIZE = 4 * MIB
 
-# lvm(8), "Valid names": letters, digits and + _ . -, not beginning with a hyphen; 127 bytes is the kernel's limit.
-_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
 _TAG = re.compile(r"[A-Za-z0-9_+.\-/=!:#&]{1,1024}")
-
-
-def check_name(kind: str, name: str) -> None:
-    """Refuse a name that LVM refuses, in words that say why."""
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise RefusedError(
-            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
-            "them, no hyphen at the beginning, and neither . nor .. alone"
-        )
 
 
 def decide(
@@ -53,7 +42,7 @@ def decide(
     wipe_signatures: bool = False,
 ) -> tuple[list[Step], LvmState]:
     """Return the steps that make the volume group what is wished (or remove it), and the report after them."""
-    check_name("volume group", name)
+    device_names.check_name("volume group", name)
     for tag in tags:
         if not _TAG.fullmatch(tag):
             raise RefusedError(

@@ -42,7 +42,7 @@ def look() -> PoolSnapshot:
         if not pool.volume.profile and pool.policy.threshold >= 100:
             policy = profiles.policy(pool.volume.dm_name)
             if policy.found and policy.threshold < 100:
-                own[pool.name] = policy
+                own[pool.pool_name] = policy
     return PoolSnapshot(lvm, statuses, pools, own)
 
 

@@ -12,8 +12,8 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 SEVERITIES = ("info", "notice", "warning", "error", "critical", "emergency")
 
@@ -355,24 +355,16 @@ class Event:
             return "warning"
         return KINDS[self.kind]
 
-    def concerns(self, pools: t.Container[tuple[str, str]], groups: t.Container[str]) -> bool:
+    def concerns(self, pools: t.Container[PoolName], groups: t.Container[str]) -> bool:
         """Whether it is of one of the pools, or of a group of theirs, or names nothing and so may be of any."""
         if self.vg and self.pool:
-            return (self.vg, self.pool) in pools
+            return PoolName(self.vg, self.pool) in pools
         return self.vg in groups if self.vg else not self.dm_name
 
     def with_dm_name(self, name: str) -> Event:
         """Return the event of a device-mapper name, which need not be one of LVM's."""
-        vg, pool = device_names.split(name) or (None, None)
+        vg, pool = PoolName.of_device(name) or (None, None)
         return replace(self, dm_name=name, vg=vg, pool=pool)
-
-
-def pool_of(name: str) -> tuple[str, str]:
-    """Return volume group and name of a pool that an option names."""
-    vg, slash, pool = name.partition("/")
-    if not (vg and slash and pool) or "/" in pool:
-        raise RefusedError(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
-    return vg, pool
 
 
 def events(lines: t.Iterable[Line], names: t.Mapping[str, str] | None = None) -> list[Event]:

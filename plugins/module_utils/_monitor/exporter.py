@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     collect,
     dm_events,
@@ -129,19 +130,17 @@ class Run:
 
     def work(self) -> None:
         configuration, memory = self._configuration, self._memory
-        wanted = [verdicts.parse(name) for name in configuration.pools]
+        wanted = [PoolName.parse(name) for name in configuration.pools]
         snapshot = self._step("pools", collect.look)
         if snapshot:
             names = wanted or verdicts.names(snapshot)
-            memory.pools = [f"{vg}/{name}" for vg, name in names]
+            memory.pools = [str(name) for name in names]
         found = self._step("events", self._read_events)
         if found:
             self._count(*found)
         if snapshot:
             limits = pool_health.Limits(**configuration.limits)
-            self._verdicts = verdicts.of_host(
-                snapshot, wanted, limits, lambda vg, name: memory.happened(f"{vg}/{name}")
-            )
+            self._verdicts = verdicts.of_host(snapshot, wanted, limits, lambda name: memory.happened(str(name)))
             for pool in self._due(snapshot) if configuration.usage_interval else []:
                 read = functools.partial(self._read_usage, snapshot, pool)
                 self._step("usage", read, configuration.usage_timeout)
@@ -181,19 +180,20 @@ class Run:
         return [
             pool
             for pool in snapshot.pools
-            if pool.name in self._memory.pools
+            if str(pool.pool_name) in self._memory.pools
             and pool.status is not None
             and pool.status.mode in ("rw", "out_of_data_space")
             and not pool.group.missing_devices  # its metadata may be on one of them (seen)
-            and not latest < kept.get(pool.name, {}).get("asked", 0) <= self._now
+            and not latest < kept.get(str(pool.pool_name), {}).get("asked", 0) <= self._now
         ]
 
     def _read_usage(self, snapshot: verdicts.PoolSnapshot, pool: pool_health.Pool) -> None:
         kept = self._memory.usage
         # Before it is tried, so that what fails is tried again in its turn and not every minute.
-        kept[pool.name] = {"told": 0, "samples": [], **kept.get(pool.name, {}), "asked": self._now}
+        name = str(pool.pool_name)
+        kept[name] = {"told": 0, "samples": [], **kept.get(name, {}), "asked": self._now}
         told = pool_usage.read(snapshot.lvm, pool.volume, pool_usage.places())
-        kept[pool.name].update(told=self._now, samples=list(metrics.of_usage(told, LARGEST)))
+        kept[name].update(told=self._now, samples=list(metrics.of_usage(told, LARGEST)))
 
     def _count(self, events: list[dm_events.Event], reading: journal.Reading) -> None:
         """Count what happened to the pools that are known, and keep what the verdicts need of it while they do."""
@@ -201,7 +201,7 @@ class Run:
         memory.gaps += bool(memory.cursor) and not reading.complete
         memory.cursor = reading.cursor
         for event in events:
-            name = f"{event.vg or ''}/{event.pool or ''}"
+            name = str(PoolName(event.vg or "", event.pool or ""))
             if name in known or not event.pool:
                 counted = memory.counters.setdefault(name, {})
                 kind = f"{event.kind} {event.severity}"
@@ -209,8 +209,7 @@ class Run:
         since = timestamps.parse_time(self._configuration.since, self._now) or 0
         past = {}
         for name in known:
-            vg, _slash, pool = name.partition("/")
-            happened = verdicts.history(events, vg, pool, memory.happened(name))
+            happened = verdicts.history(events, PoolName.of(name), memory.happened(name))
             past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
         memory.past = past
         memory.counters = {
@@ -224,7 +223,7 @@ class Run:
             # They could not be asked, so they are not well for all one knows.
             for name in self._configuration.pools or self._memory.pools:
                 labels = labels_of(name)
-                if self._suspended and self._suspended.concerns(device_names.join(labels["vg"], labels["pool"])):
+                if self._suspended and self._suspended.concerns(PoolName.of(name).dm_name):
                     yield from metrics.of_health(labels, "critical")
                     yield Sample("thin_pool_problem", {**labels, "kind": "suspended", "severity": "critical"}, 1)
                 else:
@@ -255,7 +254,7 @@ class Run:
 
 
 def labels_of(name: str) -> dict[str, str]:
-    vg, _slash, pool = name.partition("/")
+    vg, pool = PoolName.of(name)
     return {"vg": vg, "pool": pool}
 
 

@@ -98,7 +98,7 @@ class Sample:
 def of_pools(verdicts: t.Iterable[Verdict]) -> t.Iterator[Sample]:
     groups = {}
     for verdict in verdicts:
-        labels = {"vg": verdict.vg, "pool": verdict.name}
+        labels = {"vg": verdict.pool_name.vg, "pool": verdict.pool_name.name}
         yield Sample("thin_pool_present", labels, verdict.pool is not None)
         yield from of_health(labels, verdict.health)
         for reason in verdict.reasons:
@@ -108,7 +108,7 @@ def of_pools(verdicts: t.Iterable[Verdict]) -> t.Iterator[Sample]:
                 yield Sample("thin_pool_mode", {**labels, "mode": mode}, verdict.status.mode == mode)
         if verdict.pool:
             yield from _of_pool(verdict.pool, labels)
-            groups[verdict.vg] = verdict.pool.group
+            groups[verdict.pool_name.vg] = verdict.pool.group
     for name, group in groups.items():
         yield Sample("thin_pool_vg_size_bytes", {"vg": name}, group.extents * group.extent_size)
         yield Sample("thin_pool_vg_free_bytes", {"vg": name}, group.extents_free * group.extent_size)

@@ -17,8 +17,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     device_names,
     lvm_state,
     pool_sizing,
+    pool_status,
     profiles,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
     LvmState,
@@ -77,8 +79,8 @@ class Pool:
     extension: AutoExtension
 
     @property
-    def name(self) -> str:
-        return self.volume.full_name
+    def pool_name(self) -> PoolName:
+        return self.volume.pool_name
 
     @property
     def data_percent(self) -> float | None:
@@ -115,8 +117,7 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
     for volume in volumes:
         group, policy = lvm.group(volume.vg), policies[volume.profile]
         if group is not None:
-            # A pool that holds LVM's own thin volumes has a layer more.
-            status = statuses.get(volume.dm_name) or statuses.get(f"{volume.dm_name}-tpool")
+            _device, status = pool_status.find(statuses, volume.dm_name)
             extension = pool_sizing.auto_extension(group, volume, lvm.spare(volume.vg), policy.percent)
             found.append(Pool(volume, group, status, policy, extension))
     return found
@@ -142,7 +143,7 @@ def _unstick(volume: LogicalVolume) -> str:
 
 def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
     """What keeps the pool from working at all."""
-    name, volume, status = pool.name, pool.volume, pool.status
+    name, volume, status = pool.pool_name, pool.volume, pool.status
     mode = status.mode if status else ""
     if pool.group.missing_devices:
         yield Reason(
@@ -218,20 +219,20 @@ def _of_use(pool: Pool, limits: Limits) -> t.Iterator[Reason]:
         if percent is None:
             if pool.volume.active and pool.status and not pool.status.has_failed:
                 yield Reason(
-                    f"{part}_unknown", "unknown", f"how full the {part} of {pool.name} is could not be found out"
+                    f"{part}_unknown", "unknown", f"how full the {part} of {pool.pool_name} is could not be found out"
                 )
         elif percent >= warning:
             yield Reason(
                 f"{part}_usage",
                 "critical" if percent >= critical else "warning",
-                f"the {part} of {pool.name} is {percent:.2f} percent full: remove what is not needed, or add a device "
-                "and run the playbook grow",
+                f"the {part} of {pool.pool_name} is {percent:.2f} percent full: remove what is not needed, or add a "
+                "device and run the playbook grow",
             )
 
 
 def _of_extension(pool: Pool) -> t.Iterator[Reason]:
     """Whether it will be extended when it has to be."""
-    name, volume, policy, extension = pool.name, pool.volume, pool.policy, pool.extension
+    name, volume, policy, extension = pool.pool_name, pool.volume, pool.policy, pool.extension
     if not policy.found:
         yield Reason(
             "profile_missing",
@@ -262,7 +263,7 @@ def _of_extension(pool: Pool) -> t.Iterator[Reason]:
 
 def _of_watch(pool: Pool) -> t.Iterator[Reason]:
     """Whether anybody looks after it."""
-    name, volume = pool.name, pool.volume
+    name, volume = pool.pool_name, pool.volume
     if not volume.live and not volume.suspended:
         return
     if not volume.monitored:
@@ -272,7 +273,9 @@ def _of_watch(pool: Pool) -> t.Iterator[Reason]:
             f"dmeventd does not watch {name}, so it is never extended: run 'lvchange --monitor y {name}'",
         )
     if pool.policy.missing_thin_check:
-        yield Reason("thin_check_missing", "warning", lvm_state.no_thin_check(name, pool.policy.missing_thin_check))
+        yield Reason(
+            "thin_check_missing", "warning", lvm_state.no_thin_check(str(name), pool.policy.missing_thin_check)
+        )
     if pool.mark and not pool.armed:
         yield Reason(
             "not_armed",

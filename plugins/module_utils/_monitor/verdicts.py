@@ -16,9 +16,9 @@ import typing as t
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
@@ -48,19 +48,6 @@ _BROKEN = {
     "needs_check",
     "suspended",
 }
-
-
-def parse(name: str) -> tuple[str, str]:
-    """Return group and pool of a name as users write it."""
-    vg, slash, pool = name.partition("/")
-    if not slash:
-        raise RefusedError(f"pool {name!r} is not named as VG/NAME, like docker/thinpool: see the option 'pools'")
-    volume_groups.check_name("volume group", vg)
-    volume_groups.check_name("thin pool", pool)
-    return vg, pool
-
-
-# --- What happened ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -97,13 +84,11 @@ def iso_seconds(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def history(
-    events: t.Iterable[Event], vg: str, name: str, before: EventHistory | None = None
-) -> dict[str, EventSummary]:
+def history(events: t.Iterable[Event], pool: PoolName, before: EventHistory | None = None) -> dict[str, EventSummary]:
     """Return what happened to a pool by kind, its group's events and those that may be of any pool included."""
     found = dict(before or {})
     for event in events:
-        if event.concerns([(vg, name)], [vg]):
+        if event.concerns([pool], [pool.vg]):
             known = found.get(event.kind)
             found[event.kind] = EventSummary(
                 kind=event.kind,
@@ -129,7 +114,7 @@ def of_events(pool: Pool, past: EventHistory) -> t.Iterator[Reason]:
     - An own command of dmeventd's that failed: until one did not.
     - Metadata of the largest size: always.
     """
-    name, volume, policy = pool.name, pool.volume, pool.policy
+    name, volume, policy = pool.pool_name, pool.volume, pool.policy
 
     def last(*kinds: str) -> float:
         return max((past[kind].last for kind in kinds if kind in past), default=0.0)
@@ -225,17 +210,12 @@ class Repair:
 class Verdict:
     """What there is to say of one pool."""
 
-    vg: str
-    name: str
+    pool_name: PoolName
     reasons: tuple[Reason, ...] = ()  # the worst first
     pool: Pool | None = None  # None: LVM has no such pool
     status: PoolStatus | None = None  # the kernel's, which may run one all the same
     past: EventHistory = field(default_factory=dict)
     repair: Repair | None = None
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.vg}/{self.name}"
 
     @property
     def health(self) -> str:
@@ -249,8 +229,8 @@ class Verdict:
         extension = t.cast(Pool, self.pool).extension  # what LVM does not have is not well
         needed, free, size = extension.data_needed, extension.free, extension.extent_size
         return (
-            f"{self.full_name} is well: its next extension takes {human(needed * size)}, and {human(free * size)} are "
-            f"free in volume group {self.vg}"
+            f"{self.pool_name} is well: its next extension takes {human(needed * size)}, and {human(free * size)} are "
+            f"free in volume group {self.pool_name.vg}"
         )
 
     @property
@@ -267,14 +247,14 @@ class Verdict:
                         ("metadata", self.pool.metadata_percent, volume.metadata_size),
                     )
                 ),
-                f"{human(group.extents_free * group.extent_size)} free in {self.vg}",
+                f"{human(group.extents_free * group.extent_size)} free in {self.pool_name.vg}",
             ]
         )
 
     @property
     def lines(self) -> list[str]:
         """What a person reads: the word and the figures, every reason, and what happened that is worth knowing."""
-        head = f"{self.full_name}: {self.health.upper()}"
+        head = f"{self.pool_name}: {self.health.upper()}"
         return [
             f"{head}, {self.figures}" if self.figures else head,
             *(f"    {reason.severity}: {reason.message}" for reason in self.reasons),
@@ -308,14 +288,14 @@ def of_pool(
     found.sort(key=lambda reason: (-pool_health.ORDER.index(reason.severity), reason.kind not in _BROKEN))
     reasons = tuple(found)
     repair = None if obstacles else _repair(pool, {reason.kind for reason in reasons}, own)
-    return Verdict(pool.volume.vg, pool.volume.name, reasons, pool, pool.status, past, repair)
+    return Verdict(pool.pool_name, reasons, pool, pool.status, past, repair)
 
 
 def _with_profile(reason: Reason, pool: Pool, own: Policy | None) -> Reason:
     """Return the reason with what to do about a profile that is not attached."""
     if reason.kind != "no_autoextend" or pool.volume.profile:
         return reason
-    name, profile = pool.name, pool.volume.dm_name
+    name, profile = pool.pool_name, pool.volume.dm_name
     if own is None:
         return replace(
             reason,
@@ -350,57 +330,56 @@ class PoolSnapshot:
     lvm: LvmState
     statuses: t.Mapping[str, PoolStatus]  # what the kernel runs, by device-mapper name
     pools: t.Sequence[Pool]
-    own: t.Mapping[str, Policy]  # of pools without a profile: that of the one with their name, where there is one
+    own: t.Mapping[PoolName, Policy]  # of pools without a profile: that of the one with their name, where there is one
 
 
 def of_host(
     snapshot: PoolSnapshot,
-    wanted: t.Sequence[tuple[str, str]],
+    wanted: t.Sequence[PoolName],
     limits: Limits,
-    past_of: t.Callable[[str, str], EventHistory],
+    past_of: t.Callable[[PoolName], EventHistory],
 ) -> list[Verdict]:
     """Return a verdict on each pool that is wanted, or else on each that is found, the worst first."""
     found = []
-    for vg, name in wanted or names(snapshot):
-        pool = next((pool for pool in snapshot.pools if (pool.volume.vg, pool.volume.name) == (vg, name)), None)
-        past = past_of(vg, name)
+    for name in wanted or names(snapshot):
+        pool = next((pool for pool in snapshot.pools if pool.pool_name == name), None)
+        past = past_of(name)
         if pool is None:
-            found.append(_without_pool(snapshot, vg, name, past))
+            found.append(_without_pool(snapshot, name, past))
         else:
             obstacles = pool.group.obstacles(snapshot.lvm.system_id)
-            found.append(of_pool(pool, limits, past, snapshot.own.get(pool.name), obstacles))
-    return sorted(found, key=lambda verdict: (-pool_health.ORDER.index(verdict.health), verdict.full_name))
+            found.append(of_pool(pool, limits, past, snapshot.own.get(pool.pool_name), obstacles))
+    return sorted(found, key=lambda verdict: (-pool_health.ORDER.index(verdict.health), verdict.pool_name))
 
 
-def names(snapshot: PoolSnapshot) -> list[tuple[str, str]]:
+def names(snapshot: PoolSnapshot) -> list[PoolName]:
     """Return the pools that there are: LVM's, and those that the kernel runs and LVM no longer knows.
 
     Of the latter those with a name as LVM gives them, as Docker's pool in loop-lvm mode has not.
     """
-    found = [(pool.volume.vg, pool.volume.name) for pool in snapshot.pools]
-    running = (device_names.split(name) for name in snapshot.statuses)
+    found = [pool.pool_name for pool in snapshot.pools]
+    running = map(PoolName.of_device, snapshot.statuses)
     return found + [name for name in running if name and name not in found]
 
 
-def _without_pool(snapshot: PoolSnapshot, vg: str, name: str, past: EventHistory) -> Verdict:
-    full_name, dm_name = f"{vg}/{name}", device_names.join(vg, name)
-    status = snapshot.statuses.get(dm_name) or snapshot.statuses.get(f"{dm_name}-tpool")
-    volume = snapshot.lvm.volume(vg, name)
+def _without_pool(snapshot: PoolSnapshot, name: PoolName, past: EventHistory) -> Verdict:
+    _device, status = pool_status.find(snapshot.statuses, name.dm_name)
+    volume = snapshot.lvm.volume(*name)
     if status:
         reason = Reason(
             "not_in_lvm",
             "critical",
-            f"{full_name} still runs, but LVM knows no such pool any more: its devices are gone, or LVM may not use "
+            f"{name} still runs, but LVM knows no such pool any more: its devices are gone, or LVM may not use "
             "them. See 'pvs --all' and 'dmesg', and bring them back",
         )
     elif volume:
-        reason = Reason("no_pool", "critical", f"{full_name} is a volume of type {volume.type}, and no thin pool")
+        reason = Reason("no_pool", "critical", f"{name} is a volume of type {volume.type}, and no thin pool")
     else:
-        what = "its volume group is not there either" if snapshot.lvm.group(vg) is None else "its volume group is"
+        what = "its volume group is not there either" if snapshot.lvm.group(name.vg) is None else "its volume group is"
         reason = Reason(
             "missing",
             "critical",
-            f"there is no thin pool {full_name}; {what}. See 'lvs' and 'pvs', bring its devices back, or no longer "
+            f"there is no thin pool {name}; {what}. See 'lvs' and 'pvs', bring its devices back, or no longer "
             "name it in thin_pool_monitor_pools",
         )
-    return Verdict(vg, name, (reason,), None, status, past)
+    return Verdict(name, (reason,), None, status, past)

@@ -18,13 +18,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
     boot_drop_in,
+    device_names,
     lvm_state,
     physical_volumes,
     pool_status,
     profiles,
     results,
     thin_pools,
-    volume_groups,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
 
@@ -58,7 +58,7 @@ def pool_options(options: dict[str, t.Any]) -> dict:
 
 
 def check(spec: storage_plan.StorageSpec) -> None:
-    volume_groups.check_name("volume group", spec.vg)
+    device_names.check_name("volume group", spec.vg)
     spec.for_pool().check()
 
 

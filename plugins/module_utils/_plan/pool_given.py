@@ -52,12 +52,12 @@ class PoolGiven:
     @property
     def name(self) -> str:
         """What containers run on, in words."""
-        return f"{self.spec.vg}/{self.spec.pool}"
+        return str(self.spec.pool_name)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The storage options that put Docker on the pool."""
-        return (f"dm.thinpooldev=/dev/mapper/{self.spec.dm_name}",)
+        return (f"dm.thinpooldev={self.spec.pool_name.device}",)
 
     @property
     def is_new(self) -> bool:

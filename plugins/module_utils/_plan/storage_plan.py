@@ -19,7 +19,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
-    device_names,
     lvm_state,
     physical_volumes,
     pool_sizing,
@@ -30,6 +29,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     volume_groups,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
@@ -53,8 +53,12 @@ class StorageSpec:
     wipe_signatures: bool
 
     @property
+    def pool_name(self) -> PoolName:
+        return PoolName(self.vg, self.pool)
+
+    @property
     def dm_name(self) -> str:
-        return device_names.join(self.vg, self.pool)
+        return self.pool_name.dm_name
 
     @property
     def profile(self) -> str:
@@ -212,7 +216,7 @@ def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolS
         Stage(
             "thin_pool",
             pool_steps,
-            f"thin pool {spec.vg}/{spec.pool}",
+            f"thin pool {spec.pool_name}",
             {"thin_pool": results.pool(host.lvm.volume(spec.vg, spec.pool))},
             {"thin_pool": results.pool(after.volume(spec.vg, spec.pool))},
         ),
@@ -256,7 +260,7 @@ def plan_teardown(host: HostState, spec: StorageSpec, refusals: list[str], *, en
         Stage(
             "thin_pool",
             pool_steps,
-            f"thin pool {spec.vg}/{spec.pool}",
+            f"thin pool {spec.pool_name}",
             {"thin_pool": results.pool(pool)},
             {"thin_pool": None},
         ),
@@ -322,7 +326,7 @@ def room(after: LvmState, spec: StorageSpec) -> tuple[pool_sizing.AutoExtension 
     ]
     largest = extension.free * 100 // (pool.size // group.extent_size)
     return extension, (
-        f"thin pool {spec.vg}/{spec.pool} cannot be extended automatically: the next {spec.autoextend_percent} "
+        f"thin pool {spec.pool_name} cannot be extended automatically: the next {spec.autoextend_percent} "
         f"percent take {' and '.join(lacking)}, and volume group {spec.vg} has {extension.free} free "
         f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
         + (f", or set autoextend_percent to {largest} or less" if largest else "")

@@ -158,6 +158,7 @@ def _find_collection() -> None:
 _find_collection()
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, timestamps
 
 logger = logging.getLogger("devicemapper.containers.dm_event")
@@ -232,7 +233,7 @@ class Wish:
     hosts: tuple[Host, ...]
     since: float | None  # None is the end of the journal
     cursor_dir: str | None
-    pools: frozenset[tuple[str, str]]
+    pools: frozenset[PoolName]
     kinds: frozenset[str]
     severity: str
 
@@ -286,7 +287,7 @@ def spec(args: t.Mapping[str, t.Any]) -> Wish:
         hosts=_hosts(given, become),
         since=_since(given["since"]),
         cursor_dir=_folder(given["cursor_dir"]),
-        pools=frozenset(dm_events.pool_of(name) for name in _strings("pools", given["pools"])),
+        pools=frozenset(PoolName.parse(name) for name in _strings("pools", given["pools"])),
         kinds=kinds,
         severity=given["severity"],
     )

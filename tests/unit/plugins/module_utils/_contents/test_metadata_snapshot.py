@@ -213,10 +213,3 @@ def test_another_reader_is_waited_for(monkeypatch, marks, pool, tmp_path):
 )
 def test_what_speaks_against_a_snapshot(pool, found, expected):
     assert re.search(expected, metadata_snapshot.obstacle(pool, found))
-
-
-def test_a_pool_with_volumes_of_lvm_is_run_by_another_device(pool):
-    status = PoolStatus("rw")
-    for name in ("docker-thinpool-tpool", "docker-thinpool"):
-        assert metadata_snapshot.find({name: status}, pool) == (name, status)
-    assert metadata_snapshot.find({"other": status}, pool) == ("docker-thinpool", None)

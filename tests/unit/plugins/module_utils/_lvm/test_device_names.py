@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 
 @pytest.mark.parametrize(
@@ -22,17 +24,17 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 )
 def test_a_name_is_joined_and_split_again(vg, lv, name):
     assert device_names.join(vg, lv) == name
-    assert device_names.split(name) == (vg, lv)
+    assert PoolName.of_device(name) == (vg, lv)
 
 
 def test_the_layer_above_a_pool_stands_for_the_pool():
-    assert device_names.split("my--vg-thinpool-tpool") == ("my-vg", "thinpool")
-    assert device_names.split("docker-my--tpool-tpool") == ("docker", "my-tpool")
+    assert PoolName.of_device("my--vg-thinpool-tpool") == ("my-vg", "thinpool")
+    assert PoolName.of_device("docker-my--tpool-tpool") == ("docker", "my-tpool")
 
 
 @pytest.mark.parametrize("lv", ["tpool", "my-tpool"])
 def test_a_pool_named_like_the_layer_is_split(lv):
-    assert device_names.split(device_names.join("docker", lv)) == ("docker", lv)
+    assert PoolName.of_device(device_names.join("docker", lv)) == ("docker", lv)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +50,18 @@ def test_a_pool_named_like_the_layer_is_split(lv):
     ],
 )
 def test_a_name_that_is_no_volume_of_lvms_is_not_split(name):
-    assert device_names.split(name) is None
+    assert PoolName.of_device(name) is None
+
+
+@pytest.mark.parametrize("name", ["docker", "docker/", "/thinpool", "a/b/c", "a b/c", "../x"])
+def test_wrong_names_are_refused(name):
+    with pytest.raises(RefusedError):
+        PoolName.parse(name)
+
+
+def test_a_pools_name_has_four_forms():
+    name = PoolName.parse("my-vg/thin-pool")
+    assert name == PoolName("my-vg", "thin-pool") == PoolName.of("my-vg/thin-pool")
+    assert str(name) == f"{name}" == "my-vg/thin-pool"
+    assert (name.dm_name, name.device) == ("my--vg-thin--pool", "/dev/mapper/my--vg-thin--pool")
+    assert PoolName.of_device(name.dm_name) == name

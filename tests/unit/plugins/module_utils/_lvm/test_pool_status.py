@@ -72,3 +72,10 @@ def test_each_pool_is_told_apart(captured):
 def test_the_kernel_is_asked_without_a_flush(captured, commands):
     commands.expect("dmsetup status --noflush --target thin-pool", captured("pool.status"))
     assert pool_status.read() == {"docker-thinpool": POOL}
+
+
+def test_a_pool_with_volumes_of_lvm_is_run_by_another_device():
+    status = PoolStatus("rw")
+    for name in ("docker-thinpool-tpool", "docker-thinpool"):
+        assert pool_status.find({name: status}, "docker-thinpool") == (name, status)
+    assert pool_status.find({"other": status}, "docker-thinpool") == ("docker-thinpool", None)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import results, volume_groups
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, results, volume_groups
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG
 
@@ -255,7 +255,7 @@ def test_a_name_that_lvm_forbids_is_refused(report, name):
 
 @pytest.mark.parametrize("name", ["docker", "a", "9", "_x", ".x", "+", "my-vg", "a" * 127])
 def test_a_name_that_lvm_allows_is_taken(name):
-    volume_groups.check_name("volume group", name)
+    device_names.check_name("volume group", name)
 
 
 def test_the_hosts_own_group_is_no_foreign_one(report):

@@ -106,7 +106,8 @@ def test_a_second_run_waits_and_then_says_who_is_in_the_way(run_module, commands
     assert commands.ran == []
 
 
-def test_check_mode_waits_for_nobody(run_module, commands, captured, disks, lock):
+def test_check_mode_waits_for_nobody(run_module, commands, captured, disks, lock, monkeypatch):
+    monkeypatch.setattr(lvm_pv.module_frame.process, "TIMEOUT", 0)
     disks(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
     with lock.open("w") as other:

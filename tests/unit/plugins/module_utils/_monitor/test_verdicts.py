@@ -143,6 +143,25 @@ def test_events_count_where_they_still_matter(pool, lines, expected):
     assert kinds(of_pool(pool, Limits(), past(*lines), None)) == expected
 
 
+@pytest.mark.parametrize(
+    ("pool", "lines", "expected"),
+    [
+        pytest.param(DUE, [FAILED, EXTENDED], ["warning data_usage"], id="extended-in-the-same-second"),
+        pytest.param(
+            volume(active=False, monitored=False, low_water_mark=None),
+            [REFUSED, ACTIVATED],
+            ["critical inactive"],
+            id="activated-in-the-same-second",
+        ),
+    ],
+)
+def test_of_two_events_of_one_time_the_better_counts(pool, lines, expected):
+    """Log files have whole seconds, and LVM first fails, then succeeds."""
+    read = [Line(NOON, message, source, pid=577) for source, message in lines]
+    happened = history(dm_events.events(read, NAMES), PoolName("docker", "thinpool"))
+    assert kinds(of_pool(pool, Limits(), happened, None)) == expected
+
+
 def test_failed_extension_is_told_with_the_reason_that_lvm_gave():
     verdict = of_pool(DUE, Limits(), past(SHORT, FAILED, SHORT, FAILED), None)
     assert "487 extents needed, but only 78 available" in verdict.sentence

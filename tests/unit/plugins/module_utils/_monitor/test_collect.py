@@ -1,0 +1,74 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the watching of pools reads of a host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
+
+POOL = PoolName("docker", "thinpool")
+
+
+@pytest.fixture
+def host(monkeypatch, report, captured):
+    """Have a pool without a profile, and beside it a profile with the pool's name, which asks for these thresholds."""
+
+    def give(**thresholds):
+        lvm = report("pool_in_use_by_docker")
+        volume = replace(lvm.volume(*POOL), profile="")
+        monkeypatch.setattr(process, "find", lambda program: program)
+        monkeypatch.setattr(lvm_state, "read", lambda: lvm.with_volume(volume))
+        monkeypatch.setattr(pool_status, "read", lambda: pool_status.parse(captured("pool_in_use_by_docker.status")))
+        monkeypatch.setattr(
+            profiles, "policy", lambda name: Policy(thresholds.get(name.replace("-", "_"), 100), 20, name != "gone")
+        )
+        return collect.look()
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("threshold", "offered"),
+    [
+        pytest.param(80, {POOL: Policy(80, 20)}, id="extends"),
+        pytest.param(99, {POOL: Policy(99, 20)}, id="extends-late"),
+        pytest.param(100, {}, id="extends-nothing"),
+    ],
+)
+def test_a_profile_is_offered_as_a_repair_where_it_would_extend(host, threshold, offered):
+    assert host(docker_thinpool=threshold).own == offered
+
+
+def test_no_profile_is_offered_to_a_pool_that_is_extended_without(host):
+    assert host(**{"": 80, "docker_thinpool": 70}).own == {}
+
+
+def test_pools_are_read_with_what_the_kernel_says_of_them(host):
+    found = host()
+    assert [pool.pool_name for pool in found.pools] == [POOL]
+    assert found.pools[0].status == found.statuses["docker-thinpool"]
+
+
+def test_a_host_without_lvm_has_no_pools(monkeypatch):
+    monkeypatch.setattr(process, "find", lambda program: None)
+    found = collect.look()
+    assert (found.lvm, found.pools, found.statuses) == (LvmState(), [], {})
+
+
+def test_devices_of_the_device_mapper_are_named_without_a_process(monkeypatch, tmp_path):
+    (tmp_path / "253:2" / "dm").mkdir(parents=True)
+    (tmp_path / "253:2" / "dm" / "name").write_text("docker-thinpool\n", encoding="utf-8")
+    (tmp_path / "8:0").mkdir()
+    monkeypatch.setattr(collect, "DEVICES", str(tmp_path))
+    assert collect.device_names() == {"253:2": "docker-thinpool"}

@@ -1,0 +1,92 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pool's part of every engine's plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import (
+    Plan,
+    PoolStages,
+    Stage,
+    StorageSpec,
+)
+
+SPEC = StorageSpec(
+    vg="docker",
+    pool="thinpool",
+    data_size=Size.parse("80%VG"),
+    metadata_size=Size.parse("1%VG"),
+    chunk_size=524288,
+    zero=False,
+    autoextend_threshold=80,
+    autoextend_percent=20,
+    autoextend_room="warn",
+    wipe_signatures=False,
+)
+MAKE = Step("make it", ("make",))
+
+
+def test_a_plan_has_its_stages_in_order_and_a_diff_of_those_with_steps():
+    plan = Plan()
+    PoolStages((Stage("one", [], "one", {"a": 1}, {"a": 1}), Stage("two", [MAKE], "two", {}, {"b": 2}))).add_to(plan)
+    plan.add("three", [MAKE])
+    assert plan.stages == {"one": [], "two": [MAKE], "three": [MAKE]}
+    assert plan.actions == ["make it", "make it"]
+    assert plan.diff == [{"before_header": "two", "after_header": "two", "before": {}, "after": {"b": 2}}]
+
+
+def test_the_pools_part_knows_which_stages_have_steps():
+    part = PoolStages((Stage("one", [], "", None, None), Stage("two", [MAKE], "", None, None)))
+    assert [part.takes(name) for name in ("one", "two", "three")] == [False, True, False]
+
+
+def test_refusals_are_gathered_and_it_goes_on():
+    refusals: list[str] = []
+
+    def refuse(error):
+        raise error
+
+    assert storage_plan.attempt(refusals, lambda: refuse(RefusedError("one")), 1) == 1
+    assert storage_plan.attempt(refusals, lambda: refuse(RefusedErrors(["two", "three"])), 2) == 2
+    assert storage_plan.attempt(refusals, lambda: 3, 0) == 3
+    assert refusals == ["one", "two", "three"]
+
+
+def test_packages_are_installed_in_one_step():
+    assert storage_plan.install([]) == []
+    assert [step.action for step in storage_plan.install(["lvm2", "dmeventd"])] == ["install packages lvm2, dmeventd"]
+
+
+def test_the_pools_spec_is_what_the_variables_say():
+    found = SPEC.for_pool()
+    assert (found.pool_name, found.profile) == (SPEC.pool_name, "docker-thinpool")
+    assert (found.threshold, found.percent) == (80, 20)
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "says"),
+    [
+        pytest.param("pool", {}, "cannot be extended automatically: the next 20 percent take", id="no-room"),
+        pytest.param("pool", {"autoextend_threshold": 100}, "", id="never-extended"),
+        pytest.param("pool_and_second_disk", {}, "", id="room"),
+    ],
+)
+def test_a_pool_without_room_is_told(report, state, changes, says):
+    _extension, sentence = storage_plan.room(report(state), replace(SPEC, **changes))
+    assert bool(sentence) is bool(says)
+    assert says in sentence
+
+
+def test_without_a_pool_there_is_nothing_to_extend():
+    assert storage_plan.room(LvmState(), SPEC) == (None, "")

@@ -162,9 +162,9 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
     containerd_daemon,
-    containerd_metadata,
     image_store,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
@@ -264,9 +264,9 @@ def containerd_of(pool: lvm_state.LogicalVolume, *, is_dockers: bool) -> backup.
         raise
     folder = configuration.root_path
     databases = [
-        f"{folder}/{pool.dm_name}.db",
-        f"{folder}/metadata.db",
-        containerd_metadata.objects(configuration.root),
+        constants.devices_path(folder, pool.dm_name),
+        constants.snapshots_path(folder),
+        constants.metadata_path(configuration.root),
     ]
     if configuration.pool_name != pool.dm_name or not all(map(os.path.isfile, databases)):
         return None

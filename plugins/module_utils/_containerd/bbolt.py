@@ -35,7 +35,7 @@ class DamagedError(ValueError):
 
 
 def read(path: str, attempts: int = 5) -> Tree:
-    """Return all that is in a database. Raises OSError, or Damaged where that cannot be read."""
+    """Return all that is in a database. Raises OSError, or DamagedError where that cannot be read."""
     for attempt in range(attempts):
         with open(path, "rb") as file:
             content = file.read()

@@ -19,10 +19,14 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
+    PLUGIN,
+    ROOT,
+    SECTION,
+    STATE,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
     ORDER,
-    PLUGIN,
-    SECTION,
     VERSIONS,
     SnapshotterSettings,
     check,
@@ -65,12 +69,12 @@ class ContainerdConfig:
     @property
     def root(self) -> str:
         """Where containerd keeps its data."""
-        return self._last("root", "/var/lib/containerd")
+        return self._last("root", ROOT)
 
     @property
     def state(self) -> str:
         """Where containerd keeps what does not outlive a boot."""
-        return self._last("state", "/run/containerd")
+        return self._last("state", STATE)
 
     @property
     def holders(self) -> list[Source]:

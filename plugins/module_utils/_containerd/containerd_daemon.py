@@ -14,11 +14,11 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import snapshotter_settings
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import constants
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SERVICE
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
-SERVICE = "containerd.service"
 # Where the kernel shows processes; another folder in tests.
 PROC = "/proc"
 
@@ -34,7 +34,7 @@ class Containerd:
     active: bool = False
     enabled: bool = False
     needs_reload: bool = False
-    config: str = snapshotter_settings.DEFAULT_PATH  # what the unit starts it with
+    config: str = constants.CONFIG  # what the unit starts it with
     plugin: str = ""  # state of the running snapshotter: ok, or what is wrong; empty: not asked, or no answer
     open_files: frozenset[str] = frozenset()  # databases that the running process has open
     started: float | None = None  # seconds since 1970
@@ -100,7 +100,7 @@ def configured_path() -> str:
 
 def config_path(flags: t.Sequence[str]) -> str:
     """Return the file that containerd is started with; the last flag counts."""
-    found = snapshotter_settings.DEFAULT_PATH
+    found = constants.CONFIG
     words = iter(flags)
     for word in words:
         name, equals, value = word.partition("=")
@@ -111,9 +111,7 @@ def config_path(flags: t.Sequence[str]) -> str:
 
 def _has_plugin() -> bool:
     """Whether the program knows the snapshotter, which may be left out when it is built (BUILDING.md, no_devmapper)."""
-    return f'"{snapshotter_settings.PLUGIN}"' in process.run("containerd", "config", "default", timeout=60).replace(
-        "'", '"'
-    )
+    return f'"{constants.PLUGIN}"' in process.run("containerd", "config", "default", timeout=60).replace("'", '"')
 
 
 def _ask() -> str:
@@ -169,7 +167,7 @@ def check(containerd: Containerd) -> None:
     if not containerd.has_plugin:
         raise RefusedError(
             f"{containerd.path} was built without the devmapper snapshotter ('containerd config default' has no "
-            f"{snapshotter_settings.PLUGIN}): install the distribution's or Docker's package"
+            f"{constants.PLUGIN}): install the distribution's or Docker's package"
         )
     if containerd.unit == "masked":
         raise RefusedError("containerd.service is masked, so it cannot be started: run 'systemctl unmask containerd'")

@@ -18,7 +18,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshots import SNAPSHOTTER
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
+    SNAPSHOTTER,
+    devices_path,
+    metadata_path,
+    snapshots_path,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -64,9 +69,9 @@ def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = Fa
     With Docker on the snapshotter, all tasks in its namespace count: it makes the snapshots itself, and leaves them out
     of containerd's records of its containers (seen with 26.1).
     """
-    devices_file, snapshots_file = f"{folder}/{pool}.db", f"{folder}/metadata.db"
+    devices_file, snapshots_file = devices_path(folder, pool), snapshots_path(folder)
     devices, snapshots = _database(devices_file), _database(snapshots_file)
-    found = _database(objects(root)) or {}
+    found = _database(metadata_path(root)) or {}
     keys: list[Name] = []
     stuck: list[Name] = []
     leases: list[Name] = []
@@ -102,11 +107,6 @@ def read(folder: str, pool: str, root: str, state: str, *, has_docker: bool = Fa
         tasks=tuple(sorted(task for task in running if task in containers or (has_docker and task[0] == MOBY))),
         active=_active(pool),
     )
-
-
-def objects(root: str) -> str:
-    """Return the path of containerd's own database, of images, containers and the names of snapshots."""
-    return f"{root}/io.containerd.metadata.v1.bolt/meta.db"
 
 
 def _tasks(state: str) -> str:
@@ -186,7 +186,7 @@ def conflicts(records: ContainerdMetadata, status: PoolStatus | None, *, is_new:
     folder = records.folder
     found = []
     if records.devices is None or records.snapshots is None:
-        path = f"{folder}/{records.pool}.db" if records.devices is None else f"{folder}/metadata.db"
+        path = devices_path(folder, records.pool) if records.devices is None else snapshots_path(folder)
         return [f"{path} cannot be read as a database of containerd's: bring it back from a backup, or move it away"]
     is_empty = is_new or bool(status and not status.has_failed and not status.data_used)
     if is_empty and not records.is_empty:

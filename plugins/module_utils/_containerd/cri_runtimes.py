@@ -17,10 +17,10 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SNAPSHOTTER
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Section
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 
-SNAPSHOTTER = "devmapper"
 # Of configurations of version 2, and of later ones.
 _CRI = ("plugins", "io.containerd.grpc.v1.cri")
 _RUNTIME = ("plugins", "io.containerd.cri.v1.runtime")

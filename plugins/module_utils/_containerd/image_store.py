@@ -14,6 +14,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
+    SNAPSHOTTER,
+    SNAPSHOTTER_TYPE,
+    SOCKET,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -21,10 +26,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 
-SNAPSHOTTER = "devmapper"
 FEATURE = "containerd-snapshotter"
-DRIVER_TYPE = "io.containerd.snapshotter.v1"
-SOCKET = "/run/containerd/containerd.sock"
 AWAY = (
     "Save what is needed of it ('docker save'), then set existing_data: backup, which moves {root} aside, or remove it"
 )
@@ -116,7 +118,7 @@ def is_used_by(docker: Docker) -> bool:
     """Whether the running daemon is on the snapshotter, as far as it says."""
     if docker.info is None:
         return True
-    return (docker.info.driver, docker.info.status.get("driver-type")) == (SNAPSHOTTER, DRIVER_TYPE)
+    return (docker.info.driver, docker.info.status.get("driver-type")) == (SNAPSHOTTER, SNAPSHOTTER_TYPE)
 
 
 def leftovers(data: DockerData, text: str | None, docker: Docker) -> list[str]:

@@ -15,19 +15,23 @@ which tells no device ids, and nothing when containerd is down.
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
+    PLUGIN,
+    ROOT,
+    SNAPSHOTTER,
+    devices_path,
+    metadata_path,
+    snapshots_path,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import load
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_devices import Owner
 
-SNAPSHOTTER = "devmapper"
-_SECTION = "io.containerd.snapshotter.v1.devmapper"
-_DEFAULT_ROOT = "/var/lib/containerd"
 # Labels in which a container's name is kept: nerdctl's, and those of Kubernetes' runtime interface.
 _NAME_LABELS = (b"nerdctl/name", b"io.kubernetes.container.name")
 _POD_LABEL = b"io.kubernetes.pod.name"
@@ -53,19 +57,14 @@ def find() -> SnapshotterPlace | None:
 
 
 def parse_configuration(text: str) -> SnapshotterPlace | None:
-    """Return what ``containerd config dump`` says: a line for each value, with double quotes in 1.x, single in 2.x."""
-    root, folder, pool, section = _DEFAULT_ROOT, "", "", ""
-    for line in text.splitlines():
-        header = re.fullmatch(r"\s*\[(.*)\]\s*", line)
-        setting = re.fullmatch(r"""\s*(\w+)\s*=\s*(["'])(.*)\2\s*""", line)
-        if header:
-            section = header[1]
-        elif setting and not section and setting[1] == "root":
-            root = setting[3]
-        elif setting and re.fullmatch(rf"plugins\.[\"']?{re.escape(_SECTION)}[\"']?", section):
-            folder = setting[3] if setting[1] == "root_path" else folder
-            pool = setting[3] if setting[1] == "pool_name" else pool
-    return SnapshotterPlace(root, folder or f"{root}/{_SECTION}", pool) if pool else None
+    """Return what ``containerd config dump`` says."""
+    try:
+        values = toml.parse(text).values
+    except toml.TomlError:
+        return None
+    section = (values.get("plugins") or {}).get(PLUGIN) or {}
+    root, pool = values.get("root") or ROOT, section.get("pool_name")
+    return SnapshotterPlace(root, section.get("root_path") or f"{root}/{PLUGIN}", pool) if pool else None
 
 
 def read(place: SnapshotterPlace, docker_root: str) -> dict[int, Owner]:
@@ -73,10 +72,10 @@ def read(place: SnapshotterPlace, docker_root: str) -> dict[int, Owner]:
 
     Docker 25 and later keeps its containers' names to itself, so its data root is looked into as well.
     """
-    keys = _keys(_database(f"{place.folder}/metadata.db"))
+    keys = _keys(_database(snapshots_path(place.folder)))
     owners = _owners(place.root, docker_root)
     found = {}
-    for name, text in _database(f"{place.folder}/{place.pool}.db").get(b"devices", {}).items():
+    for name, text in _database(devices_path(place.folder, place.pool)).get(b"devices", {}).items():
         try:
             record = json.loads(text)
             device_id, size = int(record["device_id"]), int(record["size"])
@@ -112,7 +111,7 @@ def _owners(root: str, docker_root: str) -> dict[tuple[str, str], Owner]:
     """Return the owners of snapshots by namespace and key."""
     found = {}
     docker = docker_layers.containers(docker_root)
-    for space, objects in _database(f"{root}/io.containerd.metadata.v1.bolt/meta.db").get(b"v1", {}).items():
+    for space, objects in _database(metadata_path(root)).get(b"v1", {}).items():
         if not isinstance(objects, dict):
             continue
         namespace = _text(space)

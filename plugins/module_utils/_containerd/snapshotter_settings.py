@@ -11,21 +11,16 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass
-from fractions import Fraction
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import parse_ram
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
-DEFAULT_PATH = "/etc/containerd/config.toml"
-PLUGIN = "io.containerd.snapshotter.v1.devmapper"
-SECTION = ("plugins", PLUGIN)
 # Configuration version 1 names plugins otherwise; 4 (containerd 2.3) moved other sections than ours.
 VERSIONS = (2, 3, 4)
 FILESYSTEMS = ("ext4", "xfs", "ext2")
 # mkfs.xfs(8) makes none smaller since 5.19.
 _XFS_MINIMUM = 300 * 1024**2
-# github.com/docker/go-units RAMInBytes, which containerd reads base_image_size with: powers of 1024 in any case.
-_SIZE = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<unit>[kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
 # What a device-mapper name may consist of (libdm, dm_is_a_valid name; 127 characters of DM_NAME_LEN).
 _NAME = re.compile(r"[A-Za-z0-9#+.:=@_-]{1,127}")
 
@@ -53,12 +48,11 @@ ORDER = ("root_path", "pool_name", "base_image_size", "async_remove", "discard_b
 
 def size_in_bytes(text: str) -> int:
     """Return the bytes of a size as containerd reads it. Raises ValueError with the sentence for the user."""
-    match = _SIZE.fullmatch(text)
-    if not match:
+    size = parse_ram(text)
+    if size is None:
         raise ValueError(
             f"{text!r} is not a size: write a number with one of containerd's units, such as 10GB (10 GiB)"
         )
-    size = int(Fraction(match["number"]) * 1024 ** " kmgtp".index(match["unit"].lower() or " "))
     if not 1024**2 <= size < 2**63:
         raise ValueError(f"{text!r} is not a size for a filesystem: it must be at least 1MB. Is the unit missing?")
     return size

@@ -111,13 +111,13 @@ _FLOAT = re.compile(
 )
 _DATE = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
-_MOMENT = re.compile(
+_DATETIME = re.compile(
     rf"{_DATE}(?:[Tt ]{_TIME}(?P<offset>[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?|{_TIME.replace('<', '<only_')}"
 )
 
 
 def parse(text: str) -> Document:
-    """Return what a text says. Raises Invalid."""
+    """Return what a text says. Raises TomlError."""
     try:
         return _Reader(text).read()
     except RecursionError as error:
@@ -399,14 +399,14 @@ class _Reader:
 
     def read_word(self) -> t.Any:
         start = self.at
-        moment = _MOMENT.match(self.text, self.at)
+        date = _DATETIME.match(self.text, self.at)
         word = self.skip(_WORD)
-        if moment and moment.end() >= self.at:  # a date may have a blank before the time
-            self.at = moment.end()
+        if date and date.end() >= self.at:  # a date may have a blank before the time
+            self.at = date.end()
             try:
-                return _moment(moment)
+                return _datetime(date)
             except ValueError as error:
-                raise self.fail(f"{moment[0]!r} is no date or time ({error})", start) from error
+                raise self.fail(f"{date[0]!r} is no date or time ({error})", start) from error
         if word in ("true", "false"):
             return word == "true"
         if _INTEGER.fullmatch(word):
@@ -425,7 +425,7 @@ def _freeze(table: _Table) -> None:
             _freeze(item)
 
 
-def _moment(match: t.Match[str]) -> t.Any:
+def _datetime(match: t.Match[str]) -> t.Any:
     """Return a date, a time, or both with or without the offset from UTC."""
     parts = match.groupdict()
     only = "only_" if parts["year"] is None else ""

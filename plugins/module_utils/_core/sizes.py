@@ -122,3 +122,31 @@ def option(name: str, parse: t.Callable[[str], Parsed], text: str | None) -> Par
         return parse(str(text))
     except ValueError as error:
         raise RefusedError(f"{name}: {error}") from error
+
+
+# go-units also knows the units' long forms, as KiB and kB: powers of 1024 all of them.
+_RAM = re.compile(r"(?P<number>\d{1,20}(?:\.\d{1,20})?) ?(?P<unit>[kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def parse_ram(text: str) -> int | None:
+    """Return the bytes that Docker and containerd take a size for; None where it is none.
+
+    RAMInBytes of github.com/docker/go-units, which reckons in floating point.
+    """
+    match = _RAM.fullmatch(text)
+    return int(float(match["number"]) * 1024 ** " kmgtp".index(match["unit"].lower() or " ")) if match else None
+
+
+def decimal(size: float) -> str:
+    """Return bytes as ``docker info`` writes them: four digits, units of 1000 (docker/go-units HumanSize)."""
+    step = 0
+    while size >= 1000 and step < len(_DECIMAL) - 1:
+        size, step = size / 1000, step + 1
+    return f"{size:.4g}{_DECIMAL[step]}"
+
+
+def parse_decimal(text: str) -> float:
+    """Return about how many bytes such words stand for, 0 where they are none."""
+    match = re.fullmatch(r"([\d.]+) ?([kMGTPE]?B)", text)
+    return float(match[1]) * 1000 ** _DECIMAL.index(match[2]) if match else 0

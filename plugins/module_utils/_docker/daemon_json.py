@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human, parse_ram
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 
 DEFAULT_PATH = "/etc/docker/daemon.json"
@@ -32,12 +32,6 @@ def boolean(value: str) -> bool | None:
     return True if value in _ON else False if value in _OFF else None
 
 
-def size(value: str) -> int | None:
-    """Return what RAMInBytes of github.com/docker/go-units makes of a size (units of 1024); None where it is none."""
-    match = re.fullmatch(r"(?ai)(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", value)
-    return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower())) if match else None
-
-
 def words(size: int) -> str:
     """Return a size in Docker's words, which it reads as exactly that many bytes."""
     steps = next((step for step in (4, 3, 2, 1) if size and size % 1024**step == 0), 0)
@@ -49,13 +43,13 @@ def _is_boolean(value: str) -> bool:
 
 
 def _is_size(value: str) -> bool:
-    return bool(size(value))
+    return bool(parse_ram(value))
 
 
 def _is_chunk(value: str) -> bool:
     # Where Docker makes the pool's table itself (loop files), the kernel takes no other: Documentation/admin-guide/
     # device-mapper/thin-provisioning.rst, "data_block_size".
-    found = size(value) or 0
+    found = parse_ram(value) or 0
     return 0 < found <= GIB and found % (64 * KIB) == 0
 
 
@@ -293,7 +287,7 @@ def check_base(document: t.Mapping[str, t.Any], base_size: int) -> None:
 
     moby, deviceset.go checkGrowBaseDeviceFS().
     """
-    wished = size(storage_option(document, "dm.basesize") or "")
+    wished = parse_ram(storage_option(document, "dm.basesize") or "")
     if wished is not None and wished < base_size:
         raise RefusedError(
             f"storage option dm.basesize is {human(wished)}, and the base device that all images are made from has "

@@ -12,11 +12,15 @@ second description of it would drift from the first.
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import (
+    decimal,
+    human,
+    parse_decimal,
+    parse_ram,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import SOCKET, Info
@@ -184,8 +188,8 @@ def _of_options(status: t.Mapping[str, str], options: t.Sequence[str]) -> t.Iter
             continue
         seen = status.get(line, "")
         if key == "dm.min_free_space":
-            total = from_decimal(status.get("Data Space Total", ""))
-            seen = f"{from_decimal(seen) * 100 / total:.0f}%" if total else seen
+            total = parse_decimal(status.get("Data Space Total", ""))
+            seen = f"{parse_decimal(seen) * 100 / total:.0f}%" if total else seen
         remedy = _restart(key)
         if key in ("dm.fs", "dm.basesize"):
             remedy = (
@@ -205,7 +209,7 @@ def _whole_percent(value: str) -> str:
 
 def _memory_size(value: str) -> str:
     """Return Docker's words for a size as it takes it: units of 1024 in, of 1000 out (docker/go-units)."""
-    found = daemon_json.size(value)
+    found = parse_ram(value)
     return value if found is None else decimal(found)  # none: which daemon_json refuses before
 
 
@@ -217,21 +221,6 @@ _TOLD: tuple[tuple[str, str, t.Callable[[str], str]], ...] = (
     ("dm.use_deferred_deletion", "Deferred Deletion Enabled", _truth),
     ("dm.min_free_space", "Thin Pool Minimum Free Space", _whole_percent),
 )
-_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-
-
-def decimal(size: float) -> str:
-    """Return bytes as ``docker info`` writes them: four digits, units of 1000 (docker/go-units HumanSize)."""
-    step = 0
-    while size >= 1000 and step < len(_DECIMAL) - 1:
-        size, step = size / 1000, step + 1
-    return f"{size:.4g}{_DECIMAL[step]}"
-
-
-def from_decimal(text: str) -> float:
-    """Return about how many bytes such words stand for, 0 where they are none."""
-    match = re.fullmatch(r"([\d.]+) ?([kMGTPE]?B)", text)
-    return float(match[1]) * 1000 ** _DECIMAL.index(match[2]) if match else 0
 
 
 def _records(seen: Inspection) -> Check:

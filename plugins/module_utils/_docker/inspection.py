@@ -20,7 +20,7 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, mounts, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
@@ -173,7 +173,7 @@ def read() -> Inspection:
         problem=problem,
         docker=docker,
         root=root,
-        mounts=mounts(f"{root}/{data_root.DRIVER}/mnt/"),
+        mounts=mounts_in(f"{root}/{data_root.DRIVER}/mnt/"),
         records=records(root),
         containers=tuple(containers(root)),
         logging=logging(document, docker),
@@ -224,7 +224,7 @@ def parse_disks(text: str) -> tuple[Node, ...]:
     return tuple(node(row) for row in json.loads(text)["blockdevices"])
 
 
-def mounts(directory: str) -> tuple[Mount, ...]:
+def mounts_in(directory: str) -> tuple[Mount, ...]:
     """Return what is mounted in a directory, as this process, the first one or dockerd sees it.
 
     dockerd may have mounts of its own (MountFlags= in its unit, and PrivateMounts=), which no one else sees.
@@ -238,27 +238,10 @@ def mounts(directory: str) -> tuple[Mount, ...]:
             continue
         if pid and namespace not in namespaces:
             namespaces.add(namespace)
-            for mount in parse_mounts(_text(f"{PROC}/{pid}/mountinfo")):
-                if mount.point.startswith(directory):
-                    found.setdefault(mount.point, mount)
+            for line in mounts.parse(_text(f"{PROC}/{pid}/mountinfo")):
+                if line.point.startswith(directory):
+                    found.setdefault(line.point, Mount(line.point, line.source, line.filesystem))
     return tuple(found[point] for point in sorted(found))
-
-
-def parse_mounts(text: str) -> list[Mount]:
-    """Return the lines of mountinfo (proc(5)): <id> <parent> <device> <root> <point> <options> [<field>...] - <type>
-    <source> <options>, with blanks in octal."""
-    found = []
-    for line in text.splitlines():
-        words = line.split(" ")
-        at = words.index("-") if "-" in words else len(words)
-        if len(words) > at + 2:
-            point, source = (re.sub(r"\\([0-7]{3})", _octal, word) for word in (words[4], words[at + 2]))
-            found.append(Mount(point, source, words[at + 1]))
-    return found
-
-
-def _octal(match: re.Match[str]) -> str:
-    return chr(int(match[1], 8))
 
 
 def _devices() -> dict[str, tuple[str, int]]:

@@ -16,7 +16,7 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, mounts, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
@@ -271,16 +271,14 @@ def _mount_points(path: str, maj_min: str) -> list[str]:
             if view in seen:
                 continue
             with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.read().splitlines()
+                lines = mounts.parse(file.read())
         except OSError:  # the process ended meanwhile
             continue
         for line in lines:
-            fields = line.split(" ")
-            source = fields[fields.index("-") + 2]
             # btrfs mounts carry a number of their own, so the source's name counts too.
-            if fields[2] == maj_min or (source.startswith("/") and os.path.realpath(source) == path):
+            if line.device == maj_min or (line.source.startswith("/") and os.path.realpath(line.source) == path):
                 where = f" in the mount namespace of process {pid}" if seen else ""
-                points.setdefault(fields[4], f"{fields[4]}{where}")
+                points.setdefault(line.point, f"{line.point}{where}")
         seen.add(view)
     return sorted(points.values())
 

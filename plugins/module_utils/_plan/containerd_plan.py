@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
     containerd_daemon,
     containerd_metadata,
@@ -23,6 +24,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     image_store,
     snapshotter_settings,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SNAPSHOTTER
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
     ContainerdConfig,
 )
@@ -79,7 +81,7 @@ class ContainerdHostState(storage_plan.HostState):
     """What was read of the host; the packages that bring containerd are among those that are missing."""
 
     containerd: Containerd = Containerd()
-    configuration: ContainerdConfig = ContainerdConfig(snapshotter_settings.DEFAULT_PATH)
+    configuration: ContainerdConfig = ContainerdConfig(constants.CONFIG)
     records: ContainerdMetadata = ContainerdMetadata()
     boot_text: str | None = None
     docker: Docker = Docker()
@@ -239,7 +241,7 @@ def _remove_snapshots(records: ContainerdMetadata) -> list[Step]:
     """
     steps = []
     for namespace, keys in _by_namespace(records.keys).items():
-        command = ("ctr", "--namespace", namespace, "snapshots", "--snapshotter", "devmapper", "delete", *keys)
+        command = ("ctr", "--namespace", namespace, "snapshots", "--snapshotter", SNAPSHOTTER, "delete", *keys)
         steps.append(Step(f"remove {len(keys)} snapshots of namespace {namespace}", command))
     for namespace, names in _by_namespace(records.containers).items():
         command = ("ctr", "--namespace", namespace, "containers", "delete", "--keep-snapshot", *names)

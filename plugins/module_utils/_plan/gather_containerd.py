@@ -32,7 +32,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 )
 
 # The options of thin_pool_plan that are for the snapshotter.
-SNAPSHOTTER = ("root_path", "base_image_size", "discard_blocks", "async_remove", "fs_type")
+SETTINGS = ("root_path", "base_image_size", "discard_blocks", "async_remove", "fs_type")
 
 
 def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
@@ -40,7 +40,7 @@ def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
     pool = storage_plan.StorageSpec(**gather.pool_options(options))
     gather.check(pool)
     settings = snapshotter_settings.SnapshotterSettings(
-        pool_name=pool.dm_name, **{key: options[key] for key in SNAPSHOTTER}
+        pool_name=pool.dm_name, **{key: options[key] for key in SETTINGS}
     )
     return containerd_plan.ContainerdSpec(
         **gather.pool_options(options),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, snapshotter_settings
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, constants
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
@@ -109,7 +109,7 @@ def dest(monkeypatch, tmp_path, records, no_dmeventd) -> Path:
     path.write_text(json.dumps({"data-root": str(records)}))
     monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(path))
     monkeypatch.setattr(dockerd, "read_unit", lambda *_service: {})
-    monkeypatch.setattr(snapshotter_settings, "DEFAULT_PATH", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(constants, "CONFIG", str(tmp_path / "config.toml"))
     return tmp_path / "backups"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
-    snapshotter_settings,
     toml,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
@@ -89,7 +89,7 @@ def test_of_containerds_own_configuration_only_our_lines_change(folder, release)
         + [f"+ {'    '}{key} = {value}\n" for key, value in now.items()]
     )
     values = toml.parse(after).values
-    values["plugins"][snapshotter_settings.PLUGIN].update(
+    values["plugins"][constants.PLUGIN].update(
         {"root_path": "", "pool_name": "", "base_image_size": "", "discard_blocks": False}
     )
     assert values == toml.parse(before).values
@@ -311,6 +311,6 @@ def test_where_things_are_is_told(folder):
         f'version = 2\nroot = "/srv/containerd"\n{HEADER}\npool_name = "p"\n', encoding="utf-8"
     )
     current = containerd_config.read(str(folder / "config.toml"))
-    assert (current.pool_name, current.root_path) == ("p", f"/srv/containerd/{snapshotter_settings.PLUGIN}")
+    assert (current.pool_name, current.root_path) == ("p", f"/srv/containerd/{constants.PLUGIN}")
     empty = containerd_config.read(str(folder / "gone.toml"))
-    assert (empty.pool_name, empty.root_path) == ("", f"/var/lib/containerd/{snapshotter_settings.PLUGIN}")
+    assert (empty.pool_name, empty.root_path) == ("", f"/var/lib/containerd/{constants.PLUGIN}")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
     cri_runtimes,
-    snapshotter_settings,
     toml,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
@@ -82,9 +82,7 @@ def test_containerds_own_configuration_gets_the_handler_and_loses_it_again(path,
     decide(path, release, KATA, state="absent")
     left = path.read_text(encoding="utf-8")
     assert "kata" not in left
-    assert toml.parse(left).values["plugins"].keys() == toml.parse(before).values["plugins"].keys() - {
-        snapshotter_settings.PLUGIN
-    }
+    assert toml.parse(left).values["plugins"].keys() == toml.parse(before).values["plugins"].keys() - {constants.PLUGIN}
 
 
 def test_containerd_2_does_not_migrate_the_map_of_images_so_it_stands_there_by_its_new_name(path):

@@ -8,10 +8,14 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import (
+    GIB,
     Size,
+    decimal,
     human,
     option,
     parse_bytes,
+    parse_decimal,
+    parse_ram,
 )
 
 EXTENT = 4 * 1024 * 1024
@@ -117,3 +121,32 @@ def test_an_option_that_was_not_given_is_none():
 def test_a_wrong_option_is_refused_under_its_name():
     with pytest.raises(RefusedError, match="^chunk_size: 'big' is not a size"):
         option("chunk_size", parse_bytes, "big")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("10G", 10 * GIB),
+        ("10 GiB", 10 * GIB),
+        ("1.5g", 3 * GIB // 2),
+        ("65536", 65536),
+        ("1TB", 1024 * GIB),
+        ("G", None),
+        ("-1G", None),
+    ],
+)
+def test_a_size_is_what_docker_and_containerd_make_of_it(value, expected):
+    assert parse_ram(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0B"), (999, "999B"), (65536, "65.54kB"), (524288, "524.3kB"), (10 * GIB, "10.74GB"), (1000**7, "1000EB")],
+)
+def test_sizes_are_written_as_docker_does(size, words):
+    assert decimal(size) == words
+
+
+@pytest.mark.parametrize(("words", "size"), [("1.03GB", 1.03e9), ("524.3kB", 524300), ("0B", 0), ("", 0), ("x", 0)])
+def test_sizes_of_docker_are_read(words, size):
+    assert parse_decimal(words) == size

@@ -328,22 +328,6 @@ def test_options_of_a_part_are_not_held_to_what_is_in_the_file():
 GIB = 1024**3
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("10G", 10 * GIB),
-        ("10 GiB", 10 * GIB),
-        ("1.5g", 3 * GIB // 2),
-        ("65536", 65536),
-        ("1TB", 1024 * GIB),
-        ("G", None),
-        ("-1G", None),
-    ],
-)
-def test_a_size_is_what_docker_makes_of_it(value, expected):
-    assert daemon_json.size(value) == expected
-
-
 @pytest.mark.parametrize("options", [["dm.basesize=10G"], ["dm.basesize=20GB"], ["dm.fs=xfs"], []])
 def test_a_base_device_may_grow_or_stay(options):
     daemon_json.check_base({"storage-opts": options}, 10 * GIB)

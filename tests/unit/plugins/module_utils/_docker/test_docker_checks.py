@@ -478,19 +478,6 @@ def test_those_that_write_most_come_first():
     assert [item.message.split()[1] for item in docker_advice.advice(seen, WANTED)] == ["web", "db"]
 
 
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [(0, "0B"), (999, "999B"), (65536, "65.54kB"), (524288, "524.3kB"), (10 * GIB, "10.74GB"), (1000**7, "1000EB")],
-)
-def test_sizes_are_written_as_docker_does(size, words):
-    assert docker_checks.decimal(size) == words
-
-
-@pytest.mark.parametrize(("words", "size"), [("1.03GB", 1.03e9), ("524.3kB", 524300), ("0B", 0), ("", 0), ("x", 0)])
-def test_sizes_of_docker_are_read(words, size):
-    assert docker_checks.from_decimal(words) == size
-
-
 def test_the_tree_is_drawn_as_lsblk_does_with_the_containers_in_it():
     assert docker_report.tree(WELL, WANTED) == [
         "vdb                                      10.00 GiB  disk",

@@ -301,18 +301,6 @@ def test_times_of_docker_are_read(text, time):
     assert inspection.parse_time(text) == time
 
 
-def test_mountinfo_has_optional_fields_and_blanks_in_octal():
-    text = (
-        "36 35 98:0 / /mnt/a\\040b rw,noatime master:1 shared:7 - ext3 /dev/x\\134y rw\n"
-        "37 35 0:3 / /proc rw - proc proc rw\n"
-        "half a line\n"
-    )
-    assert inspection.parse_mounts(text) == [
-        inspection.Mount("/mnt/a b", "/dev/x\\y", "ext3"),
-        inspection.Mount("/proc", "proc", "proc"),
-    ]
-
-
 @pytest.mark.parametrize("check", [False, True])
 def test_the_module_tells_all_of_it(run_module, host, commands, captured, monkeypatch, check):
     commands.expect("lsblk", captured("host_lsblk.json"))

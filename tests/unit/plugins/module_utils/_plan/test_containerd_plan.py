@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
-    snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
@@ -483,4 +483,4 @@ def test_packages_follow_the_filesystem():
     assert needed(["mkfs.ext4"]) == []
     assert needed(["mkfs.ext4"], "xfs") == ["xfsprogs"]
     assert needed(["mkfs.ext4"], "ext2") == ["e2fsprogs"]
-    assert Path(FOLDER).name == snapshotter_settings.PLUGIN
+    assert Path(FOLDER).name == constants.PLUGIN

@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
@@ -117,12 +117,12 @@ class Gathered:
 
 def actions(spec: BackupSpec) -> list[str]:
     """Return what is done, in its order."""
-    files = [path for path in (spec.profile_path, spec.daemon_path) if path]
+    copied = [path for path in (spec.profile_path, spec.daemon_path) if path]
     return [
         f"save the metadata of volume group {spec.group.name}",
         *([f"save Docker's records of the pool in {spec.docker.root}"] if spec.docker else []),
         *([f"save containerd's records of the pool in {spec.containerd.folder}"] if spec.containerd else []),
-        *([f"save {', '.join(files)}"] if files else []),
+        *([f"save {', '.join(copied)}"] if copied else []),
         f"dump the metadata of thin pool {spec.pool.full_name}",
         *(["check that the dump can be restored"] if spec.verify else []),
         f"write {spec.path}",
@@ -298,9 +298,9 @@ def _files(path: str, *, into: bool, without: str = "") -> list[str]:
     if os.path.isfile(path):
         return [path]
     found = []
-    for folder, folders, files in os.walk(path):
+    for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if into and name != without)
-        for name in sorted(files):
+        for name in sorted(names):
             file = os.path.join(folder, name)
             if stat.S_ISREG(os.lstat(file).st_mode) and not _LOG.fullmatch(name):
                 found.append(file)
@@ -390,19 +390,13 @@ def _sha256(path: str) -> str:
 
 def _write(spec: BackupSpec, manifest: t.Mapping[str, t.Any]) -> None:
     """Write the archive, readable by root alone, since what containers are given may be secret."""
-    new, text = os.path.join(spec.scratch, "archive"), json.dumps(manifest, indent=2).encode()
+    text = json.dumps(manifest, indent=2).encode()
     head = tarfile.TarInfo(MANIFEST)
     head.size, head.mode, head.mtime = len(text), 0o600, int(time.time())
-    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        with gzip.GzipFile("", "wb", fileobj=file) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.addfile(head, io.BytesIO(text))
-            for name in (SUMS, *sorted({member["name"].split("/")[0] for member in manifest["files"]})):
-                archive.add(os.path.join(spec.scratch, name), name)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, spec.path)
-    descriptor = os.open(spec.folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as opened:
+        new = opened.enter_context(files.replacing(spec.path, 0o600))
+        packed = opened.enter_context(gzip.GzipFile("", "wb", fileobj=new.file))
+        archive = opened.enter_context(tarfile.open(fileobj=packed, mode="w"))
+        archive.addfile(head, io.BytesIO(text))
+        for name in (SUMS, *sorted({member["name"].split("/")[0] for member in manifest["files"]})):
+            archive.add(os.path.join(spec.scratch, name), name)

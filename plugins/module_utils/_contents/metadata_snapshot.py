@@ -194,18 +194,9 @@ def _release_left(pool: LogicalVolume, target: str, root: int, path: str) -> Non
 
 def _write_down(path: str, mark: Mark) -> None:
     """Have the mark on the disk before anything else happens."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(mark.text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with files.replacing(path, 0o644) as new:
+        new.write_down(mark.text.encode())
 
 
 def _forget(path: str) -> None:

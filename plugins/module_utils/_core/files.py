@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import stat
 import typing as t
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
+
+# Where the kernel keeps it (selinux(8), xattr(7)).
+_CONTEXT = "security.selinux"
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,80 @@ def check_folder(option: str, folder: str) -> None:
         raise RefusedError(f"{option}: {there} is not a directory: name another one, or move it away")
 
 
+class Replacement(t.NamedTuple):
+    """A file that is about to take another's name."""
+
+    file: t.BinaryIO
+    path: str  # where it waits until then
+
+    def write_down(self, content: bytes = b"") -> None:
+        """Write, and have all of it on the disk."""
+        self.file.write(content)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: str, mode: int, *, keeps_mode: bool = False, keeps_suffix: bool = True) -> t.Iterator[Replacement]:
+    """Replace a file by what is written meanwhile, whole or not at all; where that fails, it is as it was.
+
+    The new content reaches the disk before it takes the old one's name, so that a crash leaves one or the other.
+    Whoever may write to the folder cannot have something else written to: the folder is opened once, and in it a file
+    with a name that nobody knows, which must not be there yet. From its first byte on nobody may read it who may not
+    read the result. With ``keeps_mode`` mode, owner and SELinux context of a file that is there are taken over.
+    """
+    folder, name = os.path.realpath(os.path.dirname(path)), os.path.basename(path)
+    stem, suffix = os.path.splitext(name)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _remove_left(directory, stem)
+        new = f".{stem}.ansible-new-{secrets.token_hex(8)}{suffix if keeps_suffix else ''}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o600, dir_fd=directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if not (keeps_mode and _take_over(descriptor, directory, name)):
+                    os.fchmod(descriptor, mode)
+                waiting = Replacement(file, os.path.join(folder, new))
+                yield waiting
+                waiting.write_down()
+            os.replace(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=directory)
+            raise
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _remove_left(directory: int, stem: str) -> None:
+    """Remove what killed runs left; every one that writes holds a lock, so none of them is at it."""
+    left = re.compile(re.escape(f".{stem}.ansible-new") + r"(-[0-9a-f]{16})?(\.[^.]*)?")
+    for name in os.listdir(directory):
+        if left.fullmatch(name):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+
+
+def _take_over(descriptor: int, directory: int, name: str) -> bool:
+    """Give a new file the owner, mode and SELinux context of one that is there; return whether there is one."""
+    try:
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(descriptor, there.st_uid, there.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
+    with contextlib.suppress(OSError):  # no SELinux, or a filesystem without
+        context = os.getxattr(f"/proc/self/fd/{directory}/{name}", _CONTEXT, follow_symlinks=False)
+        os.setxattr(descriptor, _CONTEXT, context)
+    return True
+
+
 def carry_out(module: AnsibleModule, change: Write) -> str | None:
     """Replace or remove a file; return the path of the backup, if one was asked for and made.
 
-    The new text reaches the disk before it takes the old one's name, so that a crash leaves one or the other.
     A symbolic link stays: what it points to is replaced.
     """
     path = os.path.realpath(change.path)
@@ -115,29 +190,15 @@ def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
         os.unlink(path)
         return backup
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
-    # Always the same, so that nothing gathers.
-    new = os.path.join(folder, f".{stem}.ansible-new{suffix if change.keeps_suffix else ''}")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)  # what a killed run left; every module that writes holds the lock (locks.RUN)
-    try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(change.text)
-            file.flush()
-            os.fsync(file.fileno())
+    is_new = not os.path.exists(path)
+    with replacing(path, change.mode, keeps_mode=True, keeps_suffix=change.keeps_suffix) as new:
+        new.write_down(change.text.encode())
         if change.validate:
-            named = {"{name}": f".{stem}.ansible-new", "{path}": new}
+            named = {"{name}": os.path.splitext(os.path.basename(new.path))[0], "{path}": new.path}
             process.run(*(named.get(word, word.replace("{name}", named["{name}"])) for word in change.validate))
-        os.chmod(new, change.mode)
         backup = _backup(module, change, path)
-        is_new = not os.path.exists(path)
-        module.atomic_move(new, path)  # takes over mode, owner and SELinux context of a file that is there
-        if is_new:
-            os.chmod(path, change.mode)  # which it gives the mode that the umask leaves
-    finally:
-        if os.path.exists(new):
-            os.unlink(new)
+    if is_new and module.selinux_enabled():
+        module.set_default_selinux_context(path, False)
     return backup
 
 

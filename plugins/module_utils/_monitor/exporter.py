@@ -23,7 +23,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import pool_usage
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, locks, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import suspended_devices
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
@@ -275,12 +275,9 @@ def limited(seconds: float) -> t.Iterator[None]:
 
 
 def replace(path: str, text: str) -> None:
-    """Replace a file at once, for readers that come at any moment."""
-    new = f"{path}.new"  # node_exporter reads only *.prom
-    with open(new, "w", encoding="utf-8") as file:
-        os.chmod(new, 0o644)
-        file.write(text)
-    os.replace(new, path)
+    """Replace a file at once, for readers that come at any moment; node_exporter reads only *.prom."""
+    with files.replacing(path, 0o644, keeps_suffix=False) as new:
+        new.write_down(text.encode())
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_check_mode_writes_nothing_and_shows_what_would_be_there(run_module, com
 
 
 def test_a_real_run_has_containerd_read_the_file_first(run_module, commands, pools, there):
-    commands.expect(f"containerd --config {there.parent}/.config.ansible-new.toml config dump")
+    commands.expect(f"containerd --config {there.parent}/.config.ansible-new-")
     result = run_module(containerd_devmapper, path=str(there), backup=True, **WISH)
     assert there.read_text(encoding="utf-8") == result["diff"][0]["after"]
     assert there.stat().st_mode & 0o777 == 0o640

@@ -17,11 +17,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.file
 class Module:
     """What writing needs of an AnsibleModule."""
 
-    def atomic_move(self, new, path):
-        there = os.path.exists(path)
-        os.replace(new, path)
-        if not there:
-            os.chmod(path, 0o644)  # as Ansible's does with a new file, by the umask
+    def selinux_enabled(self):
+        return False
 
 
 def test_a_file_is_read(tmp_path):
@@ -89,3 +86,114 @@ def test_what_a_killed_run_left_beside_a_file_is_gone_after_the_next(tmp_path):
     files.carry_out(Module(), Write(str(path), "whole"))
     assert path.read_text(encoding="utf-8") == "whole"
     assert os.listdir(tmp_path) == ["x.profile"]
+
+
+@pytest.fixture
+def umask():
+    """Let new files be open to everybody unless said otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path):
+    path = tmp_path / "daemon.json"
+    path.write_text("old", encoding="utf-8")
+    path.chmod(0o640)
+    files.carry_out(Module(), Write(str(path), "new"))
+    assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == ("new", 0o640)
+
+
+@pytest.mark.parametrize("keeps_mode", [False, True])
+def test_what_is_secret_is_so_from_the_first_byte_on(tmp_path, umask, keeps_mode):
+    path = tmp_path / "secret.json"
+    if keeps_mode:
+        path.touch(0o600)
+    with files.replacing(str(path), 0o644 if keeps_mode else 0o600, keeps_mode=keeps_mode) as new:
+        assert os.stat(new.path).st_mode & 0o777 == 0o600
+        new.write_down(b"secret")
+        assert os.stat(new.path).st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_name_of_a_file_that_waits_is_known_to_nobody(tmp_path):
+    names = set()
+    for _attempt in range(2):
+        with files.replacing(str(tmp_path / "x.toml"), 0o644) as new:
+            names.add(os.path.basename(new.path))
+    assert len(names) == 2
+    assert all(name.startswith(".x.ansible-new-") and name.endswith(".toml") for name in names)
+    with files.replacing(str(tmp_path / "x.prom"), 0o644, keeps_suffix=False) as new:
+        assert not new.path.endswith(".prom")
+
+
+def test_a_link_that_lies_in_wait_is_not_written_through(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.write_text("of somebody else's", encoding="utf-8")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda number: "0" * 2 * number)
+    monkeypatch.setattr(files, "_remove_left", lambda directory, stem: None)
+    (tmp_path / f".x.ansible-new-{'0' * 16}").symlink_to(other)
+    with pytest.raises(FileExistsError), files.replacing(str(tmp_path / "x"), 0o644):
+        pytest.fail("it was opened")
+    assert other.read_text(encoding="utf-8") == "of somebody else's"
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path):
+    other, path = tmp_path / "other", tmp_path / "x"
+    other.write_text("of somebody else's", encoding="utf-8")
+    path.symlink_to(other)
+    with files.replacing(str(path), 0o644) as new:
+        new.write_down(b"ours")
+    assert (path.is_symlink(), path.read_bytes(), other.read_text(encoding="utf-8")) == (
+        False,
+        b"ours",
+        "of somebody else's",
+    )
+
+
+def test_a_folder_that_is_a_link_leads_to_the_folder(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with files.replacing(str(tmp_path / "link" / "x"), 0o644) as new:
+        new.write_down(b"there")
+    assert (tmp_path / "real" / "x").read_bytes() == b"there"
+
+
+class Late(BaseException):
+    """As what a signal raises."""
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, Late])
+def test_where_it_fails_the_file_is_as_it_was_and_nothing_is_left(tmp_path, error):
+    path = tmp_path / "x"
+    path.write_text("old", encoding="utf-8")
+
+    def fail():
+        with files.replacing(str(path), 0o644) as new:
+            new.write_down(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_file_and_folder_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
+    done = []
+    real = {"fsync": os.fsync, "replace": os.replace}
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (done.append("fsync"), real["fsync"](descriptor)))
+    monkeypatch.setattr(
+        files.os, "replace", lambda *names, **folders: (done.append("replace"), real["replace"](*names, **folders))
+    )
+    with files.replacing(str(tmp_path / "x"), 0o644) as new:
+        new.file.write(b"text")
+    assert done == ["fsync", "replace", "fsync"]
+
+
+def test_what_killed_runs_left_is_gone_whatever_they_were_killed_at(tmp_path):
+    for name in (".x.ansible-new-0123456789abcdef.toml", ".x.ansible-new-0123456789abcdef", ".x.ansible-new.toml"):
+        (tmp_path / name).touch()
+    (tmp_path / ".x.ansible-new-of-another").touch()
+    files.carry_out(Module(), Write(str(tmp_path / "x.toml"), "whole"))
+    assert sorted(os.listdir(tmp_path)) == [".x.ansible-new-of-another", "x.toml"]

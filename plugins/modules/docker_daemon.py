@@ -102,7 +102,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, module_frame, systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 
 
@@ -131,16 +131,15 @@ def work(module: AnsibleModule) -> dict:
         raise errors.RefusedError(
             f"storage_driver: {driver!r} is not the name of a storage driver, such as devicemapper"
         )
-    text = files.read(path)
+    current = daemon_json.read(path)
     # The unit's flags only matter for Docker's own file, not for one that is prepared elsewhere.
     flags = systemd.flags(dockerd.read_unit()) if path == daemon_json.DEFAULT_PATH else ()
-    steps, after = daemon_json.decide(text, path, flags=flags, **wanted)
-    daemon = daemon_json.parse(after, path)
-    is_dockers = path == daemon_json.DEFAULT_PATH and daemon.get(daemon_json.DRIVER) == data_root.DRIVER
+    steps, after = daemon_json.decide(current, flags=flags, **wanted)
+    is_dockers = path == daemon_json.DEFAULT_PATH and after.driver == data_root.DRIVER
     if is_dockers and wanted["state"] == "present":
-        daemon_json.check_base(daemon, data_root.base_size(data_root.find_root(after, flags)))
+        daemon_json.check_base(after, data_root.base_size(data_root.find_root(after, flags)))
     backups = module_frame.carry_out(module, steps)
-    found = module_frame.result(steps, text or "", after or "", path, daemon=daemon)
+    found = module_frame.result(steps, current.text or "", after.text or "", path, daemon=after.known)
     if backups:
         found["backup_file"] = backups[0]
     return found

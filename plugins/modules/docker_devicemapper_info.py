@@ -350,8 +350,7 @@ def wanted_of(module: AnsibleModule) -> docker_checks.ExpectedStorage:
             raise errors.RefusedError(block_devices.problem(name))
     # What Docker would refuse to start with, nothing needs to be compared with.
     daemon_json.decide(
-        None,
-        daemon_json.DEFAULT_PATH,
+        daemon_json.DaemonJson.of(None),
         storage_driver="devicemapper",
         storage_opts=given["storage_opts"],
         options=given["daemon_options"],

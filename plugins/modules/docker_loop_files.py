@@ -103,7 +103,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
     errors,
-    files,
     module_frame,
     sizes,
     systemd,
@@ -135,7 +134,7 @@ def work(module: AnsibleModule) -> dict:
     root = module.params["data_root"]
     if root is None:
         flags = systemd.flags(dockerd.read_unit())
-        root = data_root.find_root(files.read(daemon_json.DEFAULT_PATH), flags)
+        root = data_root.find_root(daemon_json.read(), flags)
     elif not root.startswith("/"):
         raise errors.RefusedError(
             f"data_root must be the whole path of a directory, beginning with a slash, not {root!r}"

@@ -283,7 +283,7 @@ def take(
             f"Docker did not get to {spec.target}, and was started again as it was: {error}. See 'journalctl -u docker'"
         ) from error
     if migration.finish and migration.carry:
-        again = image_migration.read(spec, dockerd.read(), files.read(daemon_json.DEFAULT_PATH), root)
+        again = image_migration.read(spec, dockerd.read(), daemon_json.read(), root)
         left = image_migration.decide(again, spec).carry
         if left:
             raise errors.RefusedError(f"after all was loaded there is still to do: {'; '.join(steps.actions(left))}")
@@ -291,11 +291,11 @@ def take(
 
 
 def work(module: AnsibleModule) -> dict:
-    daemon_text = files.read(daemon_json.DEFAULT_PATH)
+    daemon = daemon_json.read()
     docker = dockerd.read()
-    root = data_root.find_root(daemon_text, docker.flags)
+    root = data_root.find_root(daemon, docker.flags)
     spec = spec_of(module, root)
-    current = image_migration.read(spec, docker, daemon_text, root)
+    current = image_migration.read(spec, docker, daemon, root)
     migration = image_migration.decide(current, spec)
     if not module.check_mode:
         take(module, spec, root, migration)

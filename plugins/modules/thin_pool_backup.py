@@ -271,9 +271,9 @@ def containerd_of(pool: lvm_state.LogicalVolume, *, is_dockers: bool) -> backup.
     if configuration.pool_name != pool.dm_name or not all(map(os.path.isfile, databases)):
         return None
     paths = [source.path for source in configuration.sources]
-    daemon_text = files.read(daemon_json.DEFAULT_PATH)
-    if image_store.is_configured(daemon_text):
-        root = data_root.find_root(daemon_text, systemd.flags(dockerd.read_unit()))
+    daemon = daemon_json.read()
+    if image_store.is_configured(daemon):
+        root = data_root.find_root(daemon, systemd.flags(dockerd.read_unit()))
         paths += image_store.records(data_root.read(root))
     return backup.ContainerdRecords(folder, tuple(databases), tuple(paths))
 

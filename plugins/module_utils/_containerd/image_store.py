@@ -23,6 +23,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 
@@ -75,27 +76,26 @@ def _real(path: str) -> str:
 
 
 def decide(
-    text: str | None, options: t.Mapping[str, t.Any], *, state: str = "present", flags: t.Sequence[str] = ()
-) -> tuple[list[Step], str | None]:
-    """Return the steps that put the feature and the driver into daemon.json, or take them out, and its text then."""
-    path = daemon_json.DEFAULT_PATH
+    daemon: DaemonJson, options: t.Mapping[str, t.Any], *, state: str = "present", flags: t.Sequence[str] = ()
+) -> tuple[list[Step], DaemonJson]:
+    """Return the steps that put the feature and the driver into daemon.json, or take them out, and how it is then."""
     if "features" in options:
         raise RefusedError(
             "daemon_options: features is set by this role, which keeps those that are there: leave it out"
         )
-    after = text
-    for call in calls(text, options, state=state):
-        _steps, after = daemon_json.decide(after, path, flags=flags if call["state"] == "present" else (), **call)
-    if after == text:
-        return [], text
+    after = daemon
+    for call in calls(daemon, options, state=state):
+        _steps, after = daemon_json.decide(after, flags=flags if call["state"] == "present" else (), **call)
+    if after.text == daemon.text:
+        return [], daemon
     keys = [daemon_json.DRIVER, "features", *options]
-    verb = "remove" if after is None else "change" if text is not None else "write"
-    return [Step(f"{verb} {path}: {', '.join(keys)}", write=Write(path, after))], after
+    verb = "remove" if after.text is None else "change" if daemon.text is not None else "write"
+    return [Step(f"{verb} {daemon.path}: {', '.join(keys)}", write=Write(daemon.path, after.text))], after
 
 
-def calls(text: str | None, options: t.Mapping[str, t.Any], *, state: str = "present") -> list[dict[str, t.Any]]:
+def calls(daemon: DaemonJson, options: t.Mapping[str, t.Any], *, state: str = "present") -> list[dict[str, t.Any]]:
     """Return the options of docker_daemon, for one call after the other; other features are kept."""
-    features = dict(daemon_json.parse(text, daemon_json.DEFAULT_PATH).get("features") or {})
+    features = dict(daemon.keys.get("features") or {})
     if state == "present":
         features = {**features, FEATURE: True}
         return [{"storage_driver": SNAPSHOTTER, "options": {**options, "features": features}, "state": "present"}]
@@ -106,12 +106,11 @@ def calls(text: str | None, options: t.Mapping[str, t.Any], *, state: str = "pre
     return [{**removed, "options": {**options, "features": features}}]
 
 
-def is_configured(text: str | None) -> bool:
+def is_configured(daemon: DaemonJson) -> bool:
     """Whether daemon.json puts Docker on the snapshotter."""
-    document = daemon_json.parse(text, daemon_json.DEFAULT_PATH)
-    features = document.get("features")
+    features = daemon.keys.get("features")
     is_on = isinstance(features, dict) and features.get(FEATURE) is True
-    return is_on and document.get(daemon_json.DRIVER) == SNAPSHOTTER
+    return is_on and daemon.driver == SNAPSHOTTER
 
 
 def is_used_by(docker: Docker) -> bool:
@@ -121,9 +120,9 @@ def is_used_by(docker: Docker) -> bool:
     return (docker.info.driver, docker.info.status.get("driver-type")) == (SNAPSHOTTER, SNAPSHOTTER_TYPE)
 
 
-def leftovers(data: DockerData, text: str | None, docker: Docker) -> list[str]:
+def leftovers(data: DockerData, daemon: DaemonJson, docker: Docker) -> list[str]:
     """Return what Docker would no longer show on containerd's store: images and containers of graph drivers."""
-    if is_configured(text) and is_used_by(docker):
+    if is_configured(daemon) and is_used_by(docker):
         return []
     drivers = sorted({*data.images, *data.containers} - {SNAPSHOTTER})
     there = [

@@ -12,7 +12,9 @@ import json
 import math
 import re
 import typing as t
+from dataclasses import dataclass, field
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human, parse_ram
@@ -143,6 +145,44 @@ _FLAG_KEYS = {
     "--node-generic-resource": "node-generic-resources",
     "--graph": "data-root",
 }
+
+
+@dataclass(frozen=True)
+class DaemonJson:
+    """A daemon.json as it is, or shall be: its text, and what that says."""
+
+    text: str | None = None  # None: there is none
+    path: str = DEFAULT_PATH
+    known: t.Mapping[str, t.Any] = field(default_factory=dict)  # no keys where the text is not understood
+    problem: str = ""  # why it is not, and Docker would not start with it
+
+    @classmethod
+    def of(cls, text: str | None, path: str = "") -> DaemonJson:
+        path = path or DEFAULT_PATH
+        try:
+            return cls(text, path, parse(text, path))
+        except RefusedError as refusal:
+            return cls(text, path, problem=str(refusal))
+
+    @property
+    def keys(self) -> t.Mapping[str, t.Any]:
+        """What it says; one that is not understood is refused."""
+        if self.problem:
+            raise RefusedError(self.problem)
+        return self.known
+
+    @property
+    def driver(self) -> str | None:
+        return self.known.get(DRIVER)
+
+    def option(self, key: str) -> str | None:
+        """Return the last value of a storage option."""
+        return storage_option(self.known, key)
+
+
+def read(path: str = "") -> DaemonJson:
+    """Return Docker's own file, or another one of that kind."""
+    return DaemonJson.of(files.read(path or DEFAULT_PATH), path)
 
 
 def parse(text: str | None, path: str) -> dict[str, t.Any]:
@@ -282,12 +322,12 @@ def _contradictions(document: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def check_base(document: t.Mapping[str, t.Any], base_size: int) -> None:
+def check_base(daemon: DaemonJson, base_size: int) -> None:
     """Refuse a dm.basesize below that of the base device that Docker has on record, in bytes: it only grows.
 
     moby, deviceset.go checkGrowBaseDeviceFS().
     """
-    wished = parse_ram(storage_option(document, "dm.basesize") or "")
+    wished = parse_ram(daemon.option("dm.basesize") or "")
     if wished is not None and wished < base_size:
         raise RefusedError(
             f"storage option dm.basesize is {human(wished)}, and the base device that all images are made from has "
@@ -297,8 +337,7 @@ def check_base(document: t.Mapping[str, t.Any], base_size: int) -> None:
 
 
 def decide(
-    text: str | None,
-    path: str,
+    daemon: DaemonJson,
     *,
     storage_driver: str | None = None,
     storage_opts: t.Sequence[str] = (),
@@ -306,8 +345,8 @@ def decide(
     state: str = "present",
     backup: bool = False,
     flags: t.Sequence[str] = (),
-) -> tuple[list[Step], str | None]:
-    """Return the steps that merge the wishes into a daemon.json (or take them out), and its text after them.
+) -> tuple[list[Step], DaemonJson]:
+    """Return the steps that merge the wishes into a daemon.json (or take them out), and how it is then.
 
     ``flags`` are dockerd's command line in its unit: what stands there and in the file keeps it from starting.
     """
@@ -316,7 +355,7 @@ def decide(
     ]
     if both:
         raise RefusedError(f"options: {', '.join(both)} is set by an option of its own here: leave it out of options")
-    current = parse(text, path)
+    current, path = dict(daemon.keys), daemon.path
     if state == "absent":
         wanted = _without(current, storage_driver, storage_opts, options or {})
     else:
@@ -332,18 +371,18 @@ def decide(
                 raise RefusedErrors(f"{path}: {reason}" for reason in refusal.reasons) from refusal
         _check_flags(wanted, flags, path)
     if wanted == current and list(wanted) == list(current):
-        return [], text
+        return [], daemon
     new = render(wanted) if wanted else None
-    if new is None and text is None:
-        return [], None
+    if new is None and daemon.text is None:
+        return [], daemon
     changed = [
         key
         for key in {**current, **wanted}
         if current.get(key) != wanted.get(key) or (key in current) != (key in wanted)
     ]
-    verb = "remove" if new is None else "change" if text is not None else "write"
+    verb = "remove" if new is None else "change" if daemon.text is not None else "write"
     step = Step(f"{verb} {path}: {', '.join(changed)}", write=Write(path, new, backup=backup))
-    return [step], new
+    return [step], DaemonJson(new, path, wanted)
 
 
 def _merged(

@@ -14,9 +14,8 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 
 DEFAULT_ROOT = "/var/lib/docker"
@@ -53,15 +52,12 @@ class DockerData:
         ]
 
 
-def find_root(daemon_text: str | None, flags: t.Sequence[str], options: t.Mapping[str, t.Any] | None = None) -> str:
+def find_root(daemon: DaemonJson, flags: t.Sequence[str], options: t.Mapping[str, t.Any] | None = None) -> str:
     """Return where Docker keeps its data: the key data-root (graph before 17.05), or the flag of that name.
 
     ``options`` are keys that daemon.json is about to get.
     """
-    try:
-        document = {**daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH), **(options or {})}
-    except RefusedError:  # told by the link that would change the file
-        document = dict(options or {})
+    document = {**daemon.known, **(options or {})}
     found = str(document.get("data-root") or document.get("graph") or DEFAULT_ROOT)
     words = iter(flags)
     for word in words:  # the last one counts

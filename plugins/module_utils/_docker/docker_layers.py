@@ -16,10 +16,10 @@ import hashlib
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, systemd
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, load
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_devices import Owner
 
@@ -40,19 +40,15 @@ class DockerPlace:
 
 def find() -> DockerPlace:
     """Return where Docker's records are on this host: at most one process, systemctl."""
-    daemon_text = files.read(daemon_json.DEFAULT_PATH)
+    daemon = daemon_json.read()
     flags = systemd.flags(dockerd.read_unit())
-    return DockerPlace(data_root.find_root(daemon_text, flags), configured_pool(daemon_text, flags))
+    return DockerPlace(data_root.find_root(daemon, flags), configured_pool(daemon, flags))
 
 
-def configured_pool(daemon_text: str | None, flags: t.Sequence[str]) -> str:
+def configured_pool(daemon: DaemonJson, flags: t.Sequence[str]) -> str:
     """Return the pool that dm.thinpooldev names; Docker takes it with /dev/mapper/ and without."""
-    try:
-        document = daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH)
-    except RefusedError:  # Docker does not start with it either, and what it kept is there all the same
-        document = {}
     given = [option.rpartition("=")[2] for option in flags if "dm.thinpooldev=" in option]
-    device = given[-1] if given else daemon_json.storage_option(document, "dm.thinpooldev")
+    device = given[-1] if given else daemon.option("dm.thinpooldev")
     return (device or "").rpartition("/")[2]
 
 

@@ -25,6 +25,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Container, Docker, Image
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.image_inventory import (
@@ -103,7 +104,7 @@ class MigrationState:
     litter: tuple[str, ...] = ()  # paths of what interrupted runs left
     layers: int = 0  # bytes of all image layers, each counted once
     room: FreeSpace = FreeSpace()
-    daemon_text: str | None = None
+    daemon: DaemonJson = DaemonJson()
     boot_text: str | None = None
     overlay_obstacle: str = ""  # why overlay2 cannot work here
     old: tuple[str, ...] = ()  # paths that the driver left behind
@@ -200,7 +201,7 @@ def _leave(current: MigrationState, spec: MigrationSpec, known: Inventory | None
             "commit', 'docker cp', volumes), then stop them, or set stop_containers: true"
         )
     text = render(inventory, spec.driver)
-    daemon_steps, daemon_text = _configure(current, spec, refusals)
+    daemon_steps = _configure(current, spec, refusals)
     if refusals:
         raise RefusedErrors(refusals)
 
@@ -227,7 +228,7 @@ def _leave(current: MigrationState, spec: MigrationSpec, known: Inventory | None
     start = Step("start containers again", ("docker", "container", "start", *running))
     if running:
         carry.append(Step(f"stop containers {', '.join(running)}", ("docker", "container", "stop", *running)))
-    switch, undo = _switch(current, spec, daemon_steps, daemon_text)
+    switch, undo = _switch(current, spec, daemon_steps)
     return Migration(
         on_target=False,
         inventory=inventory,
@@ -280,26 +281,21 @@ def pool_free(current: MigrationState, spec: MigrationSpec) -> int | None:
     return max(0, int(spec.pool_size * (1 - MIN_FREE / 100 - current.room.pool_used)))
 
 
-def _configure(current: MigrationState, spec: MigrationSpec, refusals: list[str]) -> tuple[list[Step], str | None]:
+def _configure(current: MigrationState, spec: MigrationSpec, refusals: list[str]) -> list[Step]:
     """Return the steps on daemon.json; with devicemapper they are the role's, which names the pool that it makes."""
     if spec.driver == "devicemapper":
-        return [], None
+        return []
     try:
-        return daemon_json.decide(
-            current.daemon_text,
-            daemon_json.DEFAULT_PATH,
-            storage_driver=spec.driver,
-            flags=current.docker.flags,
-            backup=True,
+        steps, _after = daemon_json.decide(
+            current.daemon, storage_driver=spec.driver, flags=current.docker.flags, backup=True
         )
     except RefusedError as refusal:
         refusals.append(str(refusal))
-        return [], None
+        return []
+    return steps
 
 
-def _switch(
-    current: MigrationState, spec: MigrationSpec, daemon_steps: list[Step], daemon_text: str | None
-) -> tuple[list[Step], list[Step]]:
+def _switch(current: MigrationState, spec: MigrationSpec, daemon_steps: list[Step]) -> tuple[list[Step], list[Step]]:
     """Return how Docker gets to overlay2, and how it gets back where that fails."""
     if spec.driver == "devicemapper":
         return [], []
@@ -311,7 +307,7 @@ def _switch(
     switch = [*([stop] if current.docker.active else []), *daemon_steps, *boot_steps, start]
     undo = [stop]
     if daemon_steps:
-        undo.append(Step("put daemon.json back", write=Write(daemon_json.DEFAULT_PATH, current.daemon_text)))
+        undo.append(Step("put daemon.json back", write=Write(daemon_json.DEFAULT_PATH, current.daemon.text)))
     if boot_steps:
         file = boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)
         undo.append(Step(f"put {file} back", ("systemctl", "daemon-reload"), write=Write(file, current.boot_text)))
@@ -405,7 +401,7 @@ def left_behind(data: DockerData, source: str, driver: str, is_directory: t.Call
     return [*found, *(f"{data.root}/{name}" for name in aside)]
 
 
-def read(spec: MigrationSpec, docker: Docker, daemon_text: str | None, root: str) -> MigrationState:
+def read(spec: MigrationSpec, docker: Docker, daemon: DaemonJson, root: str) -> MigrationState:
     """Return what there is; of processes at most dmsetup and modprobe are started."""
     data = data_root.read(root)
     text = files.read(spec.inventory)
@@ -430,7 +426,7 @@ def read(spec: MigrationSpec, docker: Docker, daemon_text: str | None, root: str
         ),
         layers=layers(root, source),
         room=_room(spec, root),
-        daemon_text=daemon_text,
+        daemon=daemon,
         boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)),
         overlay_obstacle=overlay_obstacle(root) if spec.driver == "overlay2" else "",
         old=tuple(left_behind(data, known.source, spec.driver, os.path.isdir)) if known else (),

@@ -20,7 +20,7 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, mounts, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import mounts, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
@@ -29,6 +29,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     docker_layers,
     dockerd,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 
 PROC = "/proc"
 SYS = "/sys"
@@ -165,8 +166,8 @@ class Inspection:
 def read() -> Inspection:
     """Look at the host: three processes at most, and one question to the running daemon's socket."""
     docker = dockerd.read()
-    daemon_text, document = _configuration()
-    root = os.path.realpath((docker.info.root if docker.info else "") or data_root.find_root(daemon_text, docker.flags))
+    daemon = _configuration()
+    root = os.path.realpath((docker.info.root if docker.info else "") or data_root.find_root(daemon, docker.flags))
     disks, problem = _disks()
     return Inspection(
         disks=disks,
@@ -176,8 +177,8 @@ def read() -> Inspection:
         mounts=mounts_in(f"{root}/{data_root.DRIVER}/mnt/"),
         records=records(root),
         containers=tuple(containers(root)),
-        logging=logging(document, docker),
-        storage_opts=tuple(document.get(daemon_json.OPTIONS) or ()),
+        logging=logging(daemon.known, docker),
+        storage_opts=tuple(daemon.known.get(daemon_json.OPTIONS) or ()),
         memory=parse_memory(_text(f"{PROC}/meminfo")),
         filesystem=_filesystem(root),
         may_detach_mounts={"0": False, "1": True}.get(_text(f"{PROC}/sys/fs/may_detach_mounts").strip()),
@@ -185,13 +186,12 @@ def read() -> Inspection:
     )
 
 
-def _configuration() -> tuple[str | None, dict[str, t.Any]]:
-    """Return daemon.json; one that cannot be understood, Docker does not start with either, and that is told so."""
+def _configuration() -> DaemonJson:
+    """Return daemon.json; one that cannot be read, Docker does not start with either, and that is told so."""
     try:
-        text = files.read(daemon_json.DEFAULT_PATH)
-        return text, daemon_json.parse(text, daemon_json.DEFAULT_PATH)
+        return daemon_json.read()
     except RefusedError:
-        return None, {}
+        return DaemonJson()
 
 
 # --- Devices ----------------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
@@ -85,7 +86,7 @@ class ContainerdHostState(storage_plan.HostState):
     records: ContainerdMetadata = ContainerdMetadata()
     boot_text: str | None = None
     docker: Docker = Docker()
-    daemon_text: str | None = None
+    daemon: DaemonJson = DaemonJson()
     data: DockerData = DockerData()
     missing_docker_packages: tuple[str, ...] = ()
     configured_at: float | None = None  # when the newest file of the configuration was written; seconds since 1970
@@ -109,14 +110,14 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
             f"and lvmthin(7), 'Metadata check and repair'. Leave {host.records.folder} where it is, a repaired pool "
             "needs it"
         )
-    daemon_steps, daemon_text, conflicts = [], host.daemon_text, []
+    daemon_steps, daemon, conflicts = [], host.daemon, []
     if spec.docker:
         attempt(lambda: _check_docker(host, spec), None)
-        daemon_steps, daemon_text = attempt(
-            lambda: image_store.decide(host.daemon_text, spec.daemon_options, flags=host.docker.flags),
-            ([], None),
+        daemon_steps, daemon = attempt(
+            lambda: image_store.decide(host.daemon, spec.daemon_options, flags=host.docker.flags),
+            ([], host.daemon),
         )
-        conflicts = attempt(lambda: image_store.leftovers(host.data, host.daemon_text, host.docker), [])
+        conflicts = attempt(lambda: image_store.leftovers(host.data, host.daemon, host.docker), [])
         if conflicts and spec.existing_data == "refuse":
             refusals += [f"{conflict}. {image_store.AWAY.format(root=host.data.root)}" for conflict in conflicts]
         elif conflicts and not host.data.is_movable:
@@ -138,7 +139,7 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
     _add_configuration(plan, steps, changes)
     plan.add("containerd_start", _start(host, spec, bool(steps) or is_new))
-    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     stopped = not docker.active or restart or not docker.enabled
     plan.add("docker_start", [Step("start Docker and enable it")] if spec.docker and stopped else [])
@@ -155,7 +156,7 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
 
     configured = host.configuration.pool_name == spec.dm_name
     records = host.records if configured else ContainerdMetadata(active=host.records.active)
-    uses_store = image_store.is_configured(host.daemon_text)
+    uses_store = image_store.is_configured(host.daemon)
     if host.docker.active:  # it tells its containers by their names, and stops them itself
         records = replace(records, tasks=tuple(task for task in records.tasks if task[0] != containerd_metadata.MOBY))
     running = [*map("/".join, records.tasks), *((host.docker.running or ()) if configured and uses_store else ())]
@@ -166,13 +167,13 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     # The snapshotter's devices keep the pool open, and are removed before it.
     pool = storage_plan.plan_teardown(host, spec, refusals, engine_stops=configured or bool(records.active))
     steps, changes = attempt(lambda: _configure(host, spec, "absent"), ([], []))
-    daemon_steps, daemon_text = attempt(
+    daemon_steps, daemon = attempt(
         lambda: (
-            image_store.decide(host.daemon_text, spec.daemon_options, state="absent")
+            image_store.decide(host.daemon, spec.daemon_options, state="absent")
             if configured and uses_store
-            else ([], host.daemon_text)
+            else ([], host.daemon)
         ),
-        ([], None),
+        ([], host.daemon),
     )
     if refusals or pool.lvm is None:
         raise RefusedErrors(dict.fromkeys(refusals))
@@ -193,7 +194,7 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     _add_configuration(plan, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
     plan.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
-    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
     plan.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
     return plan
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
@@ -60,28 +61,23 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
     attempt(lambda: _check_docker(host, spec), None)
     refusals += attempt(storage.problems, [])
     pool = storage.plan_setup(refusals)
-    daemon_steps, daemon_text = attempt(
+    daemon_steps, daemon = attempt(
         lambda: (
             daemon_json.decide(
-                host.daemon_text,
-                daemon_json.DEFAULT_PATH,
+                host.daemon,
                 storage_driver="devicemapper",
                 storage_opts=storage_opts(host, spec),
                 options=spec.daemon_options,
                 flags=host.docker.flags,
             )
             if spec.engine == "docker"
-            else ([], None)
+            else ([], host.daemon)
         ),
-        ([], None),
-    )
-    before, daemon = (
-        attempt(functools.partial(daemon_json.parse, text, daemon_json.DEFAULT_PATH), {})
-        for text in (host.daemon_text, daemon_text)
+        ([], host.daemon),
     )
     boot_steps, boot_text = _boot_link(host, spec, "present")
     replaced = storage.is_new
-    switching = not storage.is_named(before) or _runs_on_other_storage(host.docker, storage)
+    switching = not storage.is_named(host.daemon) or _runs_on_other_storage(host.docker, storage)
     conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
     aside = _aside(storage, host, spec, conflicts) if docker_wanted else []
     if conflicts and spec.existing_data == "refuse":
@@ -99,7 +95,7 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
     if refusals or pool.lvm is None:
         raise RefusedErrors(dict.fromkeys(refusals))
 
-    reconfigured = bool(daemon_steps) and storage.needs_restart(before, daemon)
+    reconfigured = bool(daemon_steps) and storage.needs_restart(host.daemon, daemon)
     restart = reconfigured or replaced or bool(aside) or _runs_on_other_storage(host.docker, storage)
     starts = docker_wanted and (not host.docker.active or restart or not host.docker.enabled)
     start = f"start Docker and enable it{storage.start_words(pool.lvm)}"
@@ -115,7 +111,7 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
     plan.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
     plan.add("docker_data", [Step(f"move {path} aside") for path in aside])
     add_pool("stopped")
-    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     plan.add("docker_start", [Step(start)] if starts else [])
     add_pool("started")
@@ -131,27 +127,27 @@ def plan_teardown(host: DockerHostState, spec: DockerSpec, *, stop_containers: b
     attempt = functools.partial(storage_plan.attempt, refusals)
 
     storage = storage_of(host, spec)
-    configured = attempt(lambda: storage.is_ours(daemon_json.parse(host.daemon_text, daemon_json.DEFAULT_PATH)), False)
+    attempt(lambda: host.daemon.keys, {})
+    configured = storage.is_ours(host.daemon)
     runs_on_it = host.docker.active and (configured if host.docker.info is None else storage.is_used(host.docker.info))
     if runs_on_it and not stop_containers:
         refusals += _check_containers(host.docker, storage.name)
 
     pool = storage.plan_teardown(refusals, engine_stops=runs_on_it)
     records = storage.records() if configured else []
-    daemon_steps, daemon_text = attempt(
+    daemon_steps, daemon = attempt(
         lambda: (
             daemon_json.decide(
-                host.daemon_text,
-                daemon_json.DEFAULT_PATH,
+                host.daemon,
                 state="absent",
                 storage_driver="devicemapper",
                 storage_opts=storage_opts(host, spec),
                 options=spec.daemon_options,
             )
             if configured
-            else ([], host.daemon_text)
+            else ([], host.daemon)
         ),
-        ([], None),
+        ([], host.daemon),
     )
     if refusals or pool.lvm is None:
         raise RefusedErrors(dict.fromkeys(refusals))
@@ -166,7 +162,7 @@ def plan_teardown(host: DockerHostState, spec: DockerSpec, *, stop_containers: b
     plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
     # Before daemon.json, which is what tells that they are of this pool.
     plan.add("docker_data", [Step(f"remove {path}") for path in records])
-    plan.add("daemon", daemon_steps, daemon_json.DEFAULT_PATH, host.daemon_text or "", daemon_text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
     return plan
 
 
@@ -201,20 +197,19 @@ def _check_containers(docker: Docker, name: str) -> list[str]:
     return []
 
 
-def find_data_root(daemon_text: str | None, spec: DockerSpec, flags: t.Sequence[str]) -> str:
+def find_data_root(daemon: DaemonJson, spec: DockerSpec, flags: t.Sequence[str]) -> str:
     """Return where Docker will keep its data, with the options that are wished."""
-    return data_root.find_root(daemon_text, flags, spec.daemon_options)
+    return data_root.find_root(daemon, flags, spec.daemon_options)
 
 
 def needed_packages(
-    family: str, spec: DockerSpec, daemon_text: str | None, docker_wanted: bool, find: t.Callable[[str], t.Any]
+    family: str, spec: DockerSpec, daemon: DaemonJson, docker_wanted: bool, find: t.Callable[[str], t.Any]
 ) -> list[str]:
     """Return the packages beside Docker's own that the host needs; ``find`` tells whether a program is there."""
     packages = list((package_manager.LOOP if spec.managed_by == "loop" else package_manager.STORAGE)[family])
     if docker_wanted:
-        document = daemon_json.parse(daemon_text, daemon_json.DEFAULT_PATH)
         option = daemon_json.storage_option({daemon_json.OPTIONS: list(spec.storage_opts)}, "dm.fs")
-        filesystem = option or daemon_json.storage_option(document, "dm.fs")
+        filesystem = option or daemon_json.storage_option(daemon.keys, "dm.fs")
         # Without dm.fs Docker takes xfs if it can and ext4 otherwise, so either program does.
         if filesystem in package_manager.MKFS and not find(f"mkfs.{filesystem}"):
             packages.append(package_manager.MKFS[filesystem])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.loop_files import LoopFiles
@@ -39,7 +40,7 @@ class DockerSpec(storage_plan.StorageSpec):
 class DockerHostState(storage_plan.HostState):
     """What was read of the host."""
 
-    daemon_text: str | None = None
+    daemon: DaemonJson = DaemonJson()
     boot_text: str | None = None
     docker: Docker = Docker()
     data: DockerData = DockerData()

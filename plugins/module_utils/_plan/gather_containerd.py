@@ -59,11 +59,11 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
     containerd = containerd_daemon.read()
     configuration = containerd_config.read(containerd.config)
     folder = spec.settings.root_path or configuration.root_path
-    daemon_text = files.read(daemon_json.DEFAULT_PATH)
+    daemon = daemon_json.read()
     # On the way back, what daemon.json says tells whether Docker is on the pool.
-    looks_at_docker = spec.docker or (not family and image_store.is_configured(daemon_text))
+    looks_at_docker = spec.docker or (not family and image_store.is_configured(daemon))
     docker = dockerd.read() if looks_at_docker else dockerd.Docker()
-    root = data_root.find_root(daemon_text, docker.flags, spec.daemon_options)
+    root = data_root.find_root(daemon, docker.flags, spec.daemon_options)
     missing: list = []
     if family:
         needed = containerd_plan.needed_packages(family, spec, spec.wants_containerd(containerd), process.find)
@@ -76,7 +76,7 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
         missing_docker_packages=tuple(package for package in missing if package in spec.docker_packages),
         candidates=tuple(package_manager.candidates(family, missing)) if missing else (),
         docker=docker,
-        daemon_text=daemon_text,
+        daemon=daemon,
         data=data_root.read(root) if looks_at_docker else data_root.DockerData(),
         containerd=containerd,
         configuration=configuration,
@@ -85,7 +85,7 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
             spec.dm_name,
             configuration.root,
             configuration.state,
-            has_docker=image_store.is_configured(daemon_text),
+            has_docker=image_store.is_configured(daemon),
         ),
         boot_text=files.read(boot_drop_in.path(containerd_daemon.SERVICE, spec.vg, spec.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
@@ -121,7 +121,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     return {
         **found,
         "docker": gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
-        "daemon": image_store.calls(host.daemon_text, spec.daemon_options, state=options["state"]),
+        "daemon": image_store.calls(host.daemon, spec.daemon_options, state=options["state"]),
         "commands": {
             stage: [list(step.command) for step in steps]
             for stage, steps in plan.stages.items()

@@ -67,13 +67,13 @@ def read(names: list, spec: docker_request.DockerSpec, family: str) -> docker_re
     on_loop = spec.managed_by == "loop"
     lvm = None if on_loop else gather.read_report()
     looks_at_docker = spec.engine == "docker"
-    daemon_text = files.read(daemon_json.DEFAULT_PATH) if looks_at_docker else None
+    daemon = daemon_json.read() if looks_at_docker else daemon_json.DaemonJson.of(None)
     docker = dockerd.read() if looks_at_docker else dockerd.Docker()
-    data = data_root.read(docker_plan.find_data_root(daemon_text, spec, docker.flags)) if looks_at_docker else None
-    missing, missing_docker = missing_packages(family, spec, daemon_text, docker) if family else ([], [])
+    data = data_root.read(docker_plan.find_data_root(daemon, spec, docker.flags)) if looks_at_docker else None
+    missing, missing_docker = missing_packages(family, spec, daemon, docker) if family else ([], [])
     return docker_request.DockerHostState(
         **gather.storage(lvm, names, spec),
-        daemon_text=daemon_text,
+        daemon=daemon,
         boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)) if looks_at_docker else None,
         docker=docker,
         data=data or data_root.DockerData(),
@@ -85,11 +85,11 @@ def read(names: list, spec: docker_request.DockerSpec, family: str) -> docker_re
 
 
 def missing_packages(
-    family: str, spec: docker_request.DockerSpec, daemon_text: str | None, docker: dockerd.Docker
+    family: str, spec: docker_request.DockerSpec, daemon: daemon_json.DaemonJson, docker: dockerd.Docker
 ) -> tuple:
     """Return the packages that the storage and those that Docker needs and the host lacks."""
     docker_wanted = spec.wants_docker(docker)
-    storage = docker_plan.needed_packages(family, spec, daemon_text, docker_wanted, process.find)
+    storage = docker_plan.needed_packages(family, spec, daemon, docker_wanted, process.find)
     if docker_wanted and family == "debian" and package_manager.needs_apparmor(process.find):
         storage.append("apparmor")
     engine = spec.docker_packages if docker_wanted else ()

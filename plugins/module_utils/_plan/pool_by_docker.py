@@ -17,7 +17,8 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import KIB, Size, human
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     physical_volumes,
@@ -37,7 +38,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import (
     MADE_BY_DOCKER,
     NAMING,
-    Document,
     PoolGiven,
     without_lvm,
 )
@@ -229,10 +229,10 @@ class PoolByDocker(PoolGiven):
             if lvm.device(device.path) and not self.spec.wipe_signatures
         ]
 
-    def is_named(self, document: Document) -> bool:
-        device = daemon_json.storage_option(document, "dm.directlvm_device")
-        named = daemon_json.storage_option(document, "dm.thinpooldev")
-        return document.get(daemon_json.DRIVER) == DRIVER and bool(device) and not named
+    def is_named(self, daemon: DaemonJson) -> bool:
+        device = daemon.option("dm.directlvm_device")
+        named = daemon.option("dm.thinpooldev")
+        return daemon.driver == DRIVER and bool(device) and not named
 
     def plan_setup(self, refusals: list[str]) -> PoolStages:
         if self.problems():

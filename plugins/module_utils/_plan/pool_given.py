@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
@@ -25,8 +26,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
         DockerHostState,
         DockerSpec,
     )
-
-Document = t.Mapping[str, t.Any]
 
 # What says where the pool comes from, and so is the role's business and not that of storage_opts.
 NAMING = ("dm.thinpooldev", "dm.directlvm_device", "dm.datadev", "dm.metadatadev")
@@ -68,15 +67,15 @@ class PoolGiven:
         """Return what of the wish cannot be, this way of making a pool given."""
         return []
 
-    def is_named(self, document: Document) -> bool:
+    def is_named(self, daemon: DaemonJson) -> bool:
         """Whether daemon.json puts Docker on the pool."""
-        return document.get(daemon_json.DRIVER) == DRIVER and _named_pool(document) == self.spec.dm_name
+        return daemon.driver == DRIVER and _named_pool(daemon) == self.spec.dm_name
 
-    def is_ours(self, document: Document) -> bool:
+    def is_ours(self, daemon: DaemonJson) -> bool:
         """Whether daemon.json says, in whichever way, that what Docker keeps is of this pool."""
-        made = MADE_BY_DOCKER if daemon_json.storage_option(document, "dm.directlvm_device") else ""
-        named = _named_pool(document) or made
-        return document.get(daemon_json.DRIVER) == DRIVER and named == self.spec.dm_name
+        made = MADE_BY_DOCKER if daemon.option("dm.directlvm_device") else ""
+        named = _named_pool(daemon) or made
+        return daemon.driver == DRIVER and named == self.spec.dm_name
 
     def is_used(self, info: Info) -> bool:
         """Whether the running daemon is on the pool."""
@@ -112,17 +111,17 @@ class PoolGiven:
         """Return the paths of what Docker keeps of the pool's images and containers."""
         return data_root.of_pool(self.host.data, self.host.pool_status)
 
-    def needs_restart(self, before: Document, after: Document) -> bool:
+    def needs_restart(self, before: DaemonJson, after: DaemonJson) -> bool:
         """Whether Docker must be started anew for a changed daemon.json to count."""
-        return before != after
+        return before.known != after.known
 
     def start_words(self, after: LvmState) -> str:
         """Return what else is to be told of Docker's start, in the sentence of that step."""
         return ""
 
 
-def _named_pool(document: Document) -> str:
-    return (daemon_json.storage_option(document, "dm.thinpooldev") or "").rpartition("/")[2]
+def _named_pool(daemon: DaemonJson) -> str:
+    return (daemon.option("dm.thinpooldev") or "").rpartition("/")[2]
 
 
 # The only pool that Docker makes on a disk (moby, daemon/graphdriver/devmapper/device_setup.go setupDirectLVM()).

@@ -12,13 +12,13 @@ import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, loop_files
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.loop_files import LoopFiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import (
     NAMING,
-    Document,
     PoolGiven,
     without_lvm,
 )
@@ -57,8 +57,7 @@ class PoolOnLoop(PoolGiven):
         return t.cast(LoopFiles, self.host.loop_files)  # read for this way alone
 
     def problems(self) -> list[str]:
-        document = daemon_json.parse(self.host.daemon_text, daemon_json.DEFAULT_PATH)
-        named = [key for key in NAMING if daemon_json.storage_option(document, key)]
+        named = [key for key in NAMING if daemon_json.storage_option(self.host.daemon.keys, key)]
         if not named:
             return []
         return [
@@ -66,13 +65,13 @@ class PoolOnLoop(PoolGiven):
             "that apart first (playbook reset), or the option out of the file if there is no such pool"
         ]
 
-    def is_named(self, document: Document) -> bool:
-        named = any(daemon_json.storage_option(document, key) for key in NAMING)
-        return document.get(daemon_json.DRIVER) == DRIVER and not named
+    def is_named(self, daemon: DaemonJson) -> bool:
+        named = any(daemon.option(key) for key in NAMING)
+        return daemon.driver == DRIVER and not named
 
-    def is_ours(self, document: Document) -> bool:
+    def is_ours(self, daemon: DaemonJson) -> bool:
         # Docker takes this way by itself too; what this collection set up says so in daemon.json.
-        return self.is_named(document) and daemon_json.storage_option(document, _SIZES[0]) is not None
+        return self.is_named(daemon) and daemon.option(_SIZES[0]) is not None
 
     def is_used(self, info: Info) -> bool:
         # What 'docker info' shows of loop files, and of nothing else (moby, devmapper/driver.go Status()).
@@ -103,10 +102,7 @@ class PoolOnLoop(PoolGiven):
         return words
 
     def plan_teardown(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.PoolStages:
-        document = storage_plan.attempt(
-            refusals, lambda: daemon_json.parse(self.host.daemon_text, daemon_json.DEFAULT_PATH), {}
-        )
-        if self._files.exist and not self.is_ours(document):
+        if self._files.exist and not self.is_ours(self.host.daemon):
             refusals.append(
                 f"{self.name} were not set up here, since {daemon_json.DEFAULT_PATH} does not name driver "
                 f"{DRIVER} and {_SIZES[0]}, and are not removed: run the role with state present first, or remove them"
@@ -131,13 +127,13 @@ class PoolOnLoop(PoolGiven):
     def records(self) -> list[str]:
         return data_root.of_driver(self.host.data)
 
-    def needs_restart(self, before: Document, after: Document) -> bool:
+    def needs_restart(self, before: DaemonJson, after: DaemonJson) -> bool:
         # The sizes of a pool that runs are changed while it does. The file only says them to the next start.
         if self._files.pool is None:
-            return before != after
-        return _without_sizes(before) != _without_sizes(after)
+            return before.known != after.known
+        return _without_sizes(before.known) != _without_sizes(after.known)
 
 
-def _without_sizes(document: Document) -> Document:
+def _without_sizes(document: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
     options = [option for option in document.get(daemon_json.OPTIONS, []) if option.partition("=")[0] not in _SIZES]
     return {**document, daemon_json.OPTIONS: options}

@@ -1163,7 +1163,8 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(run_module, machine, mon
 
     def opening(name: t.Any, flags: int, *mode: t.Any, **options: t.Any) -> int:
         writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        if str(name).startswith(str(machine.folder)) and writes == (call == "write"):
+        in_folder = str(name).startswith(str(machine.folder)) or "dir_fd" in options
+        if in_folder and writes == (call == "write"):
             failing()
         return real_open(name, flags, *mode, **options)
 

@@ -16,6 +16,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     image_inventory,
     image_migration,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import (
     Container,
@@ -67,7 +68,7 @@ def start(**changes) -> MigrationState:
     current = MigrationState(
         ON_POOL, DockerData(), (APP,), (WEB,), has_directory=True, layers=5 * MIB, room=FreeSpace(99 * MIB, 99 * MIB)
     )
-    return replace(current, daemon_text=DAEMON, **changes)
+    return replace(current, daemon=DaemonJson.of(DAEMON), **changes)
 
 
 def arrived(*images: Image, verified: bool = False) -> MigrationState:

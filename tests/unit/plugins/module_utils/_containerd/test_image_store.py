@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import image_store
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
 
 OURS = {"storage-driver": "devmapper", "features": {"containerd-snapshotter": True}}
@@ -34,13 +35,13 @@ def text_of(document):
     ],
 )
 def test_the_keys_are_set_and_taken_out_again(before, options, after):
-    steps, text = image_store.decide(text_of(before), options)
-    assert json.loads(text) == after
+    steps, daemon = image_store.decide(DaemonJson.of(text_of(before)), options)
+    assert json.loads(daemon.text) == daemon.known == after
     assert len(steps) == 1
-    assert image_store.is_configured(text)
-    assert image_store.decide(text, options)[0] == []
-    _steps, removed = image_store.decide(text, options, state="absent")
-    left = json.loads(removed) if removed else {}
+    assert image_store.is_configured(daemon)
+    assert image_store.decide(daemon, options)[0] == []
+    _steps, removed = image_store.decide(daemon, options, state="absent")
+    left = json.loads(removed.text) if removed.text else {}
     assert not image_store.is_configured(removed)
     assert "containerd-snapshotter" not in left.get("features", {})
     kept = {key: value for key, value in (before or {}).items() if key not in OURS}
@@ -48,18 +49,18 @@ def test_the_keys_are_set_and_taken_out_again(before, options, after):
 
 
 def test_what_the_module_is_called_with_comes_to_the_same():
-    before = text_of({"features": {"buildkit": True}, "debug": True})
+    before = DaemonJson.of(text_of({"features": {"buildkit": True}, "debug": True}))
     for state in ("present", "absent"):
         after = before
         for call in image_store.calls(before, {"debug": True}, state=state):
-            _steps, after = daemon_json.decide(after, "daemon.json", **call)
+            _steps, after = daemon_json.decide(after, **call)
         assert after == image_store.decide(before, {"debug": True}, state=state)[1]
         before = after
 
 
 def test_features_are_not_given_twice():
     with pytest.raises(RefusedError, match="daemon_options: features is set by this role"):
-        image_store.decide(None, {"features": {"x": True}})
+        image_store.decide(DaemonJson.of(None), {"features": {"x": True}})
 
 
 @pytest.mark.parametrize("version", ["25.0.3", "26.1.5", "29.0.0"])

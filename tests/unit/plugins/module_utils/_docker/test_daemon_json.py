@@ -12,11 +12,20 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 
 PATH = "/etc/docker/daemon.json"
 POOL = "dm.thinpooldev=/dev/mapper/docker-thinpool"
 WISH = {"storage_driver": "devicemapper", "storage_opts": [POOL]}
 WISHED = {"storage-driver": "devicemapper", "storage-opts": [POOL]}
+
+
+def decide(text, path, **wishes):
+    """Return the steps, and the text of the file after them."""
+    steps, after = daemon_json.decide(DaemonJson.of(text, path), **wishes)
+    assert after.problem == ""
+    assert after == DaemonJson.of(after.text, path)
+    return steps, after.text
 
 
 # The file, the wish, the keys afterwards and the sentence. Order counts in both.
@@ -105,7 +114,7 @@ def text_of(document):
 
 @pytest.mark.parametrize(("before", "spec", "after", "action"), CASES)
 def test_a_wish_becomes_a_step(before, spec, after, action):
-    (step,), text = daemon_json.decide(text_of(before), PATH, **spec)
+    (step,), text = decide(text_of(before), PATH, **spec)
     assert step.action == action
     assert (step.write.path, step.write.text) == (PATH, text)
     assert list(json.loads(text).items()) == list(after.items())
@@ -113,8 +122,8 @@ def test_a_wish_becomes_a_step(before, spec, after, action):
 
 @pytest.mark.parametrize(("before", "spec", "after", "action"), CASES)
 def test_what_is_foretold_needs_nothing_more(before, spec, after, action):
-    _steps, text = daemon_json.decide(text_of(before), PATH, **spec)
-    assert daemon_json.decide(text, PATH, **spec) == ([], text)
+    _steps, text = decide(text_of(before), PATH, **spec)
+    assert decide(text, PATH, **spec) == ([], text)
 
 
 @pytest.mark.parametrize(
@@ -139,17 +148,17 @@ def test_what_is_foretold_needs_nothing_more(before, spec, after, action):
 )
 def test_a_file_as_wished_is_left_alone(before, spec):
     text = text_of(before)
-    assert daemon_json.decide(text, PATH, **spec) == ([], text)
+    assert decide(text, PATH, **spec) == ([], text)
 
 
 def test_a_file_that_has_no_keys_left_is_removed():
-    (step,), text = daemon_json.decide(json.dumps(WISHED), PATH, **WISH, state="absent", backup=True)
+    (step,), text = decide(json.dumps(WISHED), PATH, **WISH, state="absent", backup=True)
     assert step.action == f"remove {PATH}: storage-driver, storage-opts"
     assert (text, step.write.text, step.write.backup) == (None, None, True)
 
 
 def test_text_that_is_not_ascii_stays_as_it_is():
-    _steps, text = daemon_json.decide('{"labels": ["ort=Köln"]}', PATH, **WISH)
+    _steps, text = decide('{"labels": ["ort=Köln"]}', PATH, **WISH)
     assert text == (
         '{\n    "labels": [\n        "ort=Köln"\n    ],\n    "storage-driver": "devicemapper",\n'
         f'    "storage-opts": [\n        "{POOL}"\n    ]\n}}\n'
@@ -178,7 +187,7 @@ def test_text_that_is_not_ascii_stays_as_it_is():
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
     with pytest.raises(RefusedError) as refusal:
-        daemon_json.decide(text, PATH, **WISH, state=state)
+        decide(text, PATH, **WISH, state=state)
     assert re.search(f"^{PATH}:? {message}", str(refusal.value))
 
 
@@ -235,7 +244,7 @@ def test_a_file_that_docker_would_not_take_is_refused(text, message, state):
 )
 def test_an_option_that_docker_would_end_at_is_refused(option, message):
     with pytest.raises(RefusedErrors) as refusal:
-        daemon_json.decide(None, PATH, storage_driver="devicemapper", storage_opts=[POOL, option])
+        decide(None, PATH, storage_driver="devicemapper", storage_opts=[POOL, option])
     (reason,) = refusal.value.reasons
     assert re.search(message, reason)
 
@@ -295,7 +304,7 @@ DISK = "dm.directlvm_device=/dev/vdb"
 )
 def test_options_that_docker_would_end_at_together_are_refused(options, message):
     with pytest.raises(RefusedErrors) as refusal:
-        daemon_json.decide(None, PATH, storage_driver="devicemapper", storage_opts=options)
+        decide(None, PATH, storage_driver="devicemapper", storage_opts=options)
     (reason,) = refusal.value.reasons
     assert re.search(message, reason)
 
@@ -321,7 +330,7 @@ def test_options_that_docker_takes_together_are_taken(options):
 
 def test_options_of_a_part_are_not_held_to_what_is_in_the_file():
     text = json.dumps({"storage-driver": "devicemapper", "storage-opts": [DISK, "dm.thinp_metapercent=1"]})
-    after = daemon_json.decide(text, PATH, storage_opts=["dm.thinp_percent=95"])[1]
+    after = decide(text, PATH, storage_opts=["dm.thinp_percent=95"])[1]
     assert json.loads(after)["storage-opts"] == [DISK, "dm.thinp_metapercent=1", "dm.thinp_percent=95"]
 
 
@@ -330,12 +339,12 @@ GIB = 1024**3
 
 @pytest.mark.parametrize("options", [["dm.basesize=10G"], ["dm.basesize=20GB"], ["dm.fs=xfs"], []])
 def test_a_base_device_may_grow_or_stay(options):
-    daemon_json.check_base({"storage-opts": options}, 10 * GIB)
+    daemon_json.check_base(DaemonJson(known={"storage-opts": options}), 10 * GIB)
 
 
 def test_a_base_device_does_not_shrink():
     with pytest.raises(RefusedError) as refusal:
-        daemon_json.check_base({"storage-opts": ["dm.basesize=20G", "dm.basesize=10G"]}, 20 * GIB)
+        daemon_json.check_base(DaemonJson(known={"storage-opts": ["dm.basesize=20G", "dm.basesize=10G"]}), 20 * GIB)
     assert str(refusal.value) == (
         "storage option dm.basesize is 10.00 GiB, and the base device that all images are made from has 20.00 GiB: it "
         "can only grow, and Docker would not start. Set dm.basesize to that or more, or leave it out"
@@ -355,18 +364,18 @@ def test_all_wrong_options_are_told_at_once():
 
 def test_a_wrong_option_that_stays_in_the_file_is_refused():
     with pytest.raises(RefusedErrors, match=f"^{PATH}: storage option 'dm.foo' is not known"):
-        daemon_json.decide('{"storage-opts": ["dm.foo=1"]}', PATH, **WISH)
+        decide('{"storage-opts": ["dm.foo=1"]}', PATH, **WISH)
 
 
 @pytest.mark.parametrize("value", ["dm.fs=xfs", ["dm.fs=xfs", 1], None])
 def test_storage_options_that_are_no_list_are_refused(value):
     with pytest.raises(RefusedError, match='^options: "storage-opts" must be a list'):
-        daemon_json.decide(None, PATH, storage_driver="devicemapper", options={"storage-opts": value})
+        decide(None, PATH, storage_driver="devicemapper", options={"storage-opts": value})
 
 
 def test_wrong_options_can_be_taken_out():
     before = '{"debug": true, "storage-opts": ["dm.foo=1"]}'
-    _steps, text = daemon_json.decide(before, PATH, storage_opts=["dm.foo=1"], state="absent")
+    _steps, text = decide(before, PATH, storage_opts=["dm.foo=1"], state="absent")
     assert json.loads(text) == {"debug": True}
 
 
@@ -412,7 +421,7 @@ def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path)
     text = captured("docker_unit.txt").replace("/etc/default/docker", str(environment))
     flags = systemd.flags(unit_of(text))
     with pytest.raises(RefusedError) as refusal:
-        daemon_json.decide('{"log-level": "info"}', PATH, **WISH, flags=flags)
+        decide('{"log-level": "info"}', PATH, **WISH, flags=flags)
     assert str(refusal.value).startswith(
         "dockerd's unit already sets --storage-driver (storage-driver), --log-level (log-level); a "
         "key that stands both there "
@@ -423,7 +432,7 @@ def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path)
 
 def test_flags_that_the_file_does_not_repeat_are_no_clash(captured):
     flags = systemd.flags(unit_of(captured("docker_unit.txt").replace("/etc/default/docker", "/nonexistent")))
-    steps, _text = daemon_json.decide(None, PATH, **WISH, flags=flags)
+    steps, _text = decide(None, PATH, **WISH, flags=flags)
     assert len(steps) == 1
 
 
@@ -453,17 +462,17 @@ def test_the_last_value_of_an_option_counts():
 )
 def test_a_pool_has_one_origin(options, wished, expected):
     text = json.dumps({"storage-driver": "devicemapper", "storage-opts": options})
-    new = daemon_json.decide(text, PATH, storage_driver="devicemapper", storage_opts=wished)[1]
+    new = decide(text, PATH, storage_driver="devicemapper", storage_opts=wished)[1]
     assert json.loads(new)["storage-opts"] == expected
 
 
 def test_options_of_a_driver_go_with_it():
     text = json.dumps({"debug": True, "storage-driver": "devicemapper", "storage-opts": [POOL, "dm.fs=xfs", "x.y=1"]})
-    new = daemon_json.decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])[1]
+    new = decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])[1]
     assert json.loads(new) == {"debug": True, "storage-opts": ["x.y=1"]}
 
 
 def test_options_stay_with_another_driver():
     text = json.dumps({"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]})
-    steps, new = daemon_json.decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])
+    steps, new = decide(text, PATH, state="absent", storage_driver="devicemapper", storage_opts=[POOL])
     assert (steps, new) == ([], text)

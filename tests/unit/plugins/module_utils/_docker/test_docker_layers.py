@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, docker_layers, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import DockerPlace
 
 LAYER = "sha256:4ab1e30c14881d7456751a1d6bb3811d15123cec1808d3be8970634bba8f9085"
@@ -140,7 +141,7 @@ def test_the_captured_records_are_those_of_the_captured_pool(records):
     ],
 )
 def test_the_configured_pool_is_found(text, flags, expected):
-    assert docker_layers.configured_pool(text, flags) == expected
+    assert docker_layers.configured_pool(DaemonJson.of(text), flags) == expected
 
 
 def test_records_of_another_pool_are_not_looked_at():

@@ -17,6 +17,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     image_inventory,
     image_migration,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import (
     Container,
@@ -63,7 +64,9 @@ DAEMON = json.dumps(
 )
 
 START = MigrationState(ON_OVERLAY2, DockerData(), IMAGES, (), layers=150 * MIB, room=ROOM)
-ON_THE_POOL = replace(START, docker=ON_POOL, daemon_text=DAEMON, boot_text=boot_drop_in.text("docker", "thinpool"))
+ON_THE_POOL = replace(
+    START, docker=ON_POOL, daemon=DaemonJson.of(DAEMON), boot_text=boot_drop_in.text("docker", "thinpool")
+)
 
 
 def inventory(*images: Image, source: str = "overlay2", containers: tuple = (), verified: bool = False) -> dict:
@@ -336,7 +339,7 @@ SWITCH = [
                 "images": None,
                 "containers": None,
                 "boot_text": None,
-                "daemon_text": '{"storage-driver": "overlay2"}',
+                "daemon": DaemonJson.of('{"storage-driver": "overlay2"}'),
             },
             [SWITCH[4]],
             id="all-but-started",

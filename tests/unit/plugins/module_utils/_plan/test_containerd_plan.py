@@ -24,6 +24,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
@@ -306,7 +307,7 @@ DOCKER = Docker("/usr/sbin/dockerd", "26.1.5", unit="loaded", active=True, enabl
     [
         pytest.param({}, [], id="converged"),
         pytest.param(
-            {"daemon_text": None},
+            {"daemon": DaemonJson.of(None)},
             ["stop Docker", "write /etc/docker/daemon.json: storage-driver, features", "start Docker and enable it"],
             id="no-file",
         ),
@@ -322,7 +323,7 @@ DOCKER = Docker("/usr/sbin/dockerd", "26.1.5", unit="loaded", active=True, enabl
     ],
 )
 def test_docker_is_put_on_containerds_store(converged, changes, expected):
-    host = replace(converged, docker=DOCKER, daemon_text=STORE)
+    host = replace(converged, docker=DOCKER, daemon=DaemonJson.of(STORE))
     assert containerd_plan.plan_setup(replace(host, **changes), replace(SEEN, docker=True)).actions == expected
 
 
@@ -412,7 +413,7 @@ def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
         ours,
         records=replace(RECORDS, tasks=(("moby", "c0ffee"),)),
         docker=replace(DOCKER, running=("web",)),
-        daemon_text=STORE,
+        daemon=DaemonJson.of(STORE),
     )
     with pytest.raises(RefusedErrors, match="containers run on docker/thinpool: web. Stop them"):
         containerd_plan.plan_teardown(host, SEEN)
@@ -426,7 +427,7 @@ def test_docker_tells_its_containers_by_their_names_and_stops_them_itself(ours):
 
 
 def test_containers_of_a_docker_that_is_not_on_the_store_are_not_on_the_pool(ours):
-    host = replace(ours, docker=replace(DOCKER, running=("web",)), daemon_text=None)
+    host = replace(ours, docker=replace(DOCKER, running=("web",)), daemon=DaemonJson.of(None))
     plan = containerd_plan.plan_teardown(host, SEEN)
     assert (plan.stages["docker_stop"], plan.stages["containers"]) == ([], [])
 
@@ -467,7 +468,7 @@ def test_the_records_of_another_pool_stay(ours, tmp_path):
 
 def test_docker_on_the_pool_is_taken_off_it(ours):
     data = DockerData(containers={"devmapper": ["c0ffee"], "overlay2": ["beef"]})
-    host = replace(ours, docker=DOCKER, daemon_text=STORE, data=data)
+    host = replace(ours, docker=DOCKER, daemon=DaemonJson.of(STORE), data=data)
     plan = containerd_plan.plan_teardown(host, SEEN)
     assert actions(plan.stages["docker_stop"]) == ["stop Docker"]
     assert actions(plan.stages["docker_data"]) == ["remove /var/lib/docker/containers/c0ffee"]

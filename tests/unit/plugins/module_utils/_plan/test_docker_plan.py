@@ -14,6 +14,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
@@ -67,7 +68,7 @@ BLANK = DockerHostState(
     devices=(VDB,),
     signatures={},
     profile=PROFILE,
-    daemon_text=None,
+    daemon=DaemonJson.of(None),
     boot_text=None,
     docker=Docker(unit="not-found"),
     data=DockerData(),
@@ -125,7 +126,7 @@ def converged(report, running, captured):
         devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
         signatures={},
         profile=profile_of(52),
-        daemon_text=DAEMON,
+        daemon=DaemonJson.of(DAEMON),
         boot_text=boot_drop_in.text("docker", "thinpool"),
         docker=running,
         data=DockerData(
@@ -197,7 +198,10 @@ def test_a_converged_host_needs_nothing(converged):
     ("changes", "spec", "expected"),
     [
         pytest.param(
-            {"daemon_text": "{}"}, SEEN, [STOP, WRITE_DAEMON.replace("write", "change"), START], id="daemon.json"
+            {"daemon": DaemonJson.of("{}")},
+            SEEN,
+            [STOP, WRITE_DAEMON.replace("write", "change"), START],
+            id="daemon.json",
         ),
         pytest.param(
             {},
@@ -379,7 +383,7 @@ def test_everything_is_refused_at_once():
     host = replace(
         BLANK,
         devices=(replace(VDB, signatures=(Signature("ext4", 0x438),), obstacles=("is mounted at /srv",)),),
-        daemon_text='{"debug": true,}',
+        daemon=DaemonJson.of('{"debug": true,}'),
         docker=Docker(path="/usr/bin/dockerd", version="28.1.1"),
     )
     reasons = refused(host, replace(DEFAULTS, autoextend_threshold=20, chunk_size=1000))
@@ -519,7 +523,7 @@ def test_names_with_hyphens_are_doubled_everywhere():
 )
 def test_docker_needs_the_program_that_makes_its_filesystem(programs, daemon_text, storage_opts, expected):
     spec = replace(DEFAULTS, storage_opts=storage_opts)
-    found = docker_plan.needed_packages("debian", spec, daemon_text, True, programs.__contains__)
+    found = docker_plan.needed_packages("debian", spec, DaemonJson.of(daemon_text), True, programs.__contains__)
     assert found == [*DEBIAN, *expected]
 
 
@@ -635,7 +639,10 @@ def test_data_is_kept_but_for_the_records_of_another_pool(running, on_overlay2, 
 def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_overlay2):
     data = replace(converged.data, images={"overlay2": 2, "devicemapper": 1})
     host = replace(
-        converged, data=data, docker=replace(converged.docker, info=on_overlay2), daemon_text='{"debug": true}'
+        converged,
+        data=data,
+        docker=replace(converged.docker, info=on_overlay2),
+        daemon=DaemonJson.of('{"debug": true}'),
     )
     plan = docker_plan.plan_setup(host, replace(SEEN, existing_data="keep"))
     assert plan.actions == [STOP, WRITE_DAEMON.replace("write", "change"), START]
@@ -657,9 +664,9 @@ def test_old_images_beside_a_pool_in_use_are_left_alone(converged, images, exist
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"daemon_text": None}, id="no-file"),
-        pytest.param({"daemon_text": DAEMON.replace("docker-thinpool", "docker-other")}, id="another-pool"),
-        pytest.param({"daemon_text": DAEMON.replace('"devicemapper"', '"overlay2"')}, id="another-driver"),
+        pytest.param({"daemon": DaemonJson.of(None)}, id="no-file"),
+        pytest.param({"daemon": DaemonJson.of(DAEMON.replace("docker-thinpool", "docker-other"))}, id="another-pool"),
+        pytest.param({"daemon": DaemonJson.of(DAEMON.replace('"devicemapper"', '"overlay2"'))}, id="another-driver"),
     ],
 )
 def test_old_images_count_while_the_file_does_not_name_the_pool(converged, changes):
@@ -740,7 +747,7 @@ def test_a_pool_in_use_whose_records_are_gone_is_refused(converged, existing_dat
 
 @pytest.mark.parametrize("text", [DAEMON, DAEMON.replace('"]', '", "dm.basesize=5G"]')])
 def test_a_base_device_is_not_made_smaller(converged, text):
-    host = replace(converged, daemon_text=text, data=replace(converged.data, base_size=10 * GIB))
+    host = replace(converged, daemon=DaemonJson.of(text), data=replace(converged.data, base_size=10 * GIB))
     with pytest.raises(RefusedErrors, match="dm.basesize is 5.00 GiB, and the base device .* has 10.00 GiB"):
         docker_plan.plan_setup(host, replace(SEEN, storage_opts=("dm.basesize=5G",)))
 
@@ -748,7 +755,9 @@ def test_a_base_device_is_not_made_smaller(converged, text):
 def test_a_base_device_is_made_anew_with_all_else(converged):
     # The loop files do not fit the pool, and are moved aside with the base device that is on record beside them.
     data = DockerData(has_records=True, base_size=10 * GIB, has_loop_files=True)
-    host = replace(converged, daemon_text="{}", data=data, pool_status=PoolStatus("rw", 0, 2571, 25600, 0, 19448))
+    host = replace(
+        converged, daemon=DaemonJson.of("{}"), data=data, pool_status=PoolStatus("rw", 0, 2571, 25600, 0, 19448)
+    )
     spec = replace(SEEN, storage_opts=("dm.basesize=5G",), existing_data="backup")
     assert docker_plan.plan_setup(host, spec).actions[:2] == [STOP, "move /var/lib/docker aside"]
 
@@ -808,7 +817,10 @@ def test_records_are_not_moved_away_from_a_failed_pool(converged):
     ],
 )
 def test_the_data_root_is_found(daemon_text, options, flags, expected):
-    assert docker_plan.find_data_root(daemon_text, replace(DEFAULTS, daemon_options=options), flags) == expected
+    assert (
+        docker_plan.find_data_root(DaemonJson.of(daemon_text), replace(DEFAULTS, daemon_options=options), flags)
+        == expected
+    )
 
 
 def test_the_pool_alone_leaves_docker_alone(converged):
@@ -816,5 +828,5 @@ def test_the_pool_alone_leaves_docker_alone(converged):
     host = replace(BLANK, missing_docker_packages=(), candidates=(), docker=Docker())
     assert docker_plan.plan_setup(host, alone).actions == [INSTALL, PV, VG, WRITE_PROFILE, POOL]
     seen = replace(SEEN, engine="none")
-    host = replace(converged, docker=Docker(), daemon_text=None, boot_text=None, data=DockerData())
+    host = replace(converged, docker=Docker(), daemon=DaemonJson.of(None), boot_text=None, data=DockerData())
     assert docker_plan.plan_setup(host, seen).actions == []

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
@@ -82,7 +83,7 @@ def host(report, captured):
         devices=(BlockDevice("/dev/vdb", "/dev/vdb"),),
         signatures={},
         profile=profiles.decide(Profile(PROFILE_PATH), threshold=80, percent=20)[1],
-        daemon_text=json.dumps(DAEMON),
+        daemon=DaemonJson.of(json.dumps(DAEMON)),
         boot_text=boot_drop_in.text("docker", "thinpool"),
         docker=Docker(
             path="/usr/sbin/dockerd",
@@ -168,7 +169,7 @@ def test_a_docker_that_does_not_answer_is_taken_to_run_on_what_its_file_says(hos
 def test_a_docker_on_other_storage_goes_on(host):
     info = dockerd.Info("overlay2")
     host = with_pool(with_docker(host, info=info, running=("web",)), open=False)
-    host = replace(host, daemon_text='{"storage-driver": "overlay2"}')
+    host = replace(host, daemon=DaemonJson.of('{"storage-driver": "overlay2"}'))
     assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
         REMOVE_GROUP,
@@ -183,7 +184,7 @@ def test_a_blank_host_needs_nothing(host):
         with_docker(host, active=False, info=None),
         lvm=LvmState(),
         profile=Profile(PROFILE_PATH),
-        daemon_text=None,
+        daemon=DaemonJson.of(None),
         boot_text=None,
         data=DockerData(),
         pool_status=None,
@@ -259,7 +260,7 @@ def test_records_of_another_pool_stay(host):
 
 
 def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
-    host = with_pool(replace(with_docker(host, active=False, info=None), daemon_text="{}"), open=False)
+    host = with_pool(replace(with_docker(host, active=False, info=None), daemon=DaemonJson.of("{}")), open=False)
     assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
         REMOVE_GROUP,
@@ -271,9 +272,9 @@ def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
 
 def test_other_keys_stay(host):
     text = json.dumps({"debug": True, **DAEMON, "log-driver": "syslog"})
-    plan = docker_plan.plan_teardown(replace(host, daemon_text=text), WISH)
+    plan = docker_plan.plan_teardown(replace(host, daemon=DaemonJson.of(text)), WISH)
     assert json.loads(plan.diff[-1]["after"]) == {"debug": True, "log-driver": "syslog"}
 
 
 def test_a_file_that_is_no_json_is_refused(host):
-    assert refused(replace(host, daemon_text="{"))[0].startswith("/etc/docker/daemon.json is not valid JSON")
+    assert refused(replace(host, daemon=DaemonJson.of("{")))[0].startswith("/etc/docker/daemon.json is not valid JSON")

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, pool_status, profiles
@@ -92,17 +93,19 @@ def converged(report, captured):
         pool_status=pool_status.parse(captured("pool_in_use_by_docker.status"))["docker-thinpool"],
         missing_packages=(),
         candidates=(),
-        daemon_text=json.dumps(
-            {
-                "storage-driver": "devicemapper",
-                "storage-opts": [
-                    "dm.directlvm_device=/dev/vda",
-                    "dm.thinp_percent=95",
-                    "dm.thinp_metapercent=1",
-                    "dm.thinp_autoextend_threshold=52",
-                    "dm.thinp_autoextend_percent=20",
-                ],
-            }
+        daemon=DaemonJson.of(
+            json.dumps(
+                {
+                    "storage-driver": "devicemapper",
+                    "storage-opts": [
+                        "dm.directlvm_device=/dev/vda",
+                        "dm.thinp_percent=95",
+                        "dm.thinp_metapercent=1",
+                        "dm.thinp_autoextend_threshold=52",
+                        "dm.thinp_autoextend_percent=20",
+                    ],
+                }
+            )
         ),
         boot_text=boot_drop_in.text("docker", "thinpool"),
         docker=Docker(
@@ -171,7 +174,7 @@ def test_defaults_on_record_are_kept_as_such(converged):
     host = replace(
         converged,
         data=replace(converged.data, set_up=record),
-        daemon_text=json.dumps(document),
+        daemon=DaemonJson.of(json.dumps(document)),
         profile=profiles.decide(PROFILE, threshold=80, percent=20)[1],
     )
     plan = docker_plan.plan_setup(host, replace(SEEN, autoextend_threshold=80))

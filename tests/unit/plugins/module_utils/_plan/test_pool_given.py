@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
@@ -50,6 +53,10 @@ def pool():
     return PoolGiven(HOST, SPEC)
 
 
+def daemon(document):
+    return DaemonJson.of(json.dumps(document))
+
+
 def document(device):
     return {"storage-driver": "devicemapper", "storage-opts": [f"dm.thinpooldev={device}"]}
 
@@ -69,12 +76,12 @@ def test_it_is_named_to_docker_as_the_device_mapper_has_it(pool):
     ],
 )
 def test_docker_is_on_it_by_either_form_of_its_name(pool, device, expected):
-    assert pool.is_named(document(device)) is expected
-    assert pool.is_ours(document(device)) is expected
+    assert pool.is_named(daemon(document(device))) is expected
+    assert pool.is_ours(daemon(document(device))) is expected
 
 
 def test_docker_is_on_it_only_with_the_driver(pool):
-    assert not pool.is_named({**document("my--vg-thinpool"), "storage-driver": "overlay2"})
+    assert not pool.is_named(daemon({**document("my--vg-thinpool"), "storage-driver": "overlay2"}))
     assert pool.is_used(Info("devicemapper", {"Pool Name": "my--vg-thinpool"}))
     assert not pool.is_used(Info("devicemapper", {"Pool Name": "docker-thinpool"}))
     assert not pool.is_used(Info("overlay2"))
@@ -84,5 +91,5 @@ def test_a_new_pool_is_in_conflict_with_whatever_docker_has(pool):
     assert (pool.conflicts(switching=True), pool.of_another_pool(), pool.records()) == ([], [], [])
     assert pool.unusable(HOST.data) == []
     assert pool.start_words(LvmState()) == ""
-    assert pool.needs_restart({}, {"debug": True}) is True
-    assert pool.needs_restart({}, {}) is False
+    assert pool.needs_restart(daemon({}), daemon({"debug": True})) is True
+    assert pool.needs_restart(daemon({}), DaemonJson.of(None)) is False

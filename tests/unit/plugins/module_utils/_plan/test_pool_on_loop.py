@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker, Info
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.loop_files import (
@@ -83,7 +84,7 @@ CONVERGED = replace(
     BLANK,
     missing_packages=(),
     missing_docker_packages=(),
-    daemon_text=json.dumps(DAEMON),
+    daemon=DaemonJson.of(json.dumps(DAEMON)),
     docker=Docker(
         path="/usr/sbin/dockerd", version="20.10.24", unit="loaded", active=True, enabled=True, info=ON_LOOP, running=()
     ),
@@ -190,7 +191,7 @@ def test_larger_files_of_a_docker_that_is_stopped_are_its_own_business():
 
 
 def test_a_docker_that_took_loop_files_by_itself_is_taken_over():
-    host = replace(CONVERGED, daemon_text=None)
+    host = replace(CONVERGED, daemon=DaemonJson.of(None))
     assert docker_plan.plan_setup(host, WISH).actions == [
         STOP,
         "write /etc/docker/daemon.json: storage-driver, storage-opts",
@@ -207,7 +208,11 @@ def test_a_docker_that_runs_on_other_storage_is_restarted():
     ("changes", "spec", "message"),
     [
         pytest.param(
-            {"daemon_text": '{"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=docker-thinpool"]}'},
+            {
+                "daemon": DaemonJson.of(
+                    '{"storage-driver": "devicemapper", "storage-opts": ["dm.thinpooldev=docker-thinpool"]}'
+                )
+            },
             WISH,
             r"daemon.json puts Docker on a pool \(dm.thinpooldev\), .*take that apart first \(playbook reset\)",
             id="on-a-pool",
@@ -219,7 +224,7 @@ def test_a_docker_that_runs_on_other_storage_is_restarted():
             id="records-of-a-pool",
         ),
         pytest.param(
-            {"daemon_text": None, "data": DockerData(images={"overlay2": 3})},
+            {"daemon": DaemonJson.of(None), "data": DockerData(images={"overlay2": 3})},
             WISH,
             "holds 3 images and 0 containers of driver overlay2, which Docker no longer shows",
             id="images-of-another-driver",
@@ -265,7 +270,7 @@ def test_a_pool_refuses_the_loop_files_in_turn():
 
 
 def test_old_data_is_moved_aside_on_request():
-    host = replace(CONVERGED, daemon_text=None, data=DockerData(images={"overlay2": 3}), loop_files=NONE)
+    host = replace(CONVERGED, daemon=DaemonJson.of(None), data=DockerData(images={"overlay2": 3}), loop_files=NONE)
     plan = docker_plan.plan_setup(host, replace(WISH, existing_data="backup"))
     assert plan.actions[:2] == [STOP, "move /var/lib/docker aside"]
 
@@ -280,7 +285,7 @@ def test_everything_is_taken_away():
 def test_a_host_with_nothing_left_needs_nothing():
     left = replace(
         CONVERGED,
-        daemon_text=None,
+        daemon=DaemonJson.of(None),
         docker=replace(CONVERGED.docker, active=False, info=None),
         data=DockerData(),
         loop_files=NONE,
@@ -320,7 +325,7 @@ def test_containers_are_not_stopped_unasked(running, message):
 
 
 def test_loop_files_that_docker_made_by_itself_are_not_removed():
-    (reason,) = refused(docker_plan.plan_teardown, replace(CONVERGED, daemon_text=None), WISH)
+    (reason,) = refused(docker_plan.plan_teardown, replace(CONVERGED, daemon=DaemonJson.of(None)), WISH)
     assert reason.startswith(f"the loop files in {FOLDER} were not set up here")
 
 

@@ -224,20 +224,18 @@ def work(module: AnsibleModule) -> dict:
         verify=module.params["verify"],
     )
     before = backup.summary(backup.old_manifest(spec.path))
+    archive = backup.Archive(spec)
+    steps = archive.steps()
+    found: dict = {"path": spec.path}
     if module.check_mode:
-        found, after = {}, {"transaction_id": status.transaction_id, "vg_sequence": group.sequence}
+        after = {"transaction_id": status.transaction_id, "vg_sequence": group.sequence}
     else:
-        manifest = backup.carry_out(spec)
-        listed = {**manifest, "files": len(manifest["files"])}
-        found = {"manifest": listed, "size": os.stat(spec.path).st_size, "sha256": module.sha256(spec.path)}
-        after = backup.summary(manifest)
-    return {
-        "changed": True,
-        "actions": backup.actions(spec),
-        "path": spec.path,
-        "diff": {"before_header": spec.path, "after_header": spec.path, "before": before, "after": {**before, **after}},
-        **found,
-    }
+        with backup.scratch(spec):
+            module_frame.carry_out(module, steps)
+        listed = {**archive.manifest, "files": len(archive.manifest["files"])}
+        found.update(manifest=listed, size=os.stat(spec.path).st_size, sha256=module.sha256(spec.path))
+        after = backup.summary(archive.manifest)
+    return module_frame.result(steps, before, {**before, **after}, spec.path, **found)
 
 
 def path_if_there(path: str) -> str:

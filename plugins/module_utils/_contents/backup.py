@@ -27,12 +27,13 @@ import stat
 import tarfile
 import time
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
@@ -115,18 +116,55 @@ class Gathered:
     sources: t.Mapping[str, str]  # names in the archive: paths on the host
 
 
-def actions(spec: BackupSpec) -> list[str]:
-    """Return what is done, in its order."""
-    copied = [path for path in (spec.profile_path, spec.daemon_path) if path]
-    return [
-        f"save the metadata of volume group {spec.group.name}",
-        *([f"save Docker's records of the pool in {spec.docker.root}"] if spec.docker else []),
-        *([f"save containerd's records of the pool in {spec.containerd.folder}"] if spec.containerd else []),
-        *([f"save {', '.join(copied)}"] if copied else []),
-        f"dump the metadata of thin pool {spec.pool.full_name}",
-        *(["check that the dump can be restored"] if spec.verify else []),
-        f"write {spec.path}",
-    ]
+@dataclass
+class Archive:
+    """An archive that is about to be made, and how far it has come."""
+
+    spec: BackupSpec
+    gathered: Gathered | None = None
+    manifest: dict[str, t.Any] = field(default_factory=dict)
+
+    def steps(self) -> list[Step]:
+        """Return what is done, in its order. What is as of one moment is one work, at its last step."""
+        spec = self.spec
+        copied = [path for path in (spec.profile_path, spec.daemon_path) if path]
+        sentences = (
+            f"save the metadata of volume group {spec.group.name}",
+            *([f"save Docker's records of the pool in {spec.docker.root}"] if spec.docker else []),
+            *([f"save containerd's records of the pool in {spec.containerd.folder}"] if spec.containerd else []),
+            *([f"save {', '.join(copied)}"] if copied else []),
+        )
+        return [
+            *(Step(sentence) for sentence in sentences),
+            Step(f"dump the metadata of thin pool {spec.pool.full_name}", work=self._gather),
+            *([Step("check that the dump can be restored", work=lambda: _verify(spec))] if spec.verify else []),
+            Step(f"write {spec.path}", work=self._write),
+        ]
+
+    def _gather(self) -> None:
+        self.gathered = _gather(self.spec)
+
+    def _write(self) -> None:
+        manifest = _manifest(self.spec, t.cast(Gathered, self.gathered))
+        _write(self.spec, manifest)
+        self.manifest = manifest
+
+
+@contextlib.contextmanager
+def scratch(spec: BackupSpec) -> t.Iterator[None]:
+    """Have a folder to gather in; what goes wrong meanwhile is refused, with what is there then."""
+    try:
+        os.makedirs(spec.folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(spec.scratch)
+        os.mkdir(spec.scratch, 0o700)
+        try:
+            yield
+        finally:
+            shutil.rmtree(spec.scratch, ignore_errors=True)
+    except OSError as error:
+        left = f"the backup that was there is as it was ({spec.path})" if os.path.exists(spec.path) else "none was made"
+        raise RefusedError(f"{error.filename or spec.path}: {error.strerror or error}; {left}") from error
 
 
 def records(data: data_root.DockerData) -> list[str]:
@@ -145,27 +183,6 @@ def transaction_of(head: str) -> int:
     if not match:
         raise RefusedError(f"what thin_dump wrote does not begin as a dump does: {head[:200]!r}")
     return int(match["transaction"])
-
-
-def carry_out(spec: BackupSpec) -> dict[str, t.Any]:
-    """Make the archive and return its manifest; it takes the old one's name when it is complete and on the disk."""
-    try:
-        os.makedirs(spec.folder, mode=0o700, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(spec.scratch)
-        os.mkdir(spec.scratch, 0o700)
-        try:
-            gathered = _gather(spec)
-            if spec.verify:
-                _verify(spec)
-            manifest = _manifest(spec, gathered)
-            _write(spec, manifest)
-        finally:
-            shutil.rmtree(spec.scratch, ignore_errors=True)
-    except OSError as error:
-        left = f"the backup that was there is as it was ({spec.path})" if os.path.exists(spec.path) else "none was made"
-        raise RefusedError(f"{error.filename or spec.path}: {error.strerror or error}; {left}") from error
-    return manifest
 
 
 def old_manifest(path: str) -> dict[str, t.Any]:

@@ -32,6 +32,7 @@ class Step:
     The sentence is the same whether the step is taken or only foretold, so it stands in the imperative.
     A step that writes to a device as it was found carries what was found, which is held and looked at again first.
     A command that can fail half way, with harm to others, carries the command that makes up for that.
+    What no single command does carries a function.
     """
 
     action: str
@@ -39,6 +40,7 @@ class Step:
     write: Write | None = None
     device: LockableDevice | None = None
     remedy: tuple[str, ...] = ()
+    work: t.Callable[[], None] | None = None
 
 
 class StepRunner(t.Protocol):
@@ -71,3 +73,5 @@ def take_steps(steps: t.Sequence[Step], host: StepRunner) -> None:
                     if not step.remedy:
                         raise
                     host.run(*step.remedy)
+            if step.work is not None:
+                step.work()

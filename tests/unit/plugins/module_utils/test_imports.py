@@ -82,6 +82,15 @@ def test_no_two_files_of_the_rooms_have_one_name():
     assert sorted(names) == sorted(set(names))
 
 
+def test_no_two_types_of_the_rooms_have_one_name():
+    named: dict[str, list[str]] = {}
+    for path in (ROOT / "module_utils").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(path.stem)
+    assert {name: places for name, places in named.items() if len(places) > 1} == {}
+
+
 @pytest.mark.parametrize("folder", ["module_utils", "plugin_utils"])
 def test_a_file_is_read_at_one_go(folder):
     lengths = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / folder).rglob("*.py")}

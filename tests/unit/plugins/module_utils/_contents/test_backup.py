@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup
-from ansible_collections.devicemapper.containers.plugins.module_utils._contents.backup import BackupSpec
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents.backup import Archive, BackupSpec
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 HEAD = '<superblock uuid="" time="3" transaction="7" version="2" data_block_size="1024" nr_data_blocks="0">\n'
@@ -74,5 +75,29 @@ def test_an_archive_that_cannot_be_read_has_no_manifest(tmp_path):
 
 def test_a_backup_that_cannot_be_written_says_whether_there_is_an_older_one(spec, tmp_path):
     (tmp_path / "backups").write_text("a file", encoding="utf-8")
-    with pytest.raises(RefusedError, match="none was made"):
-        backup.carry_out(spec)
+    with pytest.raises(RefusedError, match="none was made"), backup.scratch(spec):
+        pytest.fail("there is no folder to gather in")
+
+
+def test_what_is_gathered_is_gone_whatever_happens(spec, tmp_path):
+    def fill():
+        with backup.scratch(spec):
+            (tmp_path / "backups" / ".docker-thinpool.new" / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_steps_are_those_of_what_there_is(spec):
+    assert [step.action for step in Archive(spec).steps()] == [
+        "save the metadata of volume group docker",
+        "dump the metadata of thin pool docker/thinpool",
+        "check that the dump can be restored",
+        f"write {spec.path}",
+    ]
+    bare = replace(spec, verify=False, daemon_path="/etc/docker/daemon.json", profile_path="/etc/lvm/profile/x.profile")
+    found = Archive(bare).steps()
+    assert found[1].action == "save /etc/lvm/profile/x.profile, /etc/docker/daemon.json"
+    assert [bool(step.work) for step in found] == [False, False, True, True]

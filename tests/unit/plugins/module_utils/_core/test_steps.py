@@ -131,3 +131,9 @@ def test_several_refusals_are_one_with_a_line_each():
     refusal = RefusedErrors(iter(["a", "b"]))
     assert isinstance(refusal, RefusedError)
     assert (str(refusal), refusal.reasons) == ("a\nb", ("a", "b"))
+
+
+def test_what_no_command_does_is_done_after_what_one_does():
+    host = Recorder()
+    steps.take_steps([Step("both", ("lvs",), work=lambda: host.asked.append("worked")), Step("run", ("vgs",))], host)
+    assert host.asked == [("lvs",), "worked", ("vgs",)]

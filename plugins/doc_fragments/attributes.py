@@ -53,3 +53,30 @@ attributes:
     membership:
       - devicemapper.containers.devicemapper
 """
+
+    # Before the two above: of an attribute that stands twice, the first counts.
+    POOL = r"""
+options: {}
+attributes:
+  action_group:
+    description: >-
+      C(module_defaults) can be given to all modules of a group at once. Those of the second take O(vg) and O(name) of a
+      pool.
+    support: full
+    membership:
+      - devicemapper.containers.devicemapper
+      - devicemapper.containers.thin_pool
+"""
+
+    EVENTS = r"""
+options: {}
+attributes:
+  action_group:
+    description: >-
+      C(module_defaults) can be given to all modules of a group at once. Those of the second take O(pools), O(since) and
+      O(log_path).
+    support: full
+    membership:
+      - devicemapper.containers.devicemapper
+      - devicemapper.containers.thin_pool_events
+"""

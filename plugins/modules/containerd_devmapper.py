@@ -168,6 +168,11 @@ devmapper:
   returned: success
   type: dict
   sample: {pool_name: containerd-thinpool, base_image_size: 10GB}
+backup_file:
+  description: Path of the first copy, as M(devicemapper.containers.docker_daemon) returns it.
+  returned: when O(backup) was set and a file changed
+  type: str
+  sample: /etc/containerd/config.toml.3561.2026-11-23@20:21:55~
 backup_files:
   description: Paths of the copies.
   returned: when O(backup) was set and a file changed
@@ -249,7 +254,7 @@ def work(module: AnsibleModule) -> dict:
     if steps:
         found["diff"] = [containerd_config.difference(change) for change in changes]
     if backups:
-        found["backup_files"] = backups
+        found["backup_file"], found["backup_files"] = backups[0], backups
     return found
 
 

@@ -69,7 +69,9 @@ options:
       - Lines under the name C(lvm) are taken for dmeventd's, which is called so where lvm.conf's C(log/syslog) is 1,
         the default before 2.03.14.
     type: path
+    aliases: [log_path]
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.events
   - devicemapper.containers.attributes.info
 notes:
   - The journal is read as C(journalctl --system) by dmeventd's unit and command. Without root it takes a user of the
@@ -269,7 +271,7 @@ def main() -> None:
             "since": {"type": "str"},
             "cursor": {"type": "str"},
             "limit": {"type": "int", "default": 1000},
-            "path": {"type": "path"},
+            "path": {"type": "path", "aliases": ["log_path"]},
         },
         supports_check_mode=True,
     )

@@ -31,6 +31,7 @@ options:
   pool:
     description: Name of the thin pool.
     type: str
+    aliases: [name]
     default: thinpool
   devices:
     description: Paths of the block devices that the pool is to lie on. Any will do where none is named.
@@ -54,6 +55,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes.info
 notes:
   - Needs C(lsblk) of util-linux 2.27 or later.
@@ -329,7 +331,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "vg": {"type": "str", "default": "docker"},
-            "pool": {"type": "str", "default": "thinpool"},
+            "pool": {"type": "str", "aliases": ["name"], "default": "thinpool"},
             "devices": {"type": "list", "elements": "path", "default": []},
             "chunk_size": {"type": "str"},
             "storage_opts": {"type": "list", "elements": "str", "default": []},

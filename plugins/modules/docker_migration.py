@@ -41,6 +41,7 @@ options:
   pool:
     description: Name of the thin pool.
     type: str
+    aliases: [name]
     default: thinpool
   pool_size:
     description:
@@ -71,6 +72,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes
 attributes:
   check_mode:
@@ -230,7 +232,7 @@ def main() -> None:
         argument_spec={
             "storage_driver": {"type": "str", "choices": list(image_migration.DRIVERS), "required": True},
             "vg": {"type": "str", "default": "docker"},
-            "pool": {"type": "str", "default": "thinpool"},
+            "pool": {"type": "str", "aliases": ["name"], "default": "thinpool"},
             "pool_size": {"type": "int"},
             "directory": {"type": "path"},
             "stop_containers": {"type": "bool", "default": False},

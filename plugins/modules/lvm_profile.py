@@ -29,12 +29,14 @@ options:
       - How full a pool may get before it is extended, in percent of its data or its metadata, V(50) to V(99).
       - V(100) switches automatic extension off. LVM would take a value below 50 as 50.
     type: int
+    aliases: [autoextend_threshold]
     default: 80
   thin_pool_autoextend_percent:
     description:
       - How much is added each time, in percent of the pool's size, V(1) to V(100).
       - The volume group must have all of it free, or nothing is added.
     type: int
+    aliases: [autoextend_percent]
     default: 20
   state:
     description:
@@ -87,8 +89,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "thin_pool_autoextend_threshold": {"type": "int", "default": 80},
-            "thin_pool_autoextend_percent": {"type": "int", "default": 20},
+            "thin_pool_autoextend_threshold": {"type": "int", "aliases": ["autoextend_threshold"], "default": 80},
+            "thin_pool_autoextend_percent": {"type": "int", "aliases": ["autoextend_percent"], "default": 20},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

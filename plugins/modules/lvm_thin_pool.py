@@ -90,6 +90,7 @@ options:
     choices: [present, absent]
     default: present
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes
 seealso:
   - module: devicemapper.containers.lvm_vg

@@ -20,23 +20,9 @@ options:
   name:
     description: Only pools of this name.
     type: str
-  data_warning:
-    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
-    type: int
-    default: 75
-  data_critical:
-    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
-    type: int
-    default: 90
-  metadata_warning:
-    description: As O(data_warning), for the metadata. An empty pool may show 10 percent, the kernel's own reserve.
-    type: int
-    default: 75
-  metadata_critical:
-    description: As O(data_critical), for the metadata.
-    type: int
-    default: 90
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
+  - devicemapper.containers.health
   - devicemapper.containers.attributes.info
 seealso:
   - module: devicemapper.containers.lvm_thin_pool

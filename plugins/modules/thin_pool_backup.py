@@ -50,6 +50,7 @@ options:
     type: bool
     default: true
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes
 attributes:
   check_mode:

@@ -27,32 +27,16 @@ options:
     type: list
     elements: str
     default: []
-  data_warning:
-    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
-    type: int
-    default: 75
-  data_critical:
-    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
-    type: int
-    default: 90
-  metadata_warning:
-    description: As O(data_warning), for the metadata. An empty pool may show 10 percent, the kernel's own reserve.
-    type: int
-    default: 75
-  metadata_critical:
-    description: As O(data_critical), for the metadata.
-    type: int
-    default: 90
   since:
     description:
       - From when on events count, in the words of C(journalctl --since) (systemd.time(7)), such as V(-1h).
       - Empty for all that the journal holds.
     type: str
     default: -1h
-  path:
-    description: The log file to read instead of the journal, as M(devicemapper.containers.dm_event_info) does.
-    type: path
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.events
+  - devicemapper.containers.health
+  - devicemapper.containers.health.log
   - devicemapper.containers.attributes.info
 seealso:
   - module: devicemapper.containers.lvm_thin_pool_info
@@ -257,7 +241,7 @@ def main() -> None:
             "pools": {"type": "list", "elements": "str", "default": []},
             **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
             "since": {"type": "str", "default": "-1h"},
-            "path": {"type": "path"},
+            "path": {"type": "path", "aliases": ["log_path"]},
         },
         supports_check_mode=True,
     )

@@ -33,31 +33,12 @@ options:
     type: list
     elements: str
     default: []
-  data_warning:
-    description: From how many percent of its data in use on a pool is to be watched, V(1) to V(100).
-    type: int
-    default: 75
-  data_critical:
-    description: From how many percent of its data in use on a pool is in danger, V(1) to V(100).
-    type: int
-    default: 90
-  metadata_warning:
-    description: As O(data_warning), for the metadata.
-    type: int
-    default: 75
-  metadata_critical:
-    description: As O(data_critical), for the metadata.
-    type: int
-    default: 90
   since:
     description:
       - How long an event counts for a pool's health, such as V(-1h).
       - From when on the first run counts events; later ones go on where the one before ended.
     type: str
     default: -1h
-  path:
-    description: The log file to read instead of the journal, as M(devicemapper.containers.dm_event_info) does.
-    type: path
   interval:
     description: Seconds from one run to the next, V(10) to V(86400).
     type: int
@@ -81,6 +62,9 @@ options:
     choices: [present, absent]
     default: present
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.events
+  - devicemapper.containers.health
+  - devicemapper.containers.health.log
   - devicemapper.containers.attributes
 seealso:
   - module: devicemapper.containers.thin_pool_check_info
@@ -136,7 +120,7 @@ def main() -> None:
             "pools": {"type": "list", "elements": "str", "default": []},
             **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
             "since": {"type": "str", "default": "-1h"},
-            "path": {"type": "path"},
+            "path": {"type": "path", "aliases": ["log_path"]},
             "interval": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 30},
             "usage_interval": {"type": "int", "default": 0},

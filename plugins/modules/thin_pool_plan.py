@@ -148,6 +148,7 @@ options:
   pool:
     description: Name of the thin pool.
     type: str
+    aliases: [name]
     default: thinpool
   data_size:
     description: As O(devicemapper.containers.lvm_thin_pool#module:size).
@@ -212,6 +213,7 @@ options:
     choices: [refuse, backup, keep]
     default: refuse
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes.info
 seealso:
   - module: devicemapper.containers.containerd_devmapper
@@ -543,7 +545,7 @@ def main() -> None:
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
-            "pool": {"type": "str", "default": "thinpool"},
+            "pool": {"type": "str", "aliases": ["name"], "default": "thinpool"},
             "data_size": {"type": "str", "default": "80%VG"},
             "metadata_size": {"type": "str", "default": "1%VG"},
             "chunk_size": {"type": "str", "default": "512K"},

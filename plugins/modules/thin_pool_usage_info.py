@@ -38,6 +38,7 @@ options:
     description: Return only so many devices of each pool, those that hold most for themselves. The sums count all.
     type: int
 extends_documentation_fragment:
+  - devicemapper.containers.attributes.pool
   - devicemapper.containers.attributes.info
 attributes:
   check_mode:

@@ -29,7 +29,7 @@ class LockableDevice(t.Protocol):
 class Step:
     """One thing to do: the sentence that a person reads, and the command or the file that does it.
 
-    The sentence is the same whether the step is taken or only foretold, so it stands in the imperative.
+    The sentence is the same whether the step is taken or only planned, so it stands in the imperative.
     A step that writes to a device as it was found carries what was found, which is held and looked at again first.
     A command that can fail half way, with harm to others, carries the command that makes up for that.
     What no single command does carries a function.

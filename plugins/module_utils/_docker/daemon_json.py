@@ -346,7 +346,7 @@ def decide(
     backup: bool = False,
     flags: t.Sequence[str] = (),
 ) -> tuple[list[Step], DaemonJson]:
-    """Return the steps that merge the wishes into a daemon.json (or take them out), and how it is then.
+    """Return the steps that merge what is wished into a daemon.json (or take them out), and how it is then.
 
     ``flags`` are dockerd's command line in its unit: what stands there and in the file keeps it from starting.
     """

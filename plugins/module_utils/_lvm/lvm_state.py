@@ -329,7 +329,7 @@ class LvmState:
         return next((volume for volume in self.volumes_of(group) if volume.name.endswith("_pmspare")), None)
 
     def with_group(self, group: VolumeGroup) -> LvmState:
-        """Return a report in which a group is as foretold."""
+        """Return a state in which a group is as planned."""
         return replace(self, groups=(*(other for other in self.groups if other.name != group.name), group))
 
     def with_device(self, device: PhysicalVolume) -> LvmState:
@@ -339,7 +339,7 @@ class LvmState:
         return replace(self, volumes=(*(v for v in self.volumes if (v.vg, v.name) != (volume.vg, volume.name)), volume))
 
     def without(self, *, group: str = "", device: str = "", volume: tuple[str, str] = ("", "")) -> LvmState:
-        """Return a report in which something is gone."""
+        """Return a state in which something is gone."""
         return replace(
             self,
             groups=tuple(g for g in self.groups if g.name != group),

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""From devices to physical volumes: what to do, and what the report will say then."""
+"""From devices to physical volumes: what to do, and what LVM's state will be then."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def decide(
     resize: bool = False,
     wipe_signatures: bool = False,
 ) -> tuple[list[Step], LvmState]:
-    """Return the steps that make the devices physical volumes (or plain devices again), and the report after them."""
+    """Return the steps that make the devices physical volumes (or plain devices again), and the state after them."""
     steps: list[Step] = []
     refused: list[str] = []
     after = lvm

@@ -28,7 +28,7 @@ SPARE_MAKER = "devicemapper.containers.spare"
 
 
 def with_spare(lvm: LvmState, group: VolumeGroup, metadata: int) -> LvmState:
-    """Return the report with LVM's spare as large as so many extents of metadata; it never shrinks."""
+    """Return the state with LVM's spare as large as so many extents of metadata; it never shrinks."""
     spare = lvm.spare(group.name)
     size = metadata * group.extent_size
     if size <= (spare.size if spare else 0):
@@ -61,7 +61,7 @@ def _stray(lvm: LvmState, group: VolumeGroup, metadata: int, profile: str) -> Lo
 def drop_volume(
     lvm: LvmState, volume: LogicalVolume, why: str = "left by an interrupted command"
 ) -> tuple[list[Step], LvmState, VolumeGroup]:
-    """Return the step that removes a volume, and report and group after it."""
+    """Return the step that removes a volume, and state and group after it."""
     group = t.cast(VolumeGroup, lvm.group(volume.vg))
     freed = (volume.size + volume.metadata_size) // group.extent_size
     after = replace(group, extents_free=group.extents_free + freed)
@@ -75,7 +75,7 @@ def drop_volume(
 def clear_strays(
     lvm: LvmState, group: VolumeGroup, metadata: int, profile: str
 ) -> tuple[list[Step], LvmState, VolumeGroup]:
-    """Return the steps that remove what was left before there was a pool, and report and group after them."""
+    """Return the steps that remove what was left before there was a pool, and state and group after them."""
     stray = None if lvm.spare(group.name) else _stray(lvm, group, metadata, profile)
     return drop_volume(lvm, stray) if stray else ([], lvm, group)
 
@@ -86,7 +86,7 @@ def spare_maker(lvm: LvmState, group: str) -> LogicalVolume | None:
 
 
 def mend_spare(lvm: LvmState, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], LvmState, VolumeGroup]:
-    """Return the steps that give a pool of ours the spare that it lacks, and report and group after them.
+    """Return the steps that give a pool of ours the spare that it lacks, and state and group after them.
 
     An interrupted lvconvert leaves it as a visible volume, and no command hides that, or makes a spare alone (tried).
     LVM makes one along with any pool, as large as that pool's metadata (seen), and keeps it until the last pool goes.
@@ -124,7 +124,7 @@ def mend_spare(lvm: LvmState, group: VolumeGroup, pool: LogicalVolume) -> tuple[
 
 
 def unstick(lvm: LvmState, pool: LogicalVolume, spec: PoolSpec) -> tuple[list[Step], LvmState, LogicalVolume]:
-    """Return the steps that bring an active pool back into use as LVM has it, and report and pool after them.
+    """Return the steps that bring an active pool back into use as LVM has it, and state and pool after them.
 
     No LVM command is at it: that would have held the group's lock until the report was made.
     """

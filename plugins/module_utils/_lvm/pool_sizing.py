@@ -89,7 +89,7 @@ def targets(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, data_now: int, me
     if size is not None:
         own = data_now + metadata_now + spare_now
         wished = size.extents(extent_size=extent_size, vg_extents=group.extents, free_extents=group.extents_free + own)
-        # A share follows the group, so it is kept within what LVM can use; wish.check() refused bytes that are not.
+        # A share follows the group, so it is kept within what LVM can use; PoolSpec.check() refused bytes that are not.
         if largest == 0:
             raise RefusedError(
                 f"volume group {group.name} has extents of {human(extent_size)}, larger than the metadata of a thin "
@@ -156,6 +156,6 @@ def overdue_extension(
 
 
 def loaded_mark(pool: LogicalVolume, spec: PoolSpec) -> int:
-    """Return the mark that a table loaded now gets: that of the attached profile, whose threshold the wish knows."""
+    """Return the mark that a table loaded now gets: that of the attached profile, whose threshold the spec knows."""
     known = pool.profile and spec.profile in (None, pool.profile)
     return lvm_state.low_water_mark(pool.size, pool.chunk_size, spec.threshold if known else 100)

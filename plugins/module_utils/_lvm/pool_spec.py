@@ -20,7 +20,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.devic
 # (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
 CHUNK_MINIMUM, CHUNK_MAXIMUM, CHUNK_STEP = 64 * KIB, GIB, 64 * KIB
 # defaults.h DEFAULT_THIN_POOL_MIN_METADATA_SIZE, and the largest that every LVM and kernel uses whole:
-# libdevmapper.h DM_THIN_MAX_METADATA_SIZE, 15.81 GiB. LVM would silently use less than a larger wish.
+# libdevmapper.h DM_THIN_MAX_METADATA_SIZE, 15.81 GiB. LVM would silently use less than a larger size asks for.
 METADATA_MINIMUM, METADATA_MAXIMUM = 2 * MIB, 255 * (1 << 14) * 4096 - 256 * KIB * 512
 
 DEFAULT_METADATA_SIZE = "1%VG"

@@ -47,7 +47,7 @@ def volume_group(lvm: LvmState, name: str) -> View | None:
 
 
 def pool(volume: LogicalVolume | None) -> View | None:
-    """Return a thin pool's settings: all that a wish can speak of, nothing that changes by itself."""
+    """Return a thin pool's settings: all that a spec can speak of, nothing that changes by itself."""
     if volume is None:
         return None
     if not volume.is_pool:

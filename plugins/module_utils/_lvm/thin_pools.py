@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""From a volume group to a thin pool: what to do, and what the report will say then."""
+"""From a volume group to a thin pool: what to do, and what LVM's state will be then."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_
 def decide(
     lvm: LvmState, spec: PoolSpec, *, state: str = "present", signatures: t.Mapping[str, str] | None = None
 ) -> tuple[list[Step], LvmState]:
-    """Return the steps that make the pool what is wished (or remove it), and the report after them.
+    """Return the steps that make the pool what is wished (or remove it), and the state after them.
 
     ``signatures`` says what the plain volumes that would be converted hold, by their names.
     """
@@ -127,7 +127,7 @@ def _pool_options(spec: PoolSpec) -> tuple[str, ...]:
 
 
 def _afterwards(spec: PoolSpec) -> list[Step]:
-    """Return the steps after a pool was made that only an unusual wish needs: a new pool is active and monitored."""
+    """Return the steps after a pool was made that only an unusual spec needs: a new pool is active and monitored."""
     steps = []
     if spec.when_full == "error":
         # Not given to lvconvert, which knows --errorwhenfull only since 2.03.12.
@@ -161,7 +161,7 @@ def _active_step(spec: PoolSpec) -> Step:
 
 
 def _made(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, wanted: Targets, pool: LogicalVolume) -> LvmState:
-    """Return the report with the new pool in it, its spare and the extents they took."""
+    """Return the state with the new pool in it, its spare and the extents they took."""
     if spec.when_full == "error":
         pool = replace(pool, when_full="error")
     if not spec.active:
@@ -303,7 +303,7 @@ def _check_convertible(volume: LogicalVolume, signature: str) -> None:
 
 
 def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolume) -> tuple[list[Step], LvmState]:
-    """Return the steps that bring an existing pool to the wish; it never shrinks."""
+    """Return the steps that bring an existing pool to the spec; it never shrinks."""
     if spec.chunk_size is not None and pool.chunk_size != spec.chunk_size:
         raise RefusedError(
             f"thin pool {pool.full_name} has chunks of {human(pool.chunk_size)}, and the chunk size of a pool cannot "

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""From physical volumes to a volume group: what to do, and what the report will say then."""
+"""From physical volumes to a volume group: what to do, and what LVM's state will be then."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decide(
     remove_unlisted: bool = False,
     wipe_signatures: bool = False,
 ) -> tuple[list[Step], LvmState]:
-    """Return the steps that make the volume group what is wished (or remove it), and the report after them."""
+    """Return the steps that make the volume group what is wished (or remove it), and the state after them."""
     device_names.check_name("volume group", name)
     for tag in tags:
         if not _TAG.fullmatch(tag):
@@ -87,7 +87,7 @@ def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -
 def _take(
     lvm: LvmState, name: str, devices: t.Iterable[BlockDevice], wipe_signatures: bool
 ) -> tuple[list[Step], list[BlockDevice], LvmState]:
-    """Return the steps that make the devices ready, those that the group lacks, and the report after the steps."""
+    """Return the steps that make the devices ready, those that the group lacks, and the state after the steps."""
     members = {volume.device for volume in lvm.devices_of(name)}
     lacking = [device for device in devices if device.path not in members]
     refusals = [
@@ -102,7 +102,7 @@ def _take(
 
 
 def _join(lvm: LvmState, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> LvmState:
-    """Return the report in which the devices' extents belong to the group."""
+    """Return the state in which the devices' extents belong to the group."""
     for device in devices:
         volume = t.cast(PhysicalVolume, lvm.device(device.path))  # _take() made it one
         extents = (volume.device_size - volume.data_start) // group.extent_size

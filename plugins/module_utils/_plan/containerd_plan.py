@@ -4,9 +4,9 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""The whole way from a host with a blank disk to containerd on a thin pool, foretold, and the way back.
+"""The whole way from a host with a blank disk to containerd on a thin pool, planned, and the way back.
 
-As docker_plan does it for Docker; the links of the pool are the same, and stand in storage_plan.
+As docker_plan does it for Docker; the stages of the pool are the same, and stand in storage_plan.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ContainerdHostState(storage_plan.HostState):
 
 
 def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
-    """Return the whole chain; everything that speaks against it is refused at once."""
+    """Return the whole plan; everything that speaks against it is refused at once."""
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 

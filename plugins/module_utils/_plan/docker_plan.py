@@ -4,9 +4,9 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""The whole way from a host with a blank disk to Docker on a thin pool, foretold.
+"""The whole way from a host with a blank disk to Docker on a thin pool, planned.
 
-Every link decides as its own module does, on the state that the links before it are foretold to leave. Those of the
+Every stage decides as its own module does, on the state that the stages before it are planned to leave. Those of the
 pool stand in storage_plan; here is what Docker takes before and behind them.
 """
 
@@ -52,7 +52,7 @@ def storage_opts(host: DockerHostState, spec: DockerSpec) -> tuple[str, ...]:
 
 
 def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
-    """Return the whole chain; everything that speaks against it is refused at once."""
+    """Return the whole plan; everything that speaks against it is refused at once."""
     refusals: list[str] = []
     attempt = functools.partial(storage_plan.attempt, refusals)
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""What is asked of Docker's part of the chain: the role's variables, and what was read of the host."""
+"""What is asked of Docker's part of the plan: the role's variables, and what was read of the host."""
 
 from __future__ import annotations
 

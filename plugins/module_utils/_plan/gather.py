@@ -103,7 +103,7 @@ def plan_result(
     manager: str | None,
     service: str,
 ) -> dict:
-    """Return what is told of every engine's chain."""
+    """Return what is told of every engine's plan."""
     return {
         "changed": False,
         "actions": plan.actions,

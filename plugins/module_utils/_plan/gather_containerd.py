@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""What the module thin_pool_plan foretells of a pool for containerd, or for Docker with it."""
+"""What the module thin_pool_plan plans of a pool for containerd, or for Docker with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = ("root_path", "base_image_size", "discard_blocks", "async_remove", "f
 
 
 def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
-    """Return the wish that the options spell."""
+    """Return the spec that the options spell."""
     pool = storage_plan.StorageSpec(**gather.pool_options(options))
     gather.check(pool)
     settings = snapshotter_settings.SnapshotterSettings(

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""What the module thin_pool_plan foretells of a pool for Docker, or for nobody."""
+"""What the module thin_pool_plan plans of a pool for Docker, or for nobody."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DOCKER = (
 
 
 def spec_of(options: dict[str, t.Any]) -> docker_request.DockerSpec:
-    """Return the wish that the options spell."""
+    """Return the spec that the options spell."""
     params = {key: options[key] for key in DOCKER}
     for name in ("loop_data_size", "loop_metadata_size"):
         params[name] = sizes.option(name, loop_files.parse_size, params[name])

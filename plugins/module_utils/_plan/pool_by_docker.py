@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""A pool that Docker makes by itself when it first starts (dm.directlvm_device): foretold, and put right afterwards.
+"""A pool that Docker makes by itself when it first starts (dm.directlvm_device): planned, and put right afterwards.
 
 What Docker does and leaves out is that of moby, daemon/graphdriver/devmapper/device_setup.go setupDirectLVM() and
 deviceset.go initDevmapper(), the same from 17.06 to 24.
@@ -112,7 +112,7 @@ class PoolByDocker(PoolGiven):
 
     @property
     def _wished(self) -> SetUp:
-        """What the wish comes to in Docker's words; a share that it has no words for is none (see problems())."""
+        """What the spec comes to in Docker's words; a share that it has no words for is none (see problems())."""
         spec, devices = self.spec, self.host.devices
         return SetUp(
             # Docker looks for the path among those that lvmdiskscan lists, and these are the kernel's names.
@@ -172,7 +172,7 @@ class PoolByDocker(PoolGiven):
         return found + (self._half_done() if self.is_new else self._changed())
 
     def _changed(self) -> list[str]:
-        """Return how the wish differs from what Docker has on record of a pool that is there."""
+        """Return how the spec differs from what Docker has on record of a pool that is there."""
         recorded = self._recorded
         path = f"{self.host.data.root}/devicemapper/setup-config.json"
         if recorded is None:
@@ -247,9 +247,9 @@ class PoolByDocker(PoolGiven):
         if not self.is_new:
             part = storage_plan.plan_setup(self.host, self.spec, refusals)
             return replace(part, warning=_of_docker(part.warning))
-        return self._foretell_new(self.host.devices[0], refusals)
+        return self._plan_new(self.host.devices[0], refusals)
 
-    def _foretell_new(self, device: BlockDevice, refusals: list[str]) -> PoolStages:
+    def _plan_new(self, device: BlockDevice, refusals: list[str]) -> PoolStages:
         spec, host = self.spec, self.host
         # The file is younger than the dmeventd that monitors the pool: Docker converts first and writes then.
         text = f"activation{{\nthin_pool_autoextend_threshold={spec.autoextend_threshold}\n"

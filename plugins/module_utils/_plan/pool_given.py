@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""Where Docker's thin pool comes from, as far as Docker's part of the chain asks: here one that is made beforehand.
+"""Where Docker's thin pool comes from, as far as Docker's part of the plan asks: here one that is made beforehand.
 
 The other two ways are pools that Docker makes, on a disk (pool_by_docker) or on files (pool_on_loop).
 """
@@ -45,7 +45,7 @@ class PoolGiven:
 
     @property
     def made_when(self) -> str:
-        """When the pool's links are taken: before Docker is stopped, while it is stopped, or once it is started."""
+        """When the pool's stages are taken: before Docker is stopped, while it is stopped, or once it is started."""
         return "stopped"
 
     @property
@@ -64,7 +64,7 @@ class PoolGiven:
         return storage_plan.is_new(self.host, self.spec)
 
     def problems(self) -> list[str]:
-        """Return what of the wish cannot be, this way of making a pool given."""
+        """Return what of the spec cannot be, this way of making a pool given."""
         return []
 
     def is_named(self, daemon: DaemonJson) -> bool:
@@ -129,7 +129,7 @@ MADE_BY_DOCKER = "docker-thinpool"
 
 
 def without_lvm(*stages: storage_plan.Stage) -> tuple[storage_plan.Stage, ...]:
-    """Return a part's links with those of LVM that take no steps."""
+    """Return a part's stages with those of LVM that take no steps."""
     given = {stage.name: stage for stage in stages}
     names = ("physical_volumes", "volume_group", "profile", "thin_pool")
     return tuple(given.get(name) or storage_plan.Stage(name, [], "", None, None) for name in names)

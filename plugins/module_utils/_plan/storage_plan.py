@@ -4,9 +4,9 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""The pool's part of every engine's chain: from blank disks to a thin pool with its profile, and the way back.
+"""The pool's part of every engine's plan: from blank disks to a thin pool with its profile, and the way back.
 
-An engine's own chain decides on what stands before and behind it, see docker_plan.
+An engine's own plan decides on what stands before and behind it, see docker_plan.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class HostState:
 
 @dataclass
 class Plan:
-    """The steps of every link, in the order in which they are taken, and what will be there then."""
+    """The steps of every stage, in the order in which they are taken, and what will be there then."""
 
     stages: dict[str, list[Step]] = field(default_factory=dict)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
@@ -129,7 +129,7 @@ def attempt(refusals: list[str], decide: t.Callable[[], t.Any], otherwise: t.Any
 
 
 class Stage(t.NamedTuple):
-    """The steps of one link, and how what it changes looks before and after them."""
+    """The steps of one stage, and how what it changes looks before and after them."""
 
     name: str
     steps: t.Sequence[Step]
@@ -140,7 +140,7 @@ class Stage(t.NamedTuple):
 
 @dataclass(frozen=True)
 class PoolStages:
-    """The links of the pool, in the order in which they are taken, and what LVM will report then."""
+    """The stages of the pool, in the order in which they are taken, and what LVM will report then."""
 
     stages: tuple[Stage, ...] = ()
     lvm: LvmState | None = None  # None: refused
@@ -148,7 +148,7 @@ class PoolStages:
     warning: str = ""
 
     def takes(self, name: str) -> bool:
-        """Whether a link has steps."""
+        """Whether a stage has steps."""
         return any(stage.steps for stage in self.stages if stage.name == name)
 
     def add_to(self, plan: Plan) -> None:
@@ -179,7 +179,7 @@ def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolS
         ([], None),
     )
     group_steps, grouped = try_to(
-        # Where devices were refused it decides on the report as it is, for the reasons that only it knows.
+        # Where devices were refused it decides on the state as it is, for the reasons that only it knows.
         lambda: volume_groups.decide(lvm or host.lvm, name=spec.vg, devices=host.devices),
         ([], None),
     )
@@ -298,7 +298,7 @@ def _remove_profile(profile: Profile, spec: StorageSpec, lvm: LvmState) -> tuple
 
 
 def _is_new(lvm: LvmState, device: BlockDevice) -> bool:
-    """Whether the device becomes a physical volume first; a member of a group is the next link's business."""
+    """Whether the device becomes a physical volume first; a member of a group is the next stage's business."""
     volume = lvm.device(device.path)
     return volume is None or not volume.vg
 

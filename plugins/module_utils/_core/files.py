@@ -187,7 +187,7 @@ def carry_out(module: AnsibleModule, change: Write) -> str | None:
 def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
     if change.text is None:
         backup = _backup(module, change, path)
-        os.unlink(path)
+        _remove(path)
         return backup
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     is_new = not os.path.exists(path)
@@ -200,6 +200,16 @@ def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
     if is_new and module.selinux_enabled():
         module.set_default_selinux_context(path, False)
     return backup
+
+
+def _remove(path: str) -> None:
+    """Remove a file, so that it is gone after a power cut too."""
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.unlink(os.path.basename(path), dir_fd=directory)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _backup(module: AnsibleModule, change: Write, path: str) -> str | None:

@@ -54,8 +54,13 @@ def test_a_new_file_gets_its_mode_and_its_directory(tmp_path):
 def test_a_file_is_removed(tmp_path):
     path = tmp_path / "a"
     path.touch()
-    files.carry_out(Module(), Write(str(path), None))
+    synced = []
+    real = os.fsync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files.os, "fsync", lambda descriptor: (synced.append(path.exists()), real(descriptor)))
+        files.carry_out(Module(), Write(str(path), None))
     assert not path.exists()
+    assert synced == [False]
 
 
 def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path):

@@ -485,7 +485,7 @@ def make_shims() -> None:
         real = f"/usr/sbin/{name}"
         if os.path.exists(real):
             shim = SHIMS / name
-            shim.write_text(SHIM.format(name=name, real=real, spec=WISH, count=COUNT, log=LOG))
+            shim.write_text(SHIM.format(name=name, real=real, wish=WISH, count=COUNT, log=LOG))
             shim.chmod(0o755)
     # What the modules look up; process puts it first.
     os.environ["PATH"] = f"{SHIMS}:{os.environ['PATH']}"
@@ -553,9 +553,9 @@ def only_shims(event: str, words: tuple) -> None:
         os._exit(71)
 
 
-def perform(operation: Operation, spec: str = "") -> list[Run]:
+def perform(operation: Operation, wish: str = "") -> list[Run]:
     """Run the operation's modules, up to the one that is killed or fails."""
-    WISH.write_text(f"{spec or '0 run 0'}\n")
+    WISH.write_text(f"{wish or '0 run 0'}\n")
     COUNT.write_text("0\n")
     runs = []
     for name, options in operation.calls:
@@ -717,13 +717,13 @@ def kill_all(operation: Operation, disks: dict[str, Disk], every: bool) -> Tally
             if not put:
                 put_back(operation.start, disks)
             put = False
-            spec = f"{program.number} {way} {seconds} {program.name}"
-            runs = perform(operation, spec)
+            wish = f"{program.number} {way} {seconds} {program.name}"
+            runs = perform(operation, wish)
             if not runs[-1].killed and not runs[-1].rc:
                 # Another program came in its place, since one before it failed and was remedied: dmeventd -R, which
                 # does not always get an answer in time. What it would have met is tried again.
                 put_back(operation.start, disks)
-                runs = perform(operation, spec)
+                runs = perform(operation, wish)
             if not runs[-1].killed:
                 raise Failure(f"it was not killed: {runs[-1].text}")
             left = {} if way == "while" or hangs() else look()

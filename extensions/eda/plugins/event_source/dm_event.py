@@ -227,7 +227,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Wish:
+class SourceSpec:
     """The source's arguments, checked."""
 
     hosts: tuple[Host, ...]
@@ -265,7 +265,7 @@ DEFAULTS: dict[str, t.Any] = {
 }
 
 
-def spec(args: t.Mapping[str, t.Any]) -> Wish:
+def spec(args: t.Mapping[str, t.Any]) -> SourceSpec:
     """Return the arguments of a rulebook as typed values; what cannot be meant is refused."""
     unknown = sorted(set(args) - set(DEFAULTS), key=str)
     if unknown:
@@ -283,7 +283,7 @@ def spec(args: t.Mapping[str, t.Any]) -> Wish:
         )
     if given["severity"] not in dm_events.SEVERITIES:
         raise RefusedError(f"severity {given['severity']!r} is not one of {', '.join(dm_events.SEVERITIES)}")
-    return Wish(
+    return SourceSpec(
         hosts=_hosts(given, become),
         since=_since(given["since"]),
         cursor_dir=_folder(given["cursor_dir"]),
@@ -600,9 +600,9 @@ class Journal:
 class Watch:
     """Follows one host's journal, and gives each event once."""
 
-    def __init__(self, host: Host, wished: Wish, queue: Queue, cursors: Cursors) -> None:
+    def __init__(self, host: Host, wished: SourceSpec, queue: Queue, cursors: Cursors) -> None:
         self._host = host
-        self._wish = wished
+        self._spec = wished
         self._queue = queue
         self._cursors = cursors
         self._journal = Journal(host)
@@ -647,8 +647,8 @@ class Watch:
         self._boot = tail.boot
         if self._place:
             await self._catch_up_from(journal.Cursor.parse(self._place), tail)
-        elif self._wish.since is not None:
-            await self._journal.read((f"--since=@{self._wish.since:.6f}", *journal.MATCHES), self._take)
+        elif self._spec.since is not None:
+            await self._journal.read((f"--since=@{self._spec.since:.6f}", *journal.MATCHES), self._take)
         # What still waits for the line that says whose it is, is read again with that.
         await self._release(all_of_them=not self._place or journal.Cursor.parse(self._place).boot != tail.boot)
         if not self._held:
@@ -713,11 +713,11 @@ class Watch:
             await self._learn_names(numbers)
             found = dm_events.events(self._held, self._names)
         for event in found[:ready]:
-            if self._wish.wants(event):
+            if self._spec.wants(event):
                 await self._give(journal.as_result(event))
             self._place = event.line.cursor
             del self._held[0]
-            if self._wish.wants(event):
+            if self._spec.wants(event):
                 self._keep()
 
     def _may_be_told_of(self, event: dm_events.Event) -> bool:
@@ -748,7 +748,7 @@ class Watch:
     async def _give_own(self, kind: str, message: str) -> None:
         """Give an event of the source's own, in the form of all."""
         severity = OWN_KINDS[kind]
-        if self._wish.wants_kind(kind, severity):
+        if self._spec.wants_kind(kind, severity):
             line = dm_events.Line(time.time(), message, "dm_event", cursor=self._place)
             await self._give({**journal.as_result(dm_events.Event(line, "note")), "kind": kind, "severity": severity})
 

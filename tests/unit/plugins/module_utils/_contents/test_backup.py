@@ -46,8 +46,9 @@ def test_logs_mounts_and_layers_to_be_are_left_out(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("config.json")
 
-    def found(**options):
-        return [path[len(str(tmp_path)) + 1 :] for path in backup._files(str(tmp_path), **options)]
+    def found(into, without=""):
+        paths = backup._files(str(tmp_path), into=into, without=without)
+        return [path[len(str(tmp_path)) + 1 :] for path in paths]
 
     assert found(into=False) == ["config.json"]
     assert found(into=True, without="tmp") == ["config.json", "deep/file", "mounts/shm"]

@@ -19,7 +19,12 @@ OBJECTS = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 @pytest.fixture(scope="module")
 def fetched(host, tmp_path_factory):
     """Return the archive on this machine, made while containers come and go, and another one writes."""
-    run(host, "saved", "echo kept > /kept; while busybox date >> /dates; do busybox sleep 1; done", "--detach")
+    run(
+        host,
+        "saved",
+        "echo kept > /kept; busybox sync; while busybox date >> /dates; do busybox sleep 1; done",
+        "--detach",
+    )
     script = f"i=0; while {seen.CTR_RUN} --rm {seen.BUSYBOX} busy$i /bin/sh -c true; do i=$((i+1)); sleep 10; done"
     seen.root(host, f"systemd-run --quiet --unit=busy sh -c '{script}'")
     folder = tmp_path_factory.mktemp("backups")

@@ -184,15 +184,18 @@ What the small writes, 16 MiB in all, took from the pool:
 
 Small writes are 4096 of 4 KiB each, at random places of 1 GiB; large ones are 1 MiB each, 256 of them in a row.
 Both go to the disk directly, one at a time, by fio. The second time they go to the same places, and the third time
-too, after a snapshot was taken: as a container writes to files of its image. {of_rounds} The disk is emulated, and
-so is the processor, so these are ratios between ways through the device mapper, and no figures of a disk: a
-spinning disk pays more for every place it must go to, and a fast one less for every chunk that is copied.
+too, after a snapshot was taken: as a container writes to files of its image. {of_rounds} The disk is
+a file, so these are ratios between ways through the device mapper, and no figures of a disk: a spinning disk pays
+more for every place it must go to, and a fast one less for every chunk that is copied.
 """
 
 
-def page(sections: list[str], emulated: bool, versions: dict[str, str]) -> str:
+RUN_BY = {"kvm": "with KVM", "uml": "on User-Mode Linux", "tcg": "with emulated processors"}
+
+
+def page(sections: list[str], accelerator: str, versions: dict[str, str]) -> str:
     """Return the whole page."""
-    machines = "virtual machines of Debian 12 with emulated processors" if emulated else "virtual machines of Debian 12"
+    machines = f"virtual machines of Debian 12 {RUN_BY[accelerator]}"
     names = " and ".join(f"{name} {version}" for name, version in versions.items())
     return f"""\
 # How fast it is

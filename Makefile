@@ -2,7 +2,7 @@
 
 TOOL := python3 tests/tools
 SCENARIO ?= default
-SCENARIOS ?=
+LIST ?=
 PART ?=
 CORE ?=
 VERSION ?=
@@ -19,8 +19,8 @@ prepare:
 demo: prepare ## boot a guest with blank disks and run the playbook direct_lvm against it
 	@CORE="$(CORE)" $(TOOL)/guests.py tests/tools/demo
 
-test: prepare ## everything: lint, docs, units, sanity, molecule scenarios; without KVM not all, but with SCENARIOS=all
-	@$(TOOL)/everything.py $(SCENARIOS)
+test: prepare ## everything: lint, docs, units, sanity, every scenario; LIST=yes shows what that is
+	@$(TOOL)/everything.py $(LIST)
 
 unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
 	@$(TOOL)/units.py $(CORE)

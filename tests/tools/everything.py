@@ -4,10 +4,9 @@
 
 """Run every check, each into a log of its own that is shown when the check fails.
 
-Scenarios run two at a time; beside them, one at a time, what needs no guest. Where guests are emulated those scenarios
-are left out that are about one role or playbook of its own, and would take another hour and more.
+Scenarios run two at a time; beside them, one at a time, what needs no guest.
 
-Usage: everything.py [SCENARIOS], which is "all" to leave none out
+Usage: everything.py [yes], which lists what would run, one a line, with the kind of guest of a scenario
 """
 
 from __future__ import annotations
@@ -17,15 +16,16 @@ import subprocess
 import sys
 import time
 import typing as t
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from environments import cores
-from workshop import CACHE, ROOT, give_up
+from environments import cores, known_cores
+from workshop import CACHE, ROOT, give_up, tracked
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+GUESTS = {"kvm": "KVM", "uml": "User-Mode Linux", "tcg": "an emulated machine"}
 # One processor for each guest, of which a part is left over while a play is on its way or something is waited for: the
 # other checks take that, and where nothing is left over the smaller share.
 GUESTS_AT_A_TIME = 2
@@ -33,40 +33,31 @@ NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("killed", "usage", "monitor", "default", "manual", "adopt", "refused")
-# Left out where guests are emulated, unless all are asked for.
-AT_LENGTH = (
-    "containerd",
-    "containerd_1_6",
-    "docker_containerd",
-    "docker_managed",
-    "guides",
-    "loop",
-    "migrate",
-    "two_hosts",
-)
-# These need both guests, so they come last, alone.
-TWO_GUESTS = ("two_hosts",)
+LONGEST = ("default", "docker_28", "killed", "usage", "monitor", "containerd_2_1", "containerd", "containerd_1_6")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def scenarios() -> list[str]:
-    """Return the scenarios, first what takes longest, and last what runs alone."""
-    found = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return sorted(
-        found, key=lambda name: (name in TWO_GUESTS, LONGEST.index(name) if name in LONGEST else len(LONGEST))
-    )
+    """Return the scenarios, first what takes longest."""
+    found = sorted(path.parent.name for path in tracked("molecule/*/molecule.yml"))
+    return sorted(found, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
 
 
-def left_out(wanted: str) -> list[str]:
-    """Return the scenarios that are not run here."""
-    if wanted == "all":
-        return []
-    guest = [sys.executable, ROOT / "molecule" / "shared" / "guest.py", "accelerator"]
+def core_of(scenario: str) -> str:
+    """Return the ansible-core that runs a scenario: the oldest one and the newest one take turns."""
+    known = known_cores("molecule")
+    return (known[0], known[-1])[sorted(scenarios()).index(scenario) % 2]
+
+
+def guest_of(scenario: str) -> str:
+    """Return the release of a scenario's guest, and what it runs on here."""
+    text = (ROOT / "molecule" / scenario / "molecule.yml").read_text()
+    real = ["--real"] if re.search(r"^ +real: true$", text, re.MULTILINE) else []
+    guest = [sys.executable, ROOT / "molecule" / "shared" / "guest.py", "accelerator", *real]
     accelerator = subprocess.run(guest, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return [] if accelerator == "kvm" else [name for name in scenarios() if name in AT_LENGTH]
+    return f"{', '.join(sorted(set(re.findall('release: (.+)', text))))} on {GUESTS[accelerator]}"
 
 
 def without_guests() -> Iterator[list[str]]:
@@ -83,11 +74,6 @@ def without_guests() -> Iterator[list[str]]:
 
 def log_of(words: list[str]) -> Path:
     return LOGS / f"{'-'.join(words)}.log"
-
-
-def check_alone(words: list[str], before: list[Future[bool]]) -> bool:
-    wait(before)
-    return check(words)
 
 
 def check(words: list[str], *, niceness: int = 0) -> bool:
@@ -117,25 +103,31 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
+def on_guests() -> Iterator[list[str]]:
+    """Yield the arguments of make for each scenario."""
+    for scenario in scenarios():
+        yield ["molecule", f"SCENARIO={scenario}", f"CORE={core_of(scenario)}"]
+
+
+def show() -> None:
+    for words in without_guests():
+        print(f"make {' '.join(words)}")
+    for words in on_guests():
+        print(f"make {' '.join(words)}: {guest_of(words[1].partition('=')[2])}")
+
+
 def main() -> int:
     wanted = sys.argv[1] if sys.argv[1:] else ""
-    if wanted not in ("", "all"):
-        give_up(f"SCENARIOS is {wanted!r}; it can be all, or left out")
+    if wanted not in ("", "yes"):
+        give_up(f"LIST is {wanted!r}; it can be yes, or left out")
+    if wanted:
+        show()
+        return 0
     LOGS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(GUESTS_AT_A_TIME) as guests, ThreadPoolExecutor(1) as others:
         try:
             running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
-            # Only now: on a new machine this takes a minute, since an image is built to try.
-            missing = left_out(wanted)
-            on_guests: list[Future[bool]] = []
-            for scenario in scenarios():
-                if scenario in missing:
-                    continue
-                words = ["molecule", f"SCENARIO={scenario}"]
-                alone = scenario in TWO_GUESTS
-                one = others.submit(check_alone, words, list(on_guests)) if alone else guests.submit(check, words)
-                on_guests.append(one)
-                running[one] = words
+            running |= {guests.submit(check, words): words for words in on_guests()}
             while wait(running, timeout=HEARTBEAT).not_done:
                 tell(f"running: {', '.join(' '.join(words) for one, words in running.items() if one.running())}")
         except BaseException:
@@ -149,8 +141,6 @@ def main() -> int:
         print(f"\n===== make {' '.join(words)}: {log}\n{log.read_text(errors='replace')}")
     for words in failed:
         print(f"\nmake {' '.join(words)}:\n{reasons(log_of(words).read_text(errors='replace'))}")
-    if missing:
-        print(f"\nleft out, since guests are emulated here (make test SCENARIOS=all): {', '.join(missing)}")
     print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 

@@ -34,6 +34,8 @@ id=1000
 while dmsetup message meta-pool 0 "create_thin $id" 2> /dev/null; do id=$((id + 1)); done
 
 for serial in data5 data6; do
-    # What a disk does that is pulled out.
-    echo 1 > "$(readlink -f "/sys/block/$(basename "$(readlink -f "/dev/disk/by-id/virtio-$serial")")/device/..")/remove"
+    # What a disk does that is pulled out; on User-Mode Linux, which lets go of no disk in use, it is out of LVM's sight.
+    disk=$(readlink -f "/dev/disk/by-id/virtio-$serial")
+    remove=$(readlink -f "/sys/block/$(basename "$disk")/device/..")/remove
+    if [ -e "$remove" ]; then echo 1 > "$remove"; else rm "$disk"; fi
 done

@@ -5,14 +5,15 @@
 # Customize hook of mmdebstrap, run by guest.py on the machine that builds the image: $1 is the root of the new system.
 # GUEST_OUTPUT is the folder that gets kernel and initrd; GUEST_KEY the public key that may log in; GUEST_DEBS the
 # packages whose .deb files wait in the guest's apt cache, so that installing them there downloads nothing;
-# GUEST_COMPILED what every Python of the guest imports.
+# GUEST_MODULES the folder with the modules of User-Mode Linux.
 set -eu
 root=$1
 
 cp "$root"/boot/vmlinuz-* "$GUEST_OUTPUT/kernel"
 cp "$root"/boot/initrd.img-* "$GUEST_OUTPUT/initrd"
 # The guest boots those two copies, so a new initrd inside it has no use, and costs minutes under emulation.
-sed -i 's/^update_initramfs=.*/update_initramfs=no/' "$root/etc/initramfs-tools/update-initramfs.conf"
+chroot "$root" dpkg-divert --quiet --local --rename --add /usr/sbin/update-initramfs
+ln -s /bin/true "$root/usr/sbin/update-initramfs"
 
 # Plays log in without privileges and use `become`, as users do.
 chroot "$root" useradd --create-home --shell /bin/bash ansible
@@ -27,13 +28,6 @@ install -D -m 600 "$GUEST_KEY" "$root/root/.ssh/authorized_keys"
 install -d "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=persistent\n' > "$root/etc/systemd/journald.conf.d/persistent.conf"
 
-# The name of the folder is the one in compiled.py, for the Python of this release. Plays import with and without root.
-packages=$root/usr/lib/python3/dist-packages
-install -m 644 "$GUEST_COMPILED" "$packages/guest_compiled.py"
-echo 'import guest_compiled' > "$packages/guest_compiled.pth"
-tag=$(chroot "$root" python3 -c 'import sys; print(sys.implementation.cache_tag)')
-install -d -m 1777 "$root/var/cache/compiled-$tag"
-
 # pam_env complains about its absence at every login.
 touch "$root/etc/default/locale"
 
@@ -41,12 +35,29 @@ touch "$root/etc/default/locale"
 for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer man-db.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
-# A third of a boot: profiles of programs that are not here (Docker loads its own), snapshots of a file system that lies
-# on no LVM, and drivers for what is not emulated.
+# Where the machine is emulated, a third of a boot: profiles of programs that are not here (Docker loads its own),
+# snapshots of a file system that lies on no LVM.
 for unit in apparmor.service e2scrub_reap.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
-printf 'blacklist %s\n' kvm_amd kvm_intel powernow_k8 > "$root/etc/modprobe.d/guest.conf"
+
+# As a guest on User-Mode Linux: its kernel's modules, its network, and the names that virtio would give its disks.
+cp -r "$GUEST_MODULES"/* "$root/lib/modules/"
+for version in "$GUEST_MODULES"/*; do
+    chroot "$root" depmod "$(basename "$version")"
+done
+cat > "$root/etc/systemd/network/20-uml.network" <<'END'
+[Match]
+Name=vec0
+[Network]
+Address=192.168.77.2/24
+END
+cat > "$root/etc/udev/rules.d/59-uml-disks.rules" <<'END'
+KERNEL=="ubd*", ENV{DEVTYPE}=="disk", ATTR{serial}=="?*", ENV{ID_SERIAL}="$attr{serial}", \
+    SYMLINK+="disk/by-id/virtio-$attr{serial}"
+KERNEL=="ubd*", ENV{DEVTYPE}=="partition", ATTRS{serial}=="?*", ENV{ID_SERIAL}="$attr{serial}", \
+    SYMLINK+="disk/by-id/virtio-$attr{serial}-part%n"
+END
 
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 apt-get clean

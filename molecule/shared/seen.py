@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -19,9 +18,6 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 MIB = 1024 * 1024
 # What Ansible prints is read here, so lines must be whole.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-# For up to four tasks, what base.yml says of strategies does not pay: a run of direct_lvm that finds nothing to do
-# takes 6 s of a guest's processor time so, and 11 s by mitogen; the run before it 59 s, and 37 s by mitogen.
-FEW_TASKS = {"ANSIBLE_STRATEGY": "linear"}
 
 # One file system image of a single static program: no registry is needed.
 IMPORT_IMAGE = (
@@ -52,9 +48,7 @@ BUSYBOX = "example.org/busybox:latest"
 
 def root(host, command: str) -> str:
     """Run a shell command as root and return its output; its own words are the failure when it fails."""
-    # Without sudo where root logged in: it writes to the journal, and takes as long again as a short command.
-    logged_in = host.ansible.get_variables()["ansible_user"]
-    with contextlib.nullcontext() if logged_in == "root" else host.sudo():
+    with host.sudo():
         done = host.run(command)
     assert done.rc == 0, f"{command}: status {done.rc}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -102,7 +96,7 @@ def copy_to(path: Path, to: str) -> None:
     """Copy a file of this machine to the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", "--module-name=ansible.builtin.copy"]
-    variables = {**os.environ, **PLAIN, "ANSIBLE_STRATEGY": "linear"}
+    variables = {**os.environ, **PLAIN}
     subprocess.run([*command, f"--args=src={path} dest={to} mode=0600"], check=True, env=variables)
 
 
@@ -141,9 +135,7 @@ def stop_docker(host) -> None:
 def fill(host, mebibytes: int, container: str) -> None:
     """Let a container write so much, and leave it there."""
     root(host, IMPORT_IMAGE)
-    # Past the guest's cache: under emulation 3000 MiB take 10 s of processor time by blocks of 1 MiB and 6 s by 8 MiB;
-    # through the cache 28 s, and they push out all else there.
-    write = f"dd if=/dev/zero of=/filled bs=4M count={math.ceil(mebibytes / 4)} oflag=direct conv=fsync"
+    write = f"dd if=/dev/zero of=/filled bs=4M count={math.ceil(mebibytes / 4)} conv=fsync"
     script = f"{write} && echo kept > /kept"
     root(host, f"docker run --name {container} --network none busybox /bin/sh -c '{script}'")
 
@@ -171,7 +163,7 @@ def start_module(module: str, **options) -> subprocess.Popen[str]:
     command.append(f"--module-name=devicemapper.containers.{module}")
     if options:
         command.append(f"--args={json.dumps(options)}")
-    variables = {**os.environ, **PLAIN, **FEW_TASKS}
+    variables = {**os.environ, **PLAIN}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
 
 
@@ -180,7 +172,7 @@ def run_module(module: str, **options) -> dict:
     return json.loads(start_module(module, **options).communicate()[0].partition("=>")[2])
 
 
-def start_playbook(playbook: str, *options: str, many_tasks: bool = False) -> subprocess.Popen[str]:
+def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
     """Start a playbook, by its path under molecule/ or its name in the collection, against the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     if "/" in playbook:
@@ -190,13 +182,13 @@ def start_playbook(playbook: str, *options: str, many_tasks: bool = False) -> su
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, **PLAIN, **({} if many_tasks else FEW_TASKS)},
+        env={**os.environ, **PLAIN},
     )
 
 
-def run_playbook(playbook: str, *options: str, many_tasks: bool = False) -> tuple[int, str]:
+def run_playbook(playbook: str, *options: str) -> tuple[int, str]:
     """Run a playbook to its end, and return its status and what it printed."""
-    running = start_playbook(playbook, *options, many_tasks=many_tasks)
+    running = start_playbook(playbook, *options)
     output = running.communicate()[0]
     return running.returncode, output
 

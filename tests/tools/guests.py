@@ -20,15 +20,6 @@ from environments import core_for, environment
 from workshop import ROOT, TOOLS
 
 
-def keep_connections() -> None:
-    """Make the folder without which testinfra opens a connection for every command.
-
-    Ansible makes it with its first connection by ssh, and mitogen does not. A login takes a guest 0.4 s of processor
-    time, and a command 0.03 s.
-    """
-    os.makedirs(os.path.expanduser("~/.ansible/cp"), mode=0o700, exist_ok=True)
-
-
 def variables() -> dict[str, str]:
     programs = environment(f"molecule-{core_for('molecule', os.environ.get('CORE', ''))}")
     return {
@@ -36,12 +27,9 @@ def variables() -> dict[str, str]:
         "PATH": f"{programs / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(install()),
         "ANSIBLE_CONFIG": str(TOOLS / "ansible.cfg"),
-        # For molecule/shared/base.yml.
-        "MITOGEN_STRATEGY_PLUGINS": str(next(programs.glob("lib/*/*/ansible_mitogen/plugins/strategy"), "")),
     }
 
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    keep_connections()
     os.execvpe(sys.argv[1], sys.argv[1:], variables())

@@ -28,7 +28,7 @@ def test_reset_is_refused_while_a_container_runs(host):
 
 def test_reset_does_what_check_mode_foretells(host):
     for options in (["--check", "--diff", STOP], [STOP]):
-        status, output = seen.run_playbook("shared/reset.yml", *options, many_tasks=True)
+        status, output = seen.run_playbook("shared/reset.yml", *options)
         assert status == 0, output
     assert "stop containers web" in output
 
@@ -56,7 +56,7 @@ def test_a_second_reset_finds_nothing_to_do(host):
 
 
 def test_two_runs_at_once_end_as_one_would(host):
-    runs = [seen.start_playbook(*ROLE, many_tasks=True) for _run in range(2)]
+    runs = [seen.start_playbook(*ROLE) for _run in range(2)]
     outputs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
     status, output = seen.run_playbook(*ROLE)

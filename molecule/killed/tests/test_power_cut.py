@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
-import guest
 import pytest
 import seen
+from vm import kinds
 
 MATRIX = "python3 /opt/killed/matrix.py"
 
@@ -37,7 +35,7 @@ def _foreign_is_as_it_was(host):
     ],
 )
 def test_power_cut(host, operation, program, number, part):
-    machine = guest.Guest(guest.GUESTS / "killed")
+    machine = kinds.guest_named("killed")
     console = machine.folder / "console.log"
     seconds = float(seen.root(host, f"{MATRIX} prepare {operation!r} {program} {number}"))
     said = console.stat().st_size
@@ -49,7 +47,7 @@ def test_power_cut(host, operation, program, number, part):
         time.sleep(0.01)
     time.sleep(seconds * part)
     machine.kill()
-    subprocess.run([sys.executable, guest.__file__, "start", machine.name], check=True)
+    machine.restart()
     seen.wait_until(300, lambda: is_up(host), "its boot has ended")
     print(operation, program, number, part, seen.root(host, f"{MATRIX} finish {operation!r}"))
 

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
-import guest
 import pytest
 import seen
+from vm import kinds
 
 WRITTEN = {"small": 50, "large": 200, "middle": 100}
 CHUNK = 512 * 1024
@@ -198,10 +196,10 @@ def test_power_cut_leaves_a_snapshot_that_is_known_as_ours(host, slow):
     assert root != "-"
     seen.root(host, f"rm {SLOW}")
     seen.root(host, "sync")
-    machine = guest.Guest(guest.GUESTS / "usage")
+    machine = kinds.guest_named("usage")
     machine.kill()
     running.kill()
-    subprocess.run([sys.executable, guest.__file__, "start", machine.name], check=True)
+    machine.restart()
     seen.wait_until(300, lambda: is_up(host), "its boot has ended")
     assert held_root(host) == root
     pool = usage()

@@ -1,0 +1,97 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A guest on User-Mode Linux: a Linux kernel that is a process of this machine, for where KVM does not work.
+
+The kernel, all its processes and the network device that leads to it live in namespaces of their own (unshare(1)):
+nothing of this machine's network is touched, and the end of the first process ends all of them at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from vm.common import GuestError, run
+from vm.guest import Guest, Machine
+from vm.image import image, uml_kernel
+
+INIT = Path(__file__).with_name("uml_init.py")
+# The kernel has neither iptables' tables nor nftables' families, so Docker cannot set up a network; Debian's unit of
+# Docker takes these. Nothing that is tested here is about networks.
+WITHOUT_NETFILTER = "DOCKER_OPTS=--iptables=false --ip6tables=false --bridge=none"
+
+
+def bind(listener: socket.socket, port: int) -> None:
+    """Take the port, also if unshare(1) of a guest that was just cut off still has it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            listener.bind(("127.0.0.1", port))
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise GuestError(f"port {port} of 127.0.0.1: {error.strerror}") from error
+            time.sleep(0.05)
+
+
+class UmlGuest(Guest):
+    """A guest whose process is uml_init.py, the first one in the guest's namespaces."""
+
+    @property
+    def preparation(self) -> str:
+        """Let Docker start without netfilter."""
+        folder = "/etc/systemd/system/docker.service.d"
+        unit = f"printf '[Service]\\nEnvironment=\"{WITHOUT_NETFILTER}\"\\n' > {folder}/without-netfilter.conf"
+        return f"mkdir -p {folder}; {unit}; systemctl daemon-reload"
+
+    def make_disks(self, machine: Machine) -> None:
+        """Put a copy of the image and the blank disks into the folder; with a copy-on-write file a boot takes twice."""
+        base = image(machine.release, machine.prepared) / "root.img"
+        run(["cp", "--sparse=always", "--reflink=auto", base, self.folder / "root.img"])
+        for disk in machine.disks:
+            run(["truncate", "--size", disk.size, self.folder / f"{disk.serial}.img"])
+
+    def launch(self, machine: Machine, port: int) -> int:
+        """Start the first process of the guest's namespaces, which starts the kernel."""
+        with socket.socket() as listener, open(self.folder / "console.log", "ab") as log:
+            # A socket belongs to the namespace that it was made in, so this one leads into the guest's from here.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bind(listener, port)
+            listener.listen(64)
+            port, number = listener.getsockname()[1], listener.fileno()
+            user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+            command = [
+                "unshare",
+                *user,
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                sys.executable,
+                str(INIT),
+            ]
+            command += [str(self.folder / "pid"), str(uml_kernel()), str(number), str(machine.memory)]
+            command += [disk.serial for disk in machine.disks]
+            started = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(number,),
+                start_new_session=True,
+            )
+        while not self.pid:
+            if started.poll() is not None:
+                raise GuestError(
+                    f"guest {self.name} did not start:\n{(self.folder / 'console.log').read_text()[-2000:]}"
+                )
+            time.sleep(0.05)
+        return port

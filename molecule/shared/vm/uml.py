@@ -10,6 +10,7 @@ nothing of this machine's network is touched, and the end of the first process e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from vm.common import GuestError, run
+from vm.common import CACHE, GUESTS, GuestError, lock, run
 from vm.guest import Guest, Machine
 from vm.image import image, uml_kernel
 
@@ -40,6 +41,16 @@ def bind(listener: socket.socket, port: int) -> None:
             time.sleep(0.05)
 
 
+def idle_processor() -> int:
+    """Return the processor of this machine that the fewest guests run on."""
+    used: list[int] = []
+    for file in GUESTS.glob("*/pid"):
+        pid = Guest(file.parent).pid
+        with contextlib.suppress(ProcessLookupError):
+            used += os.sched_getaffinity(pid) if pid else ()
+    return min(sorted(os.sched_getaffinity(0)), key=used.count)
+
+
 class UmlGuest(Guest):
     """A guest whose process is uml_init.py, the first one in the guest's namespaces."""
 
@@ -58,27 +69,23 @@ class UmlGuest(Guest):
             run(["truncate", "--size", disk.size, self.folder / f"{disk.serial}.img"])
 
     def launch(self, machine: Machine, port: int) -> int:
-        """Start the first process of the guest's namespaces, which starts the kernel."""
-        with socket.socket() as listener, open(self.folder / "console.log", "ab") as log:
+        """Start the first process of the guest's namespaces, which starts the kernel, on one processor.
+
+        The kernel and the process that it runs take turns. On two processors each turn wakes the other one up: 300
+        processes take 3.6 s there, and 1.5 s on one.
+        """
+        with socket.socket() as listener, lock(CACHE / "processor.lock"), open(
+            self.folder / "console.log", "ab"
+        ) as log:
             # A socket belongs to the namespace that it was made in, so this one leads into the guest's from here.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bind(listener, port)
             listener.listen(64)
             port, number = listener.getsockname()[1], listener.fileno()
-            user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-            command = [
-                "unshare",
-                *user,
-                "--net",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                sys.executable,
-                str(INIT),
-            ]
-            command += [str(self.folder / "pid"), str(uml_kernel()), str(number), str(machine.memory)]
-            command += [disk.serial for disk in machine.disks]
+            command = ["taskset", "--cpu-list", str(idle_processor()), "unshare", "--net", "--mount", "--pid", "--fork"]
+            command += ["--kill-child", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+            command += [sys.executable, str(INIT), str(self.folder / "pid"), str(uml_kernel()), str(number)]
+            command += [str(machine.memory), *(disk.serial for disk in machine.disks)]
             started = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -88,10 +95,9 @@ class UmlGuest(Guest):
                 pass_fds=(number,),
                 start_new_session=True,
             )
-        while not self.pid:
-            if started.poll() is not None:
-                raise GuestError(
-                    f"guest {self.name} did not start:\n{(self.folder / 'console.log').read_text()[-2000:]}"
-                )
-            time.sleep(0.05)
+            while not self.pid:
+                if started.poll() is not None:
+                    said = (self.folder / "console.log").read_text(errors="replace")[-2000:]
+                    raise GuestError(f"guest {self.name} did not start:\n{said}")
+                time.sleep(0.05)
         return port

@@ -145,6 +145,13 @@ def is_kept(host, container: str) -> bool:
     return root(host, f"docker cp {container}:/kept - | tar -xO") == "kept\n"
 
 
+def kept_in_snapshot(host, container: str) -> str:
+    """Return what a container of containerd's wrote, read from its snapshot."""
+    # Not as the command prints it, which has an option without a value where there are none.
+    mounts = f"ctr snapshots --snapshotter devmapper mounts /mnt {container} | grep --only-matching '/dev/mapper/[^ ]*'"
+    return root(host, f"mount $({mounts}) /mnt && cat /mnt/kept && umount /mnt")
+
+
 def wait_until(seconds: float, look, what: str):
     """Return what ``look`` finds once it is true."""
     end = time.monotonic() + seconds

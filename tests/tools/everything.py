@@ -33,7 +33,7 @@ NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("default", "docker_28", "killed", "usage", "monitor", "containerd_2_1", "containerd", "containerd_1_6")
+LONGEST = ("default", "newest_kernel", "killed", "debian_11", "monitor", "usage", "containerd_2_1")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -37,13 +37,6 @@ def state(host) -> str:
     return line.split()[-1]
 
 
-def kept(host, name: str) -> str:
-    """Return what a container wrote, read from its snapshot."""
-    # Not as the command prints it, which has an option without a value where there are none.
-    device = f"$(ctr snapshots --snapshotter devmapper mounts /mnt {name} | grep --only-matching '/dev/mapper/[^ ]*')"
-    return seen.root(host, f"mount {device} /mnt && cat /mnt/kept && umount /mnt")
-
-
 def process(host) -> str:
     return seen.root(host, "systemctl show --property MainPID --value containerd").strip()
 
@@ -133,4 +126,4 @@ def test_reboot_brings_the_pool_back_before_containerd(host):
     seen.assert_pool_is_kept_alive(host, POOL)
     assert state(host) == "ok"
     assert seen.root(host, "ctr containers ls --quiet").split() == ["filler", "kept"]
-    assert kept(host, "kept") == "kept\n"
+    assert seen.kept_in_snapshot(host, "kept") == "kept\n"

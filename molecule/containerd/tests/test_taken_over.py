@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import seen
-from test_containerd import DISK, FOLDER, PACKAGED, POOL, ROLE, kept, run, state
+from test_containerd import DISK, FOLDER, PACKAGED, POOL, ROLE, run, state
 
 ABSENT = (ROLE[0], "--extra-vars=containerd_devmapper_state=absent")
 # As in containerd's own guide (docs/snapshotters/devmapper.md): two files, two loop devices, one pool of the kernel's.
@@ -53,7 +53,7 @@ def test_a_pool_of_the_loop_script_is_refused_with_what_is_in_it(host):
     assert f"{FOLDER} holds the records of another pool (0 devices, " in output
     assert "changed=0" in output
     assert seen.root(host, f"wipefs --no-act {DISK}") == ""
-    assert kept(host, "looped") == "kept\n"
+    assert seen.kept_in_snapshot(host, "looped") == "kept\n"
     seen.root(
         host,
         "ctr containers delete looped && systemctl stop containerd && "
@@ -86,7 +86,7 @@ def test_a_pool_made_by_hand_is_taken_over_with_what_is_in_it(host, section):
     assert status == 0, output
     assert seen.volumes(host)["thinpool"]["lv_size"] == size
     assert state(host) == "ok"
-    assert kept(host, "mine") == "kept\n"
+    assert seen.kept_in_snapshot(host, "mine") == "kept\n"
     seen.assert_pool_is_kept_alive(host, POOL)
     text = seen.root(host, "cat /etc/containerd/config.toml")
     assert text.startswith(f"{PACKAGED}\n# mine\n")
@@ -99,4 +99,4 @@ def test_what_others_made_is_not_taken_apart(host, section):
     status, output = seen.run_playbook(*ABSENT)
     assert status != 0
     assert "devicemapper.containers" in output
-    assert kept(host, "mine") == "kept\n"
+    assert seen.kept_in_snapshot(host, "mine") == "kept\n"

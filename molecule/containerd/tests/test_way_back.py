@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 import seen
-from test_containerd import DISK, FOLDER, POOL, ROLE, kept, run, state
+from test_containerd import DISK, FOLDER, POOL, ROLE, run, state
 
 OBJECTS = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 
@@ -64,7 +64,7 @@ def test_it_is_restored_by_the_guide(host, fetched):
     seen.copy_to(fetched, "/root/containerd-thinpool.tar.gz")
     assert "saved" in seen.follow(host, "guides/backup.md", "containerd")
     assert state(host) == "ok"
-    assert (kept(host, "saved"), kept(host, "mine")) == ("kept\n", "kept\n")
+    assert (seen.kept_in_snapshot(host, "saved"), seen.kept_in_snapshot(host, "mine")) == ("kept\n", "kept\n")
     assert run(host, "after", "echo it runs").splitlines()[-1] == "it runs"
     status, output = seen.run_playbook(*ROLE)
     assert status == 0, output

@@ -31,7 +31,7 @@ def drive(name: str) -> list[str]:
 class QemuGuest(Guest):
     """A guest whose process is qemu."""
 
-    seconds_to_boot = 300
+    seconds_to_boot = 900
 
     def make_disks(self, machine: Machine) -> None:
         """Put an overlay of the image and the blank disks into the folder."""

@@ -48,7 +48,7 @@ def test_scenarios_are_run_with_the_oldest_core_and_the_newest():
         ("tcg", "killed", "bookworm on an emulated machine"),
         ("kvm", "default", "bookworm on KVM"),
         # What wants a machine that boots as hardware does gets one, whatever was chosen.
-        ("tcg", "docker_28", "forky on an emulated machine"),
+        ("tcg", "newest_kernel", "forky on an emulated machine"),
     ],
 )
 def test_list_names_the_release_and_what_it_runs_on(works, scenario, guest, monkeypatch):

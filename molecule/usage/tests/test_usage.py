@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+import typing as t
 
 import pytest
 import seen
@@ -92,20 +93,25 @@ def test_image_base_and_layers_between_are_named(host):
     assert sorted(by_name(pool, "container_init")) == sorted(WRITTEN)
 
 
-def test_figures_are_those_of_thin_ls(host):
-    seen.root(host, "sync")
-    # Containers idle, but their filesystems write now and then.
+def while_unchanged(look: t.Callable[[], object], ask: t.Callable[[], dict]) -> tuple[object, dict]:
+    """Return what a look and a question told while nothing changed: idle containers' filesystems write now and then."""
     for _attempt in range(5):
-        before, pool, after = thin_ls(host), usage(), thin_ls(host)
+        before, answer, after = look(), ask(), look()
         if before == after:
             break
+    return after, answer
+
+
+def test_figures_are_those_of_thin_ls(host):
+    seen.root(host, "sync")
+    by_hand, pool = while_unchanged(lambda: thin_ls(host), usage)
     told = {row["device_id"]: (row["mapped"], row["exclusive"], row["shared"]) for row in pool["devices"]}
-    assert told == after
+    assert told == by_hand
     assert pool["used"] == int(seen.root(host, "dmsetup status docker-thinpool").split()[5].split("/")[0]) * CHUNK
 
 
-def test_most_come_first_and_sums_count_all(host):
-    whole, first = usage(), usage(limit=1)
+def test_most_come_first_and_sums_count_all():
+    whole, first = while_unchanged(usage, lambda: usage(limit=1))
     assert [row["owner"]["name"] for row in first["devices"]] == ["large"]
     assert (first["total"], first["exclusive"]) == (whole["total"], whole["exclusive"])
     assert whole["total"] == len(whole["devices"]) == 8

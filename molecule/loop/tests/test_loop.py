@@ -129,9 +129,11 @@ def test_what_an_interrupted_run_left_is_finished(host):
 
 
 def test_a_full_pool_grows_and_its_writers_go_on(host):
-    # Together they write more than the pool holds, and only once the last of them was made.
+    # Together they write more than the pool holds, and only once the last of them was made. Directly: pages that cannot
+    # be written would soon hold up every other writer of the guest, until the kernel gives up after 60 s.
     fillers = [f"filler{number}" for number in range(5)]
-    script = "sleep 60; dd if=/dev/zero of=/filled bs=1M count=520 conv=fsync && echo kept > /kept; sleep 100000"
+    write = "dd if=/dev/zero of=/filled bs=1M count=520 oflag=direct conv=fsync && echo kept > /kept"
+    script = f"sleep 60; {write}; sleep 100000"
     for filler in fillers:
         seen.root(host, f"docker run -d --name {filler} --network none busybox /bin/sh -c '{script}'")
     seen.wait_until(

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,3 +48,32 @@ def test_names_everything_that_users_call(pattern: str) -> None:
 def test_the_map_of_the_code_names_every_room() -> None:
     rows = re.findall(r"^\| `(_\w+)` \| \S.* \|$", CONTRIBUTING, re.MULTILINE)
     assert sorted(rows) == sorted(path.name for path in ROOT.glob("plugins/module_utils/_[a-z]*"))
+
+
+NAMES = {
+    "Debian": {"11": "bullseye", "12": "bookworm", "13": "trixie"},
+    "Ubuntu": {"20.04": "focal", "22.04": "jammy", "24.04": "noble"},
+}
+
+
+def platforms(column: int) -> dict[tuple[str, str], bool]:
+    """Return which release of which platform a column of the table calls tested or expected, as Galaxy names them."""
+    found = {}
+    for row in re.findall(r"^\| ((?:Debian|Ubuntu|RHEL|the same).*) \|$", README, re.MULTILINE):
+        cells = row.split(" | ")
+        word = re.match("tested|expected|not supported", cells[column])
+        assert word, cells[column]
+        name = cells[0].split()[0]
+        for release in re.findall(r"\d[\d.]*|forky", cells[0]):
+            galaxy = (name, NAMES[name].get(release, release)) if name in NAMES else ("EL", release)
+            found[galaxy] = word.group() != "not supported"
+    return found
+
+
+@pytest.mark.parametrize(("role", "column"), [("direct_lvm", 1), ("loop_lvm", 1), ("containerd_devmapper", 2)])
+def test_says_of_each_platform_what_the_role_says(role: str, column: int) -> None:
+    meta = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text(encoding="utf-8"))
+    named = {(entry["name"], release) for entry in meta["galaxy_info"]["platforms"] for release in entry["versions"]}
+    # Galaxy knows no release that is not out yet.
+    told = {platform for platform, works in platforms(column).items() if works} - {("Debian", "forky")}
+    assert told == named

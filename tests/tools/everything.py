@@ -33,7 +33,7 @@ NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("default", "newest_kernel", "killed", "debian_11", "monitor", "usage", "containerd_2_1")
+LONGEST = ("default", "killed", "newest_kernel", "monitor", "usage", "loop", "containerd_2_1")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -76,7 +76,17 @@ def log_of(words: list[str]) -> Path:
     return LOGS / f"{'-'.join(words)}.log"
 
 
-def check(words: list[str], *, niceness: int = 0) -> bool:
+class Finished(t.NamedTuple):
+    """How a check ended."""
+
+    passed: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'FAILED'} after {self.seconds:.0f} s"
+
+
+def check(words: list[str], *, niceness: int = 0) -> Finished:
     start = time.monotonic()
     command = ["nice", f"--adjustment={niceness}", "make", "--no-print-directory", *words]
     tell(f"make {' '.join(words)}")
@@ -84,9 +94,9 @@ def check(words: list[str], *, niceness: int = 0) -> bool:
         finished = subprocess.run(
             command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
-    passed = finished.returncode == 0
-    tell(f"make {' '.join(words)}: {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
-    return passed
+    done = Finished(finished.returncode == 0, time.monotonic() - start)
+    tell(f"make {' '.join(words)}: {done}")
+    return done
 
 
 def reasons(log: str) -> str:
@@ -125,6 +135,7 @@ def main() -> int:
         return 0
     LOGS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(GUESTS_AT_A_TIME) as guests, ThreadPoolExecutor(1) as others:
+        start = time.monotonic()
         try:
             running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
             running |= {guests.submit(check, words): words for words in on_guests()}
@@ -135,13 +146,18 @@ def main() -> int:
             for pool in (guests, others):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
-    failed = [words for one, words in running.items() if not one.result()]
+    done = {" ".join(words): one.result() for one, words in running.items()}
+    failed = [words for one, words in running.items() if not one.result().passed]
     for words in failed:
         log = log_of(words)
         print(f"\n===== make {' '.join(words)}: {log}\n{log.read_text(errors='replace')}")
     for words in failed:
         print(f"\nmake {' '.join(words)}:\n{reasons(log_of(words).read_text(errors='replace'))}")
-    print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed")
+    # What takes longest comes last, where it is seen.
+    print()
+    for name, one in sorted(done.items(), key=lambda item: item[1].seconds):
+        print(f"make {name}: {one}")
+    print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed, in {(time.monotonic() - start) / 60:.0f} min")
     return 1 if failed else 0
 
 

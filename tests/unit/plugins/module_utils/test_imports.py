@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import typing as t
 from pathlib import Path
 
@@ -18,17 +19,18 @@ LONGEST = 500  # lines
 # From the ground up.
 ROOMS = ("_core", "_lvm", "_docker", "_containerd", "_contents", "_plan", "_monitor")
 
-Imports = t.Dict[str, t.Set[str]]  # "room.module" -> those that it imports
+Imports = t.Dict[str, t.AbstractSet[str]]  # "room.module" -> those that it imports
 
 
-def imported(text: str) -> set[str]:
+@functools.lru_cache(maxsize=None)
+def imported(text: str) -> frozenset[str]:
     """Return what of the rooms a file imports, wherever in it."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
             _package, _dot, name = (node.module or "").partition(f"{PACKAGE}.")
             found |= {name} if "." in name else {f"{name}.{alias.name}".strip(".") for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def modules() -> Imports:

@@ -221,7 +221,7 @@ def reboot(host) -> None:
             return ""
 
     wait_until(
-        300, lambda: answer("cat /proc/sys/kernel/random/boot_id") not in ("", boot.strip()), "the guest is back"
+        900, lambda: answer("cat /proc/sys/kernel/random/boot_id") not in ("", boot.strip()), "the guest is back"
     )
     wait_until(300, lambda: answer("systemctl is-system-running") in ("running", "degraded"), "its boot has ended")
 

@@ -72,7 +72,7 @@ class Guest:
     A kind of guest adds how its disks are made, how it is started, and what its console is.
     """
 
-    seconds_to_boot = 60
+    seconds_to_boot = 300  # ten suffice on a machine with nothing else to do
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

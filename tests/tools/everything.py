@@ -4,31 +4,33 @@
 
 """Run every check, each into a log of its own that is shown when the check fails.
 
-Scenarios run two at a time; beside them, one at a time, what needs no guest.
+Three at a time: two scenarios beside what needs no guest, and three of them when that is done.
 
 Usage: everything.py [yes], which lists what would run, one a line, with the kind of guest of a scenario
 """
 
 from __future__ import annotations
 
+import queue
 import re
 import subprocess
 import sys
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 
 from environments import cores, known_cores
 from workshop import CACHE, ROOT, give_up, tracked
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 GUESTS = {"kvm": "KVM", "uml": "User-Mode Linux", "tcg": "an emulated machine"}
-# One processor for each guest, of which a part is left over while a play is on its way or something is waited for: the
-# other checks take that, and where nothing is left over the smaller share.
-GUESTS_AT_A_TIME = 2
+# One more than processors: a scenario leaves a part of one over while it waits for something. What needs no guest gets
+# the smaller share.
+LANES = 3
 NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
@@ -36,6 +38,7 @@ LOGS = CACHE / "logs"
 LONGEST = ("default", "killed", "newest_kernel", "monitor", "usage", "loop", "containerd_2_1")
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
+RUNNING: set[str] = set()
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -88,14 +91,17 @@ class Finished(t.NamedTuple):
 
 def check(words: list[str], *, niceness: int = 0) -> Finished:
     start = time.monotonic()
+    name = " ".join(words)
     command = ["nice", f"--adjustment={niceness}", "make", "--no-print-directory", *words]
-    tell(f"make {' '.join(words)}")
+    tell(f"make {name}")
+    RUNNING.add(name)
     with log_of(words).open("wb") as log:
         finished = subprocess.run(
             command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     done = Finished(finished.returncode == 0, time.monotonic() - start)
-    tell(f"make {' '.join(words)}: {done}")
+    RUNNING.discard(name)
+    tell(f"make {name}: {done}")
     return done
 
 
@@ -126,6 +132,42 @@ def show() -> None:
         print(f"make {' '.join(words)}: {guest_of(words[1].partition('=')[2])}")
 
 
+def lane(
+    first: Iterable[list[str]], guests: queue.SimpleQueue[list[str]], done: dict[str, Finished], ended: Event
+) -> None:
+    """Run some checks that need no guest, then one scenario after the other, until there is none left or all ends."""
+    for words in first:
+        if not ended.is_set():
+            done[" ".join(words)] = check(words, niceness=NICENESS)
+    while not ended.is_set():
+        try:
+            words = guests.get_nowait()
+        except queue.Empty:
+            return
+        done[" ".join(words)] = check(words)
+
+
+def run() -> dict[str, Finished]:
+    """Run everything, and return how each check ended, by its arguments of make."""
+    guests: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    for words in on_guests():
+        guests.put(words)
+    done: dict[str, Finished] = {}
+    ended = Event()
+    with ThreadPoolExecutor(LANES) as pool:
+        lanes = [pool.submit(lane, first, guests, done, ended) for first in [without_guests(), *[()] * (LANES - 1)]]
+        try:
+            while wait(lanes, timeout=HEARTBEAT).not_done:
+                tell(f"{len(done)} done, running: {', '.join(sorted(RUNNING))}")
+        except BaseException:
+            # Leaving the pool would otherwise wait for what is not begun yet.
+            ended.set()
+            raise
+    for one in lanes:
+        one.result()
+    return done
+
+
 def main() -> int:
     wanted = sys.argv[1] if sys.argv[1:] else ""
     if wanted not in ("", "yes"):
@@ -134,30 +176,19 @@ def main() -> int:
         show()
         return 0
     LOGS.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(GUESTS_AT_A_TIME) as guests, ThreadPoolExecutor(1) as others:
-        start = time.monotonic()
-        try:
-            running = {others.submit(check, words, niceness=NICENESS): words for words in without_guests()}
-            running |= {guests.submit(check, words): words for words in on_guests()}
-            while wait(running, timeout=HEARTBEAT).not_done:
-                tell(f"running: {', '.join(' '.join(words) for one, words in running.items() if one.running())}")
-        except BaseException:
-            # Leaving the pools would otherwise start what is still queued.
-            for pool in (guests, others):
-                pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    done = {" ".join(words): one.result() for one, words in running.items()}
-    failed = [words for one, words in running.items() if not one.result().passed]
-    for words in failed:
-        log = log_of(words)
-        print(f"\n===== make {' '.join(words)}: {log}\n{log.read_text(errors='replace')}")
-    for words in failed:
-        print(f"\nmake {' '.join(words)}:\n{reasons(log_of(words).read_text(errors='replace'))}")
+    start = time.monotonic()
+    done = run()
+    failed = [name for name, one in done.items() if not one.passed]
+    for name in failed:
+        log = log_of(name.split())
+        print(f"\n===== make {name}: {log}\n{log.read_text(errors='replace')}")
+    for name in failed:
+        print(f"\nmake {name}:\n{reasons(log_of(name.split()).read_text(errors='replace'))}")
     # What takes longest comes last, where it is seen.
     print()
     for name, one in sorted(done.items(), key=lambda item: item[1].seconds):
         print(f"make {name}: {one}")
-    print(f"\n{len(running) - len(failed)} passed, {len(failed)} failed, in {(time.monotonic() - start) / 60:.0f} min")
+    print(f"\n{len(done) - len(failed)} passed, {len(failed)} failed, in {(time.monotonic() - start) / 60:.0f} min")
     return 1 if failed else 0
 
 

@@ -73,6 +73,8 @@ def ssh_key() -> Path:
 
 def built_as_root(folder: Path, arguments: list[str]) -> None:
     """Have another process of guest.py, which is root, build what only root can."""
+    if shutil.which("sudo") is None:
+        raise GuestError("building an image needs root, and there is no sudo here: run the same as root once")
     say("building an image needs root: asking sudo")
     command = ["sudo", "env", f"XDG_CACHE_HOME={CACHE.parent}", sys.executable, str(SHARED / "guest.py")]
     subprocess.run([*command, *arguments], check=False)

@@ -82,7 +82,7 @@ for disk in /dev/disk/by-id/virtio-data1 /dev/disk/by-id/virtio-data2; do
     if pvs $disk >/dev/null 2>&1; then pvremove $disk; fi
 done
 rm -rf /var/lib/docker /etc/docker /etc/lvm/profile/docker-thinpool.profile
-rm -rf /etc/systemd/system/docker.service.d
+find /etc/systemd/system/docker.service.d -type f ! -name without-netfilter.conf -delete
 systemctl daemon-reload
 systemctl start docker.service; systemctl stop docker.socket docker.service; rm -rf /var/lib/docker
 systemctl start docker.socket

@@ -47,13 +47,25 @@ def test_scenarios_are_run_with_the_oldest_core_and_the_newest():
         ("uml", "killed", "bookworm on User-Mode Linux"),
         ("tcg", "killed", "bookworm on an emulated machine"),
         ("kvm", "default", "bookworm on KVM"),
-        # What wants a machine that boots as hardware does gets one, whatever was chosen.
         ("tcg", "newest_kernel", "forky on an emulated machine"),
     ],
 )
 def test_list_names_the_release_and_what_it_runs_on(works, scenario, guest, monkeypatch):
     monkeypatch.setenv("GUEST_ACCEL", works)
     assert everything.guest_of(scenario) == guest
+
+
+@pytest.mark.parametrize(("scenario", "real"), [("default", True), ("newest_kernel", True), ("killed", False)])
+def test_list_asks_for_a_machine_that_boots_as_hardware_does_where_a_scenario_wants_one(scenario, real, monkeypatch):
+    asked = []
+
+    def answer(command, **_options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "tcg\n")
+
+    monkeypatch.setattr(everything.subprocess, "run", answer)
+    everything.guest_of(scenario)
+    assert ["--real" in command for command in asked] == [real]
 
 
 def test_a_wrong_word_is_refused():

@@ -131,8 +131,7 @@ async def main() -> None:
     asyncio.get_running_loop().add_reader(console.line, console.read)
     # Relative, since the path of a socket may not be longer than 107 bytes.
     await asyncio.start_unix_server(console.connect, "console")
-    from_outside = socket_from(int(listener))
-    await asyncio.start_server(forwarder.connect, sock=from_outside)
+    await asyncio.start_server(forwarder.connect, sock=socket.socket(fileno=int(listener)))
     command = ["chroot", kernel, "/usr/bin/linux.uml", f"mem={memory}M", "umid=guest", "uml_dir=/tmp", "noreboot"]
     # Processes of the guest work with its kernel by way of a filter on their calls: twice as fast as being traced.
     command += ["seccomp=on", "root=/dev/ubda", "rw", "vec0:transport=tap,ifname=tap0,depth=128,gro=1"]
@@ -153,11 +152,6 @@ async def main() -> None:
         if REBOOTS not in console.last:
             # Not by way of asyncio, which complains of connections that are still being made.
             os._exit(0)
-
-
-def socket_from(number: int) -> socket.socket:
-    """Return the socket that was handed on."""
-    return socket.socket(fileno=number)
 
 
 if __name__ == "__main__":

@@ -147,12 +147,23 @@ def _leaves_first(snapshots: t.Mapping[bytes, t.Any]) -> tuple[list[str], list[s
     the list of its parent (metadata/gc.go): such a parent goes by garbage collection alone, which does not look there.
     """
     children = {key: set(_buckets(found, b"children")) for key, found in snapshots.items() if isinstance(found, dict)}
+    parents: dict[bytes, list[bytes]] = {}
+    for key, under in children.items():
+        for child in under:
+            parents.setdefault(child, []).append(key)
+    left = {key: len(under) for key, under in children.items()}
     order: list[bytes] = []
-    while True:
-        free = sorted(key for key in children.keys() - set(order) if children[key] <= set(order))
-        if not free:
-            return [_text(key) for key in order], [_text(key) for key in sorted(children.keys() - set(order))]
+    free = sorted(key for key, number in left.items() if not number)
+    while free:
         order += free
+        freed = []
+        for child in free:
+            for parent in parents.get(child, ()):
+                left[parent] -= 1
+                if not left[parent]:
+                    freed.append(parent)
+        free = sorted(freed)
+    return [_text(key) for key in order], [_text(key) for key in sorted(children.keys() - set(order))]
 
 
 def _leases(content: t.Mapping[bytes, t.Any], keys: t.Collection[str]) -> list[str]:

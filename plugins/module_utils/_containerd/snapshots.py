@@ -14,7 +14,9 @@ which tells no device ids, and nothing when containerd is down.
 
 from __future__ import annotations
 
+import collections
 import json
+import re
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -29,8 +31,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import load
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import load
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_devices import Owner
+
+# Of the OCI image specification, descriptor.md.
+_DIGEST = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
+LARGEST_DOCUMENT = 8 * 2**20  # bytes of a manifest or an image's configuration; registries take 4 MiB at most
+MOST_DOCUMENTS = 1000  # of one image
 
 # Labels in which a container's name is kept: nerdctl's, and those of Kubernetes' runtime interface.
 _NAME_LABELS = (b"nerdctl/name", b"io.kubernetes.container.name")
@@ -100,7 +107,7 @@ def _keys(database: bbolt.Tree) -> dict[str, tuple[str, str]]:
 def uvarint(text: bytes) -> int:
     """Return a number as Go's encoding/binary.PutUvarint writes it: seven bits a byte, the lowest first."""
     found = 0
-    for index, byte in enumerate(text):
+    for index, byte in enumerate(text[:10]):  # as many as 64 bits take
         found |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             break
@@ -152,20 +159,36 @@ def _image_layers(root: str, images: t.Mapping[bytes, t.Any]) -> dict[str, list[
     return found
 
 
-def _layers(root: str, digest: str, depth: int = 0) -> t.Iterator[list[str]]:
-    """Yield the layers of the image behind a digest, or of each of them where it names one for each platform."""
-    document = _blob(root, digest)
-    if depth < 3:
-        for manifest in document.get("manifests") or []:
-            yield from _layers(root, str(manifest.get("digest")), depth + 1)
-    if document.get("config"):
-        filesystem = _blob(root, str(document["config"].get("digest"))).get("rootfs") or {}
-        yield [str(diff_id) for diff_id in filesystem.get("diff_ids") or []]
+def _layers(root: str, digest: str) -> t.Iterator[list[str]]:
+    """Yield the layers of the image behind a digest, or of each of them where it names one for each platform.
+
+    An index may name indexes, and whoever made the image wrote them: each document is read once, and so many at most.
+    """
+    waiting, seen = collections.deque([digest]), {digest}
+    for _document in range(MOST_DOCUMENTS):
+        if not waiting:
+            return
+        document = _blob(root, waiting.popleft())
+        manifests = document.get("manifests")
+        named = [_digest(manifest) for manifest in manifests] if isinstance(manifests, list) else []
+        for found in named:
+            if found not in seen and len(seen) < MOST_DOCUMENTS:
+                seen.add(found)
+                waiting.append(found)
+        if document.get("config"):
+            yield docker_layers.diff_ids(_blob(root, _digest(document["config"])).get("rootfs"))
+
+
+def _digest(descriptor: t.Any) -> str:
+    return str(descriptor.get("digest")) if isinstance(descriptor, dict) else ""
 
 
 def _blob(root: str, digest: str) -> dict[str, t.Any]:
+    """Return a document of the content store; nothing where its name is no digest and may lead elsewhere."""
+    if not _DIGEST.fullmatch(digest):
+        return {}
     algorithm, _colon, value = digest.partition(":")
-    return load(f"{root}/io.containerd.content.v1.content/blobs/{algorithm}/{value}")
+    return load(f"{root}/io.containerd.content.v1.content/blobs/{algorithm}/{value}", LARGEST_DOCUMENT)
 
 
 def _database(path: str) -> bbolt.Tree:

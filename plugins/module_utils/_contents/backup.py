@@ -326,7 +326,7 @@ def _files(path: str, *, into: bool, without: str = "") -> list[str]:
 
 def _copy(path: str, to: str) -> None:
     os.makedirs(os.path.dirname(to), exist_ok=True)
-    with open(path, "rb") as source, open(to, "wb") as copy:
+    with files.open_regular(path) as source, open(to, "wb") as copy:
         shutil.copyfileobj(source, copy)
         was = os.fstat(source.fileno())
         os.fchown(copy.fileno(), was.st_uid, was.st_gid)

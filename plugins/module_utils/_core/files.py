@@ -9,18 +9,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import re
 import secrets
+import shutil
 import stat
+import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import folders, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
+
+# Bytes of a file that is read whole: many times what any of those that we know of has.
+LARGEST = 16 * 2**20
 
 # Where the kernel keeps it (selinux(8), xattr(7)).
 _CONTEXT = "security.selinux"
@@ -54,16 +61,8 @@ def read(path: str, *, exact: bool = False) -> str | None:
     Line ends become those of this system, unless the text is wanted exactly as it is.
     """
     try:
-        # Without waiting: to open a FIFO hangs until somebody writes to it.
-        with open(
-            path,
-            encoding="utf-8",
-            newline="" if exact else None,
-            opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK),
-        ) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RefusedError(f"{path} is not a regular file: move it away")
-            text = file.read()
+        with open_regular(path) as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         if os.path.islink(path):
             raise RefusedError(
@@ -73,15 +72,47 @@ def read(path: str, *, exact: bool = False) -> str | None:
         return None
     except IsADirectoryError as error:
         raise RefusedError(f"{path} is a directory, not a file: move it away") from error
-    except UnicodeDecodeError as error:
-        raise RefusedError(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
     except OSError as error:
         raise RefusedError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null character, or half of one
         raise RefusedError(f"{path!r} is not the path of a file") from error
+    if len(content) > LARGEST:
+        raise RefusedError(f"{path} is larger than {LARGEST // 2**20} MiB, so it is none of its kind: move it away")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"{path} is not UTF-8 text (byte {error.start}): correct it or move it away") from error
     if text.startswith("\ufeff"):
         raise RefusedError(f"{path} begins with a byte order mark: save it as UTF-8 text without one")
-    return text
+    return text if exact else text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_limited(path: str, largest: int = LARGEST) -> bytes:
+    """Return what is in a regular file that somebody else writes. Raises OSError, also where it is larger."""
+    with open_regular(path, OSError) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return content
+
+
+def load(path: str, largest: int = LARGEST) -> dict[str, t.Any]:
+    """Return the object in a JSON file that somebody else writes; empty where there is none that can be read."""
+    try:
+        found = json.loads(read_limited(path, largest))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def open_regular(path: str, refusal: type[Exception] = RefusedError) -> t.BinaryIO:
+    """Open a file for reading, and nothing but a file: a device may be endless, and a FIFO has no end until written."""
+    # Without waiting, as to open a FIFO hangs until somebody writes to it.
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise refusal(f"{path} is not a regular file: move it away")
+    return file
 
 
 def check_folder(option: str, folder: str) -> None:
@@ -93,6 +124,13 @@ def check_folder(option: str, folder: str) -> None:
         there = os.path.dirname(there)
     if not os.path.isdir(there):
         raise RefusedError(f"{option}: {there} is not a directory: name another one, or move it away")
+    intruder = folders.intruder(folder)
+    if intruder:
+        raise RefusedError(
+            f"{option}: {intruder}, who could put something else in the place of {folder}, or of what is in it: let "
+            "the folder and those above it be root's alone (chown root:root, chmod go-w; for one of a Debian package "
+            "'dpkg-statoverride --update --add root root 0755 FOLDER', which upgrades keep), or name another one"
+        )
 
 
 class Replacement(t.NamedTuple):
@@ -113,33 +151,36 @@ def replacing(path: str, mode: int, *, keeps_mode: bool = False, keeps_suffix: b
     """Replace a file by what is written meanwhile, whole or not at all; where that fails, it is as it was.
 
     The new content reaches the disk before it takes the old one's name, so that a crash leaves one or the other.
-    Whoever may write to the folder cannot have something else written to: the folder is opened once, and in it a file
-    with a name that nobody knows, which must not be there yet. From its first byte on nobody may read it who may not
-    read the result. With ``keeps_mode`` mode, owner and SELinux context of a file that is there are taken over.
+    Whoever may write to a folder on the way cannot have something else written to (folders.opened): in the last one it
+    is a file with a name that nobody knows, which must not be there yet. From its first byte on nobody may read it who
+    may not read the result. With ``keeps_mode`` mode, owner and SELinux context of a file that is there are taken over.
     """
-    folder, name = os.path.realpath(os.path.dirname(path)), os.path.basename(path)
-    stem, suffix = os.path.splitext(name)
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        _remove_left(directory, stem)
+    with folders.opened(path) as place:
+        _check_regular(place)
+        stem, suffix = os.path.splitext(place.name)
+        _remove_left(place.folder, stem)
         new = f".{stem}.ansible-new-{secrets.token_hex(8)}{suffix if keeps_suffix else ''}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(new, flags, 0o600, dir_fd=directory)
+        descriptor = os.open(new, flags, 0o600, dir_fd=place.folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if not (keeps_mode and _take_over(descriptor, directory, name)):
+                if not (keeps_mode and _take_over(descriptor, place)):
                     os.fchmod(descriptor, mode)
-                waiting = Replacement(file, os.path.join(folder, new))
+                waiting = Replacement(file, os.path.join(place.folder_path, new))
                 yield waiting
                 waiting.write_down()
-            os.replace(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.replace(new, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=directory)
+                os.unlink(new, dir_fd=place.folder)
             raise
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        os.fsync(place.folder)
+
+
+def _check_regular(place: folders.Place) -> None:
+    there = place.status()
+    if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
+        raise RefusedError(f"{place.path} is not a regular file: move it away")
 
 
 def _remove_left(directory: int, stem: str) -> None:
@@ -151,17 +192,16 @@ def _remove_left(directory: int, stem: str) -> None:
                 os.unlink(name, dir_fd=directory)
 
 
-def _take_over(descriptor: int, directory: int, name: str) -> bool:
+def _take_over(descriptor: int, place: folders.Place) -> bool:
     """Give a new file the owner, mode and SELinux context of one that is there; return whether there is one."""
-    try:
-        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
+    there = place.status()
+    if there is None:
         return False
     if (there.st_uid, there.st_gid) != (os.geteuid(), os.getegid()):
         os.fchown(descriptor, there.st_uid, there.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
     with contextlib.suppress(OSError):  # no SELinux, or a filesystem without
-        context = os.getxattr(f"/proc/self/fd/{directory}/{name}", _CONTEXT, follow_symlinks=False)
+        context = os.getxattr(f"/proc/self/fd/{place.folder}/{place.name}", _CONTEXT, follow_symlinks=False)
         os.setxattr(descriptor, _CONTEXT, context)
     return True
 
@@ -169,48 +209,59 @@ def _take_over(descriptor: int, directory: int, name: str) -> bool:
 def carry_out(module: AnsibleModule, change: Write) -> str | None:
     """Replace or remove a file; return the path of the backup, if one was asked for and made.
 
-    A symbolic link stays: what it points to is replaced.
+    Of a symbolic link what it points to is replaced; removed is the link, and what it points to stays.
     """
-    path = os.path.realpath(change.path)
+    path = change.path
     try:
+        if change.text is None:
+            backup = back_up(path) if change.backup else None
+            remove(path)
+            return backup
+        with folders.opened(path, create=True, follow=True) as place:
+            path = place.path
         return _replace(module, change, path)
     except process.ProcessError:
         raise
-    except Exception as error:
-        # Ansible's own functions wrap theirs in a plain one from ansible-core 2.19 on; before, they end the module.
-        reason = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(reason, OSError):
-            raise
-        raise RefusedError(f"{path} cannot be written: {reason.strerror}. It is as it was") from error
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be written: {error.strerror}. It is as it was") from error
 
 
 def _replace(module: AnsibleModule, change: Write, path: str) -> str | None:
-    if change.text is None:
-        backup = _backup(module, change, path)
-        _remove(path)
-        return backup
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     is_new = not os.path.exists(path)
     with replacing(path, change.mode, keeps_mode=True, keeps_suffix=change.keeps_suffix) as new:
-        new.write_down(change.text.encode())
+        new.write_down((change.text or "").encode())
         if change.validate:
             named = {"{name}": os.path.splitext(os.path.basename(new.path))[0], "{path}": new.path}
             process.run(*(named.get(word, word.replace("{name}", named["{name}"])) for word in change.validate))
-        backup = _backup(module, change, path)
+        backup = back_up(path) if change.backup else None
     if is_new and module.selinux_enabled():
         module.set_default_selinux_context(path, False)
     return backup
 
 
-def _remove(path: str) -> None:
-    """Remove a file, so that it is gone after a power cut too."""
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def remove(path: str) -> None:
+    """Remove a file, so that it is gone after a power cut too; of a link the link, and none on the way is followed."""
+    with folders.opened(path) as place:
+        os.unlink(place.name, dir_fd=place.folder)
+        os.fsync(place.folder)
+
+
+def back_up(path: str) -> str | None:
+    """Copy a file beside itself and return the copy's path, None where there is no file.
+
+    Not by Ansible's backup_local(), whose copy may be read by everybody until it is complete, and is left cut off where
+    the disk is full (seen).
+    """
     try:
-        os.unlink(os.path.basename(path), dir_fd=directory)
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _backup(module: AnsibleModule, change: Write, path: str) -> str | None:
-    return module.backup_local(path) if change.backup and os.path.exists(path) else None
+        with open_regular(path) as source:
+            copy = f"{path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"  # Ansible's form
+            was = os.fstat(source.fileno())
+            with replacing(copy, 0o600) as new:
+                shutil.copyfileobj(source, new.file)
+                new.write_down()
+                os.fchown(new.file.fileno(), was.st_uid, was.st_gid)
+                os.fchmod(new.file.fileno(), stat.S_IMODE(was.st_mode))
+                os.utime(new.file.fileno(), ns=(was.st_atime_ns, was.st_mtime_ns))
+    except FileNotFoundError:
+        return None
+    return copy

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import load
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -221,13 +221,3 @@ def _same(data: DockerData, status: PoolStatus) -> bool:
         return True
     # An interrupted transaction. An empty pool has none if a base device is on record: it was made anew.
     return status.transaction_id == data.transaction_id - 1 and bool(status.data_used or not data.has_base)
-
-
-def load(path: str) -> dict[str, t.Any]:
-    """Return an object of Docker's; a file that is none is as good as not there, since Docker ends at it itself."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -17,12 +17,14 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import load, read_limited
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER, load
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DRIVER
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_devices import Owner
 
+_LARGEST_NAME = 4096  # bytes of a file that has an id in it
 # Files among the records that are no device's.
 _NO_DEVICES = ("transaction-metadata", "deviceset-metadata")
 
@@ -87,6 +89,12 @@ def layers(root: str) -> dict[str, Owner]:
     return {**_images(root), **_containers(root)}
 
 
+def diff_ids(filesystem: t.Any) -> list[str]:
+    """Return the layers in the ``rootfs`` of an image's configuration, which whoever made the image wrote."""
+    found = filesystem.get("diff_ids") if isinstance(filesystem, dict) else None
+    return [str(diff_id) for diff_id in found] if isinstance(found, list) else []
+
+
 def chain_ids(diff_ids: t.Sequence[str]) -> list[str]:
     """Return the chain id of each layer of an image, a digest over it and all below it (OCI image specification)."""
     found: list[str] = []
@@ -103,8 +111,7 @@ def _images(root: str) -> dict[str, Owner]:
     users: dict[str, list[str]] = {}
     for image in sorted(listdir(f"{folder}/imagedb/content/sha256")):
         filesystem = load(f"{folder}/imagedb/content/sha256/{image}").get("rootfs")
-        diff_ids = filesystem.get("diff_ids") if isinstance(filesystem, dict) else None
-        for chain in chain_ids([str(diff_id) for diff_id in diff_ids or []]):
+        for chain in chain_ids(diff_ids(filesystem)):
             users.setdefault(chain, []).extend(names.get(f"sha256:{image}") or [image[:12]])
     found = {}
     for layer in listdir(f"{folder}/layerdb/sha256"):
@@ -118,7 +125,7 @@ def _image_names(folder: str) -> dict[str, list[str]]:
     repositories = load(f"{folder}/repositories.json").get("Repositories")
     found: dict[str, list[str]] = {}
     for references in repositories.values() if isinstance(repositories, dict) else ():
-        for reference, image in sorted(references.items()):
+        for reference, image in sorted(references.items()) if isinstance(references, dict) else ():
             found.setdefault(str(image), []).append(str(reference))
     return {image: [name for name in names if "@" not in name] or names for image, names in found.items()}
 
@@ -151,7 +158,6 @@ def _containers(root: str) -> dict[str, Owner]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
+        return read_limited(path, _LARGEST_NAME).decode().strip()
     except (OSError, ValueError):
         return ""

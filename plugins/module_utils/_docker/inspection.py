@@ -20,7 +20,7 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import mounts, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, mounts, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import (
@@ -285,8 +285,8 @@ def containers(root: str) -> t.Iterator[RunningContainer]:
     devices = _devices()
     for key, owner in sorted(owners.items(), key=lambda item: item[1].name):
         folder = f"{root}/containers/{key}"
-        configuration = data_root.load(f"{folder}/config.v2.json")
-        host = data_root.load(f"{folder}/hostconfig.json")
+        configuration = files.load(f"{folder}/config.v2.json")
+        host = files.load(f"{folder}/hostconfig.json")
         state = configuration.get("State") or {}
         if not (state.get("Running") and os.path.exists(f"{PROC}/{state.get('Pid')}")):
             continue

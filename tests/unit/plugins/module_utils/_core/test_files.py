@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 import pytest
@@ -202,3 +203,98 @@ def test_what_killed_runs_left_is_gone_whatever_they_were_killed_at(tmp_path):
     (tmp_path / ".x.ansible-new-of-another").touch()
     files.carry_out(Module(), Write(str(tmp_path / "x.toml"), "whole"))
     assert sorted(os.listdir(tmp_path)) == [".x.ansible-new-of-another", "x.toml"]
+
+
+def test_removed_is_the_link_and_not_what_it_points_to(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("of somebody else's", encoding="utf-8")
+    link.symlink_to(target)
+    backup = files.carry_out(Module(), Write(str(link), None, backup=True))
+    assert sorted(os.listdir(tmp_path)) == sorted([os.path.basename(backup), "target"])
+    assert target.read_text(encoding="utf-8") == "of somebody else's"
+    with open(backup, encoding="utf-8") as copy:
+        assert copy.read() == "of somebody else's"
+
+
+@pytest.fixture(params=["FIFO", "device", "folder"])
+def odd(request, tmp_path):
+    """Return something that is no file and no link, in the place of one."""
+    path = tmp_path / "x.prom"
+    if request.param == "FIFO":
+        os.mkfifo(path)
+    elif request.param == "folder":
+        path.mkdir()
+    else:
+        try:
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("no device can be made here")
+    return path
+
+
+def test_what_is_no_file_is_neither_replaced_nor_waited_for(odd):
+    before = odd.stat()
+    with pytest.raises(RefusedError, match=f"{odd} is not a regular file: move it away"), files.replacing(
+        str(odd), 0o644
+    ):
+        pytest.fail("it was opened")
+    assert odd.stat() == before
+    assert os.listdir(odd.parent) == [odd.name]
+
+
+def test_what_is_no_file_has_no_content(odd):
+    with pytest.raises(OSError, match="(not a regular file|Is a directory|No such device)"):
+        files.read_limited(str(odd))
+    assert files.load(str(odd)) == {}
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 101)
+    with pytest.raises(OSError, match="File too large"):
+        files.read_limited(str(path), 100)
+    assert files.read_limited(str(path), 101) == b"x" * 101
+    with open(path, "wb") as file:
+        file.truncate(files.LARGEST + 1)
+    with pytest.raises(RefusedError, match="is larger than 16 MiB, so it is none of its kind: move it away"):
+        files.read(str(path))
+
+
+@pytest.mark.parametrize("text", ["[" * 3000 + "]" * 3000, '{"a":' * 3000 + "1" + "}" * 3000, "{", "[]", "\udcff"])
+def test_json_that_is_none_or_too_deep_is_empty(tmp_path, text):
+    (tmp_path / "x").write_bytes(text.encode("utf-8", "surrogateescape"))
+    found = files.load(str(tmp_path / "x"))
+    assert found == {} or next(iter(found)) == "a"  # how deep is too deep is the Python's
+
+
+def test_a_backup_is_read_by_nobody_who_may_not_read_the_file(tmp_path, umask, monkeypatch):
+    path = tmp_path / "daemon.json"
+    path.write_text("secret", encoding="utf-8")
+    path.chmod(0o600)
+    modes = []
+    real = files.shutil.copyfileobj
+
+    def look(source, copy):
+        real(source, copy)
+        modes.append(os.fstat(copy.fileno()).st_mode & 0o777)
+
+    monkeypatch.setattr(files.shutil, "copyfileobj", look)
+    backup = files.carry_out(Module(), Write(str(path), "new", backup=True))
+    assert modes == [0o600]
+    assert os.stat(backup).st_mode & 0o777 == 0o600
+    assert backup.startswith(f"{path}.{os.getpid()}.")
+
+
+def test_a_backup_for_which_there_is_no_room_is_none_and_changes_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "daemon.json"
+    path.write_text("old", encoding="utf-8")
+
+    def fill(source, copy):
+        copy.write(b"ol")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.shutil, "copyfileobj", fill)
+    with pytest.raises(RefusedError, match="cannot be written: No space left on device. It is as it was"):
+        files.carry_out(Module(), Write(str(path), "new", backup=True))
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(tmp_path) == ["daemon.json"]

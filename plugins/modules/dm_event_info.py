@@ -315,12 +315,12 @@ def device_names(module: AnsibleModule) -> dict[str, str]:
 
 def as_result(reading: journal.Reading, events: list[dm_events.Event], limit: int, *, oldest: bool) -> dict:
     """Return what the module returns of the events."""
-    truncated = len(events) > limit
+    truncated = len(events) > limit or reading.truncated
     cursor = reading.cursor
-    if truncated and oldest:
+    if len(events) > limit and oldest:
         events = events[:limit]
         cursor = events[-1].line.cursor
-    elif truncated:
+    else:
         events = events[-limit:]
     severities = collections.Counter(event.severity for event in events)
     kinds = collections.Counter(event.kind for event in events)

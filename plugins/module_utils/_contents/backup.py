@@ -254,7 +254,7 @@ def _save_group(spec: BackupSpec) -> int:
 def _dump(spec: BackupSpec, snapshot: metadata_snapshot.Snapshot) -> Dump:
     path = f"{spec.scratch}/thin/{spec.pool.dm_name}.xml"
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    process.run("thin_dump", "-m", snapshot.metadata_path, "-o", f"{path}.raw")
+    process.run("thin_dump", "-m", snapshot.metadata_path, "-o", f"{path}.raw", ends_with_us=True)
     devices = 0
     with open(f"{path}.raw", encoding="utf-8") as raw, open(path, "w", encoding="utf-8") as file:
         head = raw.readline()

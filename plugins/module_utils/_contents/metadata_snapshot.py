@@ -123,6 +123,7 @@ def held(pool: LogicalVolume) -> t.Iterator[Snapshot]:
     """Take a snapshot of a pool's metadata, and release it at the end, whatever happens in between.
 
     One that a killed run of ours left is released first, and no other: what is held is ours if it is marked as ours.
+    What reads it must end with us (process.run), or the pool would write over what it reads.
     """
     with contextlib.ExitStack() as until_the_end:
         lock = until_the_end.enter_context(locks.locked(LOCK, process.TIMEOUT, create=True))

@@ -29,7 +29,10 @@ def read(lvm: lvm_state.LvmState, pool: lvm_state.LogicalVolume, places: tuple, 
         )
         owners, records = owners_of(lvm, pool, snapshot, places, active)
         listed = thin_devices.parse(
-            process.run("thin_ls", "--no-headers", "--format", thin_devices.FIELDS, "-m", snapshot.metadata_path)
+            process.run(
+                *("thin_ls", "--no-headers", "--format", thin_devices.FIELDS, "-m", snapshot.metadata_path),
+                ends_with_us=True,
+            )
         )
     rows = thin_devices.join(listed, owners, active, pool.chunk_size)
     used, exclusive = snapshot.status.data_used * pool.chunk_size, thin_devices.total(rows)["exclusive"]

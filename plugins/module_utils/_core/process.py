@@ -12,12 +12,19 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import tempfile
+import threading
 import typing as t
 
 # A volume group lock may be held by dmeventd for as long as an extension takes, and zeroing 16 GiB of pool
 # metadata on a slow disk takes minutes: long enough for both, short enough that a play does not hang for ever.
 TIMEOUT = 600
+
+# Bytes of a line of the journal, as JSON. LVM's are below 1 KiB, the kernel's below 2; the rest is the fields' names.
+LONGEST_LINE = 64 * 1024
+_LONGEST_REASON = 64 * 1024  # bytes of what a program complains of
 
 # LVM_SUPPRESS_FD_WARNINGS: Ansible's open pipes are no concern of LVM's (lvm(8)).
 _ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
@@ -63,45 +70,107 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
-def run(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT) -> str:
+def run(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT, ends_with_us: bool = False) -> str:
     """Run a command and return its standard output; anything but an accepted exit status is a ProcessError.
 
     Standard input has nothing in it, so that nothing waits for an answer, and the two outputs are kept apart,
-    because LVM's errors would land inside its JSON.
+    because LVM's errors would land inside its JSON. A program that ``ends_with_us`` is over when this is left, by an
+    exception of a signal's or a time limit's too; others go on then, and keep the lock that they inherited.
     """
-    return capture(*command, accept=accept, timeout=timeout)[1]
+    return capture(*command, accept=accept, timeout=timeout, ends_with_us=ends_with_us)[1]
 
 
-def capture(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT) -> tuple[int, str]:
+def capture(
+    *command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT, ends_with_us: bool = False
+) -> tuple[int, str]:
     """Run a command like :func:`run` and return its exit status too, for programs that answer with it."""
-    words = " ".join(shlex.quote(word) for word in command)
-    environment = {**os.environ, **_ENVIRONMENT, "PATH": _PATH}
+    process = _start(command, subprocess.PIPE)
+    try:
+        out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
+    except subprocess.TimeoutExpired as error:
+        process.terminate()
+        if ends_with_us:
+            _end(process)
+        raise ProcessError(
+            f"{_in_words(command)} had not ended after {timeout:.0f} seconds and was asked to stop. Another LVM "
+            "command may hold the volume group's lock, or a device no longer answers: see 'ps -ef | grep lv' and the "
+            "kernel log",
+            command,
+        ) from error
+    except BaseException:
+        if ends_with_us:
+            _end(process)
+        raise
+    _check(command, process.returncode, accept, err)
+    return process.returncode, out
+
+
+def lines(*command: str, timeout: float = TIMEOUT, longest: int = LONGEST_LINE) -> t.Iterator[bytes]:
+    """Yield a program's output line by line while it is written; where the iteration ends, so does the program.
+
+    No more than a line is kept at a time. One of more than so many bytes is left out, and so is an incomplete last one.
+    """
+    with tempfile.TemporaryFile() as errors:
+        process = _start(command, errors)
+        timer = threading.Timer(timeout, process.terminate)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield from _complete(process.stdout, longest)
+            process.wait()
+        finally:
+            is_late = not timer.is_alive()
+            timer.cancel()
+            process.stdout.close()
+            _end(process)
+        if is_late:
+            raise ProcessError(
+                f"{_in_words(command)} had not ended after {timeout:.0f} seconds and was asked to stop", command
+            )
+        errors.seek(0)
+        _check(command, process.returncode, (0,), errors.read(_LONGEST_REASON).decode("utf-8", "replace"))
+
+
+def _complete(output: t.BinaryIO, longest: int) -> t.Iterator[bytes]:
+    is_rest = False
+    for row in iter(lambda: output.readline(longest), b""):
+        is_end = row.endswith(b"\n")
+        if is_end and not is_rest:
+            yield row
+        is_rest = not is_end
+
+
+def _start(command: tuple[str, ...], errors: t.Any) -> t.Any:
     try:
         # Not AnsibleModule.run_command(), which knows no timeout, nor subprocess.run(), which kills outright at the end
         # of one: an LVM command that is killed may leave a device suspended, and all its I/O hanging.
-        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+        return subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
             stdin=_standard_input[-1],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
+            stderr=errors,
+            env={**os.environ, **_ENVIRONMENT, "PATH": _PATH},
             executable=find(command[0]),
         )
     except (OSError, ValueError) as error:  # the latter: a null character, or half of one, in a word
         reason = getattr(error, "strerror", None) or error
         raise ProcessError(f"{command[0]} could not be started: {reason}", command) from error
-    try:
-        out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
-    except subprocess.TimeoutExpired as error:
-        process.terminate()
-        raise ProcessError(
-            f"{words} had not ended after {timeout:.0f} seconds and was asked to stop. Another LVM command may hold "
-            "the volume group's lock, or a device no longer answers: see 'ps -ef | grep lv' and the kernel log",
-            command,
-        ) from error
-    if process.returncode not in accept:
+
+
+def _end(process: t.Any) -> None:
+    """End a program that only reads, and wait for it; one that waits for a device may not be ended by anything."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+
+
+def _in_words(command: t.Sequence[str]) -> str:
+    return " ".join(shlex.quote(word) for word in command)
+
+
+def _check(command: tuple[str, ...], status: int, accept: t.Container[int], err: str) -> None:
+    if status not in accept:
         reason = "; ".join(line.strip() for line in err.splitlines() if line.strip()) or "it gave no reason"
-        raise ProcessError(
-            f"{words} failed with status {process.returncode}: {reason}", command, process.returncode, err
-        )
-    return process.returncode, out
+        raise ProcessError(f"{_in_words(command)} failed with status {status}: {reason}", command, status, err)

@@ -16,11 +16,23 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 _TOP_LAYER = "tpool"
 # lvm(8), "Valid names": letters, digits and + _ . -, not beginning with a hyphen; 127 bytes is the kernel's limit.
 _NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+# Without those that libdm writes as escapes (libdm-common.c, _is_whitelisted_char()): none of our names has them.
+_DEVICE_NAME = re.compile(r"[A-Za-z0-9#+.:=@_-]{1,127}")
+
+
+def is_name(text: str) -> bool:
+    """Whether LVM takes it for a group or a volume."""
+    return bool(_NAME.fullmatch(text)) and text not in (".", "..")
+
+
+def is_device_name(text: str) -> bool:
+    """Whether the device mapper takes it for a device."""
+    return bool(_DEVICE_NAME.fullmatch(text))
 
 
 def check_name(kind: str, name: str) -> None:
     """Refuse a name that LVM refuses, in words that say why."""
-    if not _NAME.fullmatch(name) or name in (".", ".."):
+    if not is_name(name):
         raise RefusedError(
             f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
             "them, no hyphen at the beginning, and neither . nor .. alone"
@@ -71,6 +83,11 @@ class PoolName(t.NamedTuple):
         if len(parts) != 2 or not all(parts):
             return None
         return cls(parts[0].replace("\0", "-"), parts[1].replace("\0", "-"))
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether LVM takes both parts for names."""
+        return is_name(self.vg) and is_name(self.name)
 
     def __str__(self) -> str:
         return f"{self.vg}/{self.name}"

@@ -46,14 +46,19 @@ def look() -> PoolSnapshot:
     return PoolSnapshot(lvm, statuses, pools, own)
 
 
-def read_events(*, since: str = "", cursor: str = "", path: str = "") -> tuple[list[Event], Reading]:
-    """Return what happened since a point in time or a place in the journal, or in the log file of a path."""
+def read_events(
+    *, since: str = "", cursor: str = "", path: str = "", seconds: float = 0.0
+) -> tuple[list[Event], Reading]:
+    """Return what happened since a point in time or a place in the journal, or in the log file of a path.
+
+    After so many seconds the rest is left to the next reading.
+    """
     now = time.time()
     if path:
         booted = now - time.clock_gettime(time.CLOCK_BOOTTIME)
-        reading = log_files.read_file(path, cursor=cursor, since=since, now=now, booted=booted)
+        reading = log_files.read_file(path, cursor=cursor, since=since, now=now, booted=booted, seconds=seconds)
     else:
-        reading = journal.read(cursor=cursor, since=since, now=now)
+        reading = journal.read(cursor=cursor, since=since, now=now, seconds=seconds)
     # The kernel names devices by numbers, which mean what they mean now only in lines of this boot.
     kernel = any(line.source == "kernel" and line.current for line in reading.lines)
     return dm_events.events(reading.lines, device_names() if kernel else {}), reading

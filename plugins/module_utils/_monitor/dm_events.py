@@ -81,6 +81,8 @@ KINDS = {
     "vg_full": "critical",
 }
 
+_MOST_DIGITS = 18  # more than any number has that LVM counts by
+
 # From this use on a warning of use is critical: what is left may be gone before a person has read it.
 _CRITICAL_PERCENT = 95.0
 
@@ -125,9 +127,9 @@ _USERSPACE = (
     # lib/metadata/lv_manip.c, tools/lvresize.c
     (
         "extended",
-        rf"Size of logical volume {_LV} changed from .+ \((?P<before>\d+) extents\) to .+ \((?P<after>\d+) extents\)\.",
+        rf"Size of logical volume {_LV} changed from [^()]+ \((?P<before>\d+) extents\) to [^()]+ \((?P<after>\d+) extents\)\.",
     ),  # all
-    ("extend_noop", rf"Size of logical volume {_LV} unchanged from .+ \(\d+ extents\)\."),  # all
+    ("extend_noop", rf"Size of logical volume {_LV} unchanged from [^()]+ \(\d+ extents\)\."),  # all
     ("extend_noop", r"New size \(\d+ extents\) matches existing size \(\d+ extents\)\."),  # all
     ("extend_noop", r"No size change\."),  # since 2.03.17
     ("resized", rf"Logical volume {_LV} successfully resized\."),  # all
@@ -153,7 +155,7 @@ _USERSPACE = (
     ),  # since 2.02.169
     ("pool_inactive", rf"Can't read state of locally inactive LV {_LV}\."),  # all
     ("pool_inactive", r"lvextend using policy requires the volume to be active\."),  # since 2.03.17
-    ("metadata_max", r"Reached maximum pool metadata size .+ \(\d+ extents\)\."),  # since 2.03.12
+    ("metadata_max", r"Reached maximum pool metadata size [^()]+ \(\d+ extents\)\."),  # since 2.03.12
     ("note", r"Thin pool will use metadata without cropping\."),  # since 2.03.12
     ("note", r"Rounding (?:up )?size .*"),  # all
     ("lvm_error", r"Policy-based resize is supported only for .*"),  # until 2.03.16
@@ -322,7 +324,7 @@ class Line:
 
     time: float  # seconds since 1970
     message: str
-    source: str  # dmeventd, hook (a thin_command that it runs), kernel, lvm, systemd, journald
+    source: str  # dmeventd, hook (a thin_command that it runs), kernel, lvm, systemd, journald, container
     pid: int = 0
     boot: str = ""  # boot ID, empty where a log file does not tell
     current: bool = True  # of the boot that the host is in now
@@ -362,8 +364,14 @@ class Event:
         return self.vg in groups if self.vg else not self.dm_name
 
     def with_dm_name(self, name: str) -> Event:
-        """Return the event of a device-mapper name, which need not be one of LVM's."""
-        vg, pool = PoolName.of_device(name) or (None, None)
+        """Return the event of a device-mapper name, which need not be one of LVM's.
+
+        A line is what anybody may have written, so that what cannot be a name is none.
+        """
+        if not device_names.is_device_name(name):
+            return self
+        found = PoolName.of_device(name)
+        vg, pool = found if found and found.is_valid else (None, None)
         return replace(self, dm_name=name, vg=vg, pool=pool)
 
 
@@ -375,6 +383,8 @@ def events(lines: t.Iterable[Line], names: t.Mapping[str, str] | None = None) ->
 
 def event_of(line: Line) -> Event | None:
     """Return the event in a line, of the kind ``unknown`` where no row has it, None where it is not of thin pools."""
+    if line.source == "container":
+        return None
     message = line.message.strip()
     repeated = _REPEATED.fullmatch(message)
     if repeated:
@@ -410,15 +420,15 @@ def _match(line: Line, table: str, message: str) -> Event | None:
 def _event(line: Line, kind: str, words: dict[str, str | None]) -> Event:
     def number(name: str) -> int | None:
         text = words.get(name)
-        return int(text) if text else None
+        return int(text[:_MOST_DIGITS]) if text else None
 
     percent = words.get("percent")
     event = Event(
         line,
         kind,
-        vg=words.get("vg"),
+        vg=_name(words.get("vg")),
         part=words.get("part"),
-        percent=float(percent) if percent else None,
+        percent=float(percent[:_MOST_DIGITS]) if percent else None,
         extents_needed=number("needed"),
         extents_free=number("free"),
         extents_before=number("before"),
@@ -433,11 +443,17 @@ def _event(line: Line, kind: str, words: dict[str, str | None]) -> Event:
     return event
 
 
+def _name(text: str | None) -> str | None:
+    return text if text and device_names.is_name(text) else None
+
+
 def _with_volume(event: Event, volume: str) -> Event:
     """Return the event of the pool that a volume of it belongs to: LVM names the half that it resizes."""
     for suffix, part in (("_tdata", "data"), ("_tmeta", "metadata")):
         if volume.endswith(suffix):
             event, volume = replace(event, part=part), volume[: -len(suffix)]
+    if not device_names.is_name(volume):
+        return replace(event, vg=None)
     if volume.endswith("_pmspare"):  # the group's, whichever pool it grows with
         return replace(event, part="metadata")
     return replace(event, pool=volume, dm_name=device_names.join(event.vg, volume) if event.vg else None)

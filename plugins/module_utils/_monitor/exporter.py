@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import signal
 import sys
@@ -79,19 +80,48 @@ class ExporterState:
     last_success: float = 0
     pools: list[str] = field(default_factory=list)
     usage: dict[str, dict[str, t.Any]] = field(default_factory=dict)  # "VG/NAME" -> when it was asked, what was told
-    past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> Happened
+    past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> EventSummary
 
     @classmethod
     def read(cls, path: str) -> ExporterState:
         """Return what was kept; nothing if that was lost or damaged, which costs the counters and no more."""
         try:
-            with open(path, encoding="utf-8") as file:
-                return cls(**json.load(file))
-        except (OSError, ValueError, TypeError):
+            found = cls(**files.load(path))
+            found._check()
+        except (AttributeError, LookupError, TypeError, ValueError):
             return cls()
+        return found
+
+    def _check(self) -> None:
+        """Raise an error if anything is not of the form in which it is written."""
+        _all_text(self.cursor, *self.pools)
+        _all_numbers(self.gaps, self.last_success)
+        for counted in self.counters.values():
+            for words, number in counted.items():
+                _kind, _severity = words.split()
+                _all_numbers(number)
+        for kept in self.usage.values():
+            _all_numbers(kept["asked"], kept["told"])
+            for name, labels, value in kept["samples"]:
+                _all_text(metrics.FAMILIES[name][0], *labels, *labels.values())
+                _all_numbers(value)
+        for pool in self.past:
+            for row in self.happened(pool).values():
+                _all_text(row.kind, row.severity, row.message)
+                _all_numbers(row.last, row.count, row.first)
 
     def happened(self, name: str) -> dict[str, verdicts.EventSummary]:
         return {kind: verdicts.EventSummary(**row) for kind, row in self.past.get(name, {}).items()}
+
+
+def _all_text(*values: t.Any) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"not all text: {values}")
+
+
+def _all_numbers(*values: t.Any) -> None:
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        raise TypeError(f"not all numbers: {values}")
 
 
 def main(path: str) -> int:
@@ -109,7 +139,10 @@ def main(path: str) -> int:
     except RefusedError:
         run.errors["lock"] = "what an earlier run started has not ended yet: see 'systemd-cgls'"
     else:
-        replace(os.path.join(configuration.state_dir, STATE), json.dumps(memory.__dict__))
+        try:
+            replace(os.path.join(configuration.state_dir, STATE), json.dumps(memory.__dict__))
+        except (OSError, RefusedError) as error:
+            run.errors["state"] = str(error)
     samples = [*run.samples(), Sample("thin_pool_monitor_duration_seconds", {}, round(time.monotonic() - started, 3))]
     replace(os.path.join(configuration.textfile_dir, FILE), metrics.render(samples))
     for step, error in run.errors.items():
@@ -152,19 +185,23 @@ class Run:
         try:
             with limited(seconds or self._configuration.timeout):
                 return work()
-        except (TimeLimitError, RefusedError, process.ProcessError, OSError) as error:
-            self.errors[name] = str(error)
+        except Exception as error:
+            # Of whichever kind: what one step makes of what somebody else wrote must not cost the metrics of the others.
+            is_known = isinstance(error, (TimeLimitError, RefusedError, process.ProcessError, OSError))
+            self.errors[name] = str(error) if is_known else f"{type(error).__name__}: {error}"
             if isinstance(error, suspended_devices.SuspendedError):
                 self._suspended = error
             return None
 
     def _read_events(self) -> tuple[list[dm_events.Event], journal.Reading]:
         memory, path = self._memory, self._configuration.log_path
+        # What is over the time of this step would be read again from the same place by every later run.
+        seconds = self._configuration.timeout * 0.6
         if memory.cursor:
             with contextlib.suppress(RefusedError):
-                return collect.read_events(cursor=memory.cursor, path=path)
+                return collect.read_events(cursor=memory.cursor, path=path, seconds=seconds)
         since = f"{memory.last_success:.3f}" if memory.last_success else self._configuration.since
-        found = collect.read_events(since=since, path=path)
+        found = collect.read_events(since=since, path=path, seconds=seconds)
         if memory.cursor:
             # It is no place in this journal: that was made anew, or a log file is read now and was not before.
             memory.cursor, memory.gaps = "", memory.gaps + 1
@@ -200,9 +237,11 @@ class Run:
         memory, known = self._memory, self._memory.pools
         memory.gaps += bool(memory.cursor) and not reading.complete
         memory.cursor = reading.cursor
+        # What names a group that has no pool may name any: each would be a series for ever.
+        names = {*known, "/", *(f"{PoolName.of(name).vg}/" for name in known)}
         for event in events:
             name = str(PoolName(event.vg or "", event.pool or ""))
-            if name in known or not event.pool:
+            if name in names:
                 counted = memory.counters.setdefault(name, {})
                 kind = f"{event.kind} {event.severity}"
                 counted[kind] = counted.get(kind, 0) + 1
@@ -212,9 +251,7 @@ class Run:
             happened = verdicts.history(events, PoolName.of(name), memory.happened(name))
             past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
         memory.past = past
-        memory.counters = {
-            name: counted for name, counted in memory.counters.items() if name in known or name.endswith("/")
-        }
+        memory.counters = {name: counted for name, counted in memory.counters.items() if name in names}
 
     def samples(self) -> t.Iterator[Sample]:
         if self._verdicts:
@@ -260,7 +297,7 @@ def labels_of(name: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def limited(seconds: float) -> t.Iterator[None]:
-    """Raise Late in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
+    """Raise TimeLimitError in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
 
     def ring(*_arguments: t.Any) -> None:
         raise TimeLimitError(f"had not ended after {seconds:.0f} seconds")
@@ -277,7 +314,8 @@ def limited(seconds: float) -> t.Iterator[None]:
 def replace(path: str, text: str) -> None:
     """Replace a file at once, for readers that come at any moment; node_exporter reads only *.prom."""
     with files.replacing(path, 0o644, keeps_suffix=False) as new:
-        new.write_down(text.encode())
+        # A name that somebody gave a container may be no text at all.
+        new.write_down(text.encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,23 @@
 
 """The one place that reads the journal: lines of dmeventd, LVM and the kernel; log_files stands in where there is none.
 
-A reading ends with a cursor, and the next one that starts from it has every later line, each once.
+A reading ends with a cursor, and the next one that starts from it has every later line, each once. It goes through the
+journal line by line and keeps what is of thin pools, so that it takes no more memory of a long journal than of a short
+one; where its time is over before it is through, its cursor is as far as it came.
 """
 
 from __future__ import annotations
 
+import collections
 import json
 import re
+import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event, Line
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import (
     iso_microseconds,
@@ -25,13 +30,40 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.t
 )
 
 
+MOST_LINES = 20_000  # in one reading: about 20 MB
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What was read, in its order."""
+    """The lines of thin pools that were read, in their order."""
 
     lines: tuple[Line, ...]
     cursor: str  # where the next reading starts
     complete: bool  # whether everything from the asked point on is still there
+    truncated: bool = False  # whether there is more: with a cursor behind these lines, without one before them
+
+
+class Budget:
+    """How much one reading may take: lines, and seconds, 0 for as long as it takes."""
+
+    def __init__(self, seconds: float = 0.0, *, oldest: bool) -> None:
+        self._end = time.monotonic() + seconds if seconds else float("inf")
+        self._oldest = oldest
+        self._lines: collections.deque[Line] = collections.deque(maxlen=None if oldest else MOST_LINES)
+        self._count = 0
+
+    def take(self, line: Line) -> None:
+        """Keep a line if it is of thin pools: the oldest ones, since the next reading goes on there, or the newest."""
+        if dm_events.event_of(line):
+            self._lines.append(line)
+            self._count += 1
+
+    @property
+    def is_spent(self) -> bool:
+        return time.monotonic() > self._end or (self._oldest and self._count >= MOST_LINES)
+
+    def reading(self, cursor: str, complete: bool, *, stopped: bool = False) -> Reading:
+        return Reading(tuple(self._lines), cursor, complete, stopped or self._count > len(self._lines))
 
 
 def as_result(event: Event) -> dict[str, t.Any]:
@@ -89,13 +121,23 @@ MATCHES = (
     f"MESSAGE_ID={_MISSED}",
 )
 COMMAND = ("journalctl", "--system", "--all", "--quiet", "--no-pager", "--output=json")
-FIELDS = "--output-fields=MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_TRANSPORT,_SYSTEMD_UNIT,UNIT"
+FIELDS = (
+    "--output-fields=MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_TRANSPORT,_SYSTEMD_UNIT,UNIT,"
+    "CONTAINER_ID,CONTAINER_NAME"
+)
 BOOTS = ("journalctl", "--system", "--quiet", "--no-pager", "--list-boots")
 TAIL = ("--boot", "--lines=1")  # the newest entry of all
 # Reading years of kernel lines takes a while; a process that hangs must end all the same.
 _TIMEOUT = 300
 
 _Record = t.Dict[str, t.Any]
+
+_CURSOR = re.compile("(?=.*b=[0-9a-f]{32};)[a-z]=[0-9a-f]{1,32}(?:;[a-z]=[0-9a-f]{1,32}){5}")
+# As long as a message of LVM's or the kernel's can be, twice; more is kept of none.
+LONGEST_MESSAGE = 4096
+# In the JSON of a line of the kernel's that is of another part of it; of these there may be hundreds of thousands.
+_KERNEL = re.compile(rb'"_TRANSPORT" ?: ?"kernel"')
+_OF_POOLS = re.compile(rb'device-mapper|callbacks suppressed|"MESSAGE" ?: ?\[')
 
 
 @dataclass(frozen=True)
@@ -113,9 +155,9 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Cursor:
         try:
-            parts = dict(part.split("=", 1) for part in text.strip().split(";"))
-            if not re.fullmatch("[0-9a-f]{32}", parts["b"]):
+            if not _CURSOR.fullmatch(text.strip()):
                 raise ValueError(text)
+            parts = dict(part.split("=", 1) for part in text.strip().split(";"))
             return cls(
                 text=text.strip(),
                 sequence_id=parts["s"],
@@ -127,7 +169,7 @@ class Cursor:
             )
         except (KeyError, ValueError) as error:
             raise RefusedError(
-                f"cursor {text!r} is not one of the journal: give the option 'cursor' what an earlier call returned "
+                f"cursor {text[:200]!r} is not one of the journal: give the option 'cursor' what an earlier call returned "
                 "as 'cursor', or leave it out"
             ) from error
 
@@ -152,37 +194,54 @@ class Cursor:
         return self.monotonic > other.monotonic
 
 
-def read(cursor: str = "", since: str = "", now: float = 0.0) -> Reading:
-    """Return the lines after the cursor, or else since a point in time, or else all that the journal holds."""
+def read(cursor: str = "", since: str = "", now: float = 0.0, *, seconds: float = 0.0) -> Reading:
+    """Return the lines after the cursor, or else since a point in time, or else all that the journal holds.
+
+    After so many seconds, or so many lines after a cursor, the rest is left to the next reading.
+    """
     if not process.find("journalctl"):
         raise RefusedError(
             "there is no journalctl on this host: give the option 'path' the log file that syslog writes"
         )
+    budget = Budget(seconds, oldest=bool(cursor))
     # Before the lines, so that what is written meanwhile lies behind it and is read next time, not passed over.
     tail = _tail()
     if cursor:
-        records, complete = _after(Cursor.parse(cursor), tail)
+        calls, complete = _after(Cursor.parse(cursor), tail)
     elif since:
-        records, complete = _since(since, now)
+        calls, complete = _since(since, now)
     else:
-        records, complete = _journalctl(*MATCHES), True
-    # The end, among the entries of this boot. Those of an earlier boot are behind us in any case, but a clock that was
-    # wrong may have dated them later than ours, and journalctl would go by that.
-    for record in records:
-        place = place_of(record)
-        if place.boot == tail.boot and place.is_after(tail):
-            tail = place
-    return Reading(tuple(line_of(record, tail.boot) for record in records), tail.text, complete)
+        calls, complete = (Call(MATCHES, lambda place: True),), True
+    end, reached, noise = tail, None, b""
+    for call in calls:
+        for row in _journalctl(*call.words):
+            if _KERNEL.search(row) and not _OF_POOLS.search(row):
+                noise = row
+            else:
+                record, noise = record_of(row), b""
+                if record is None or not call.wants(place_of(record)):
+                    continue
+                budget.take(line_of(record, tail.boot))
+                reached = place_of(record)
+                # The end, among the entries of this boot. Those of an earlier boot are behind us in any case, but a
+                # clock that was wrong may have dated them later than ours, and journalctl would go by that.
+                if reached.boot == tail.boot and reached.is_after(end):
+                    end = reached
+            if budget.is_spent:
+                record = record_of(noise)
+                if record and call.wants(place_of(record)):
+                    reached = place_of(record)
+                if reached:
+                    # Where the boots' own order is all there is, what was read is not all that lies before that place.
+                    return budget.reading(reached.text, complete and not call.is_unordered, stopped=True)
+    return budget.reading(end.text, complete)
 
 
-def _after(start: Cursor, tail: Cursor) -> tuple[list[_Record], bool]:
-    """Return what follows the cursor, and whether its own entry is still there: only then nothing is missing."""
-    start, complete = found_again(start, _journalctl(*words_that_find(start)))
+def _after(start: Cursor, tail: Cursor) -> tuple[tuple[Call, ...], bool]:
+    """Return what finds all that follows the cursor, and whether its entry is still there: then nothing is missing."""
+    start, complete = found_again(start, _records(*words_that_find(start)))
     boots = boots_in(_boots()) if needs_boots(start, tail) else []
-    found: list[_Record] = []
-    for call in calls_after(start, tail, boots):
-        found += [record for record in _journalctl(*call.words) if call.wants(place_of(record))]
-    return found, complete
+    return calls_after(start, tail, boots), complete
 
 
 @dataclass(frozen=True)
@@ -191,6 +250,7 @@ class Call:
 
     words: tuple[str, ...]
     wants: t.Callable[[Cursor], bool]
+    is_unordered: bool = False  # whether an entry that is wanted may come behind one that a cursor there passes over
 
 
 def words_that_find(start: Cursor) -> tuple[str, ...]:
@@ -222,7 +282,7 @@ def calls_after(start: Cursor, tail: Cursor, boots: list[str]) -> tuple[Call, ..
     # through ordinary reboots, it sorts by that. Numbered anew, as after a power cut, only the number itself can tell.
     rest = MATCHES if needs_boots(start, tail) else (f"--cursor={start.text}", *MATCHES)
     return (
-        Call(rest, lambda place: _is_unread(place, start, tail, boots)),
+        Call(rest, lambda place: _is_unread(place, start, tail, boots), is_unordered=needs_boots(start, tail)),
         Call(("--boot", *MATCHES), lambda place: True),
     )
 
@@ -249,17 +309,17 @@ def boots_in(text: str) -> list[str]:
     return re.findall(r"^\s*-?\d+ ([0-9a-f]{32}) ", text, re.MULTILINE)
 
 
-def _since(since: str, now: float) -> tuple[list[_Record], bool]:
+def _since(since: str, now: float) -> tuple[tuple[Call, ...], bool]:
     seconds = parse_time(since, now)
     words = since if seconds is None else f"@{seconds:.6f}"
     try:
         # An entry before the asked time shows that the journal reaches that far back.
-        before = _journalctl(f"--until={words}", "--lines=1")
-        return _journalctl(f"--since={words}", *MATCHES), bool(before)
+        before = _records(f"--until={words}", "--lines=1")
     except process.ProcessError as error:
         if "timestamp" in error.stderr:
             raise bad_since(since) from error
         raise
+    return (Call((f"--since={words}", *MATCHES), lambda place: True),), bool(before)
 
 
 def bad_since(since: str) -> RefusedError:
@@ -270,7 +330,7 @@ def bad_since(since: str) -> RefusedError:
 
 
 def _tail() -> Cursor:
-    found = _journalctl(*TAIL)
+    found = _records(*TAIL)
     if not found:
         raise RefusedError(
             "the journal of this host holds nothing of its current boot (journald does not run, or keeps nothing: see "
@@ -279,15 +339,20 @@ def _tail() -> Cursor:
     return place_of(found[0])
 
 
-def _journalctl(*words: str) -> list[_Record]:
-    """Return entries of the system's journal, oldest first."""
+def _records(*words: str) -> list[_Record]:
+    """Return the entries that are found, which must be few."""
+    return [record for record in map(record_of, _journalctl(*words)) if record]
+
+
+def _journalctl(*words: str) -> t.Iterator[bytes]:
+    """Yield entries of the system's journal as journalctl writes them, oldest first."""
     try:
         try:
-            text = process.run(*COMMAND, FIELDS, *words, timeout=_TIMEOUT)
+            yield from process.lines(*COMMAND, FIELDS, *words, timeout=_TIMEOUT)
         except process.ProcessError as error:
             if "output-fields" not in error.stderr:
                 raise
-            text = process.run(*COMMAND, *words, timeout=_TIMEOUT)  # before systemd 236
+            yield from process.lines(*COMMAND, *words, timeout=_TIMEOUT)  # before systemd 236
     except process.ProcessError as error:
         if "ermission" in error.stderr:
             raise RefusedError(
@@ -299,9 +364,20 @@ def _journalctl(*words: str) -> list[_Record]:
                 "it what an earlier call on this host returned"
             ) from error
         if "No journal" in error.stderr or "boot" in error.stderr:
-            return []
+            return
         raise
-    return [json.loads(row) for row in text.splitlines() if row.startswith("{")]
+
+
+def record_of(row: bytes) -> _Record | None:
+    """Return the entry in a line of journalctl's output; None where it is none, as of a host that writes nonsense."""
+    try:
+        record = json.loads(row)
+        Cursor.parse(_text(record["__CURSOR"]))
+        if not re.fullmatch("[0-9]{1,16}", _text(record["__REALTIME_TIMESTAMP"])):
+            return None
+    except (RefusedError, RecursionError, LookupError, TypeError, ValueError):
+        return None
+    return t.cast(_Record, record)
 
 
 def place_of(record: _Record) -> Cursor:
@@ -311,11 +387,11 @@ def place_of(record: _Record) -> Cursor:
 
 def _text(value: t.Any) -> str:
     """Return a field of journalctl's JSON: an array of bytes where it is not UTF-8, of values where it came twice."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         if all(isinstance(byte, int) for byte in value):
-            return bytes(value).decode("utf-8", "replace")
-        return _text(value[0])
-    return str(value or "")
+            return bytes(byte & 0xFF for byte in value).decode("utf-8", "replace")
+        value = value[0]
+    return value if isinstance(value, str) else ""
 
 
 def line_of(record: _Record, boot: str) -> Line:
@@ -323,16 +399,19 @@ def line_of(record: _Record, boot: str) -> Line:
     pid = _text(record.get("_PID") or record.get("SYSLOG_PID"))
     return Line(
         time=int(_text(record["__REALTIME_TIMESTAMP"])) / 1e6,
-        message=_text(record.get("MESSAGE")),
+        message=_text(record.get("MESSAGE"))[:LONGEST_MESSAGE],
         source=_source(record),
-        pid=int(pid) if pid.isdigit() else 0,
-        boot=_text(record.get("_BOOT_ID")),
+        pid=int(pid) if re.fullmatch("[0-9]{1,10}", pid) else 0,
+        boot=_text(record.get("_BOOT_ID"))[:32],
         current=record.get("_BOOT_ID") == boot,
         cursor=_text(record["__CURSOR"]),
     )
 
 
 def _source(record: _Record) -> str:
+    if "CONTAINER_ID" in record or "CONTAINER_NAME" in record:
+        # What a container wrote, which its engine put into the journal under whichever identifier it was told to.
+        return "container"
     if record.get("_TRANSPORT") == "kernel":
         return "kernel"
     # In parentheses before systemd has turned into the program.

@@ -23,11 +23,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import LONGEST_LINE
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading, bad_since
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import (
+    LONGEST_MESSAGE,
+    Budget,
+    Reading,
+    bad_since,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.timestamps import parse_time
 
-_PLACE = re.compile(r"file=(?P<file>[0-9a-f]*);offset=(?P<offset>\d+)")
+_PLACE = re.compile(r"file=(?P<file>[0-9a-f]*);offset=(?P<offset>\d{1,18})")
 _ROTATED = re.compile(r"(?:\.(?P<number>\d+)|[-.](?P<date>\d{6,}(?:[-.]\d+)?))(?:\.(?:gz|bz2|xz))?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STAMP = re.compile(
@@ -37,10 +43,10 @@ _STAMP = re.compile(
 )
 # The host, with busybox also facility and level, and who wrote it.
 _HEAD = re.compile(
-    r"\S+ (?:[a-z0-9]+\.[a-z]+ )?(?P<identifier>[^\s\[\]:]+)(?:\[(?P<pid>\d+)\])?: ?(?P<message>.*)", re.DOTALL
+    r"\S+ (?:[a-z0-9]+\.[a-z]+ )?(?P<identifier>[^\s\[\]:]+)(?:\[(?P<pid>\d{1,10})\])?: ?(?P<message>.*)", re.DOTALL
 )
 _HEAD_5424 = re.compile(
-    r"\S+ (?P<identifier>\S+) (?:(?P<pid>\d+)|\S+) \S+ (?:-|(?:\[.*?[^\\\\]\])+) ?\ufeff?(?P<message>.*)", re.DOTALL
+    r"\S+ (?P<identifier>\S+) (?:(?P<pid>\d{1,10})|\S+) \S+ (?:-|(?:\[.*?[^\\\\]\])+) ?\ufeff?(?P<message>.*)", re.DOTALL
 )
 _UPTIME = re.compile(r"\[ *\d+\.\d+\] ")  # printk.time
 _WANTED = (b"dmeventd", b"dm-event", b"lvm", b"device-mapper", b"callbacks suppressed")
@@ -70,15 +76,20 @@ class _File:
         """Return the complete lines from the offset on, each with the offset behind it."""
         with _opened(self.path) as stream:
             stream.seek(offset)
-            for row in stream:
-                if not row.endswith(b"\n"):
-                    return  # the rest of it is still being written
+            is_rest = False
+            for row in iter(lambda: stream.readline(LONGEST_LINE), b""):
                 offset += len(row)
-                yield offset, row
+                is_end = row.endswith(b"\n")  # else the rest of it is still being written, or it is none of ours
+                if is_end and not is_rest:
+                    yield offset, row
+                is_rest = not is_end
 
 
-def read_file(path: str, cursor: str = "", since: str = "", now: float = 0.0, booted: float = 0.0) -> Reading:
+def read_file(
+    path: str, cursor: str = "", since: str = "", now: float = 0.0, booted: float = 0.0, *, seconds: float = 0.0
+) -> Reading:
     """Return the lines of a log file and its rotated neighbours like :func:`read`; ``booted`` is when the host was."""
+    budget = Budget(seconds, oldest=bool(cursor))
     place = _PLACE.fullmatch(cursor)
     if cursor and not place:
         raise RefusedError(
@@ -100,7 +111,6 @@ def read_file(path: str, cursor: str = "", since: str = "", now: float = 0.0, bo
             raise bad_since(since)
         files, reaches_back = _back_to(files, start)
         complete = complete and reaches_back
-    found: list[Line] = []
     end = cursor or "file=;offset=0"
     for file in reversed(files):
         try:
@@ -109,11 +119,13 @@ def read_file(path: str, cursor: str = "", since: str = "", now: float = 0.0, bo
                 if any(word in row for word in _WANTED):
                     line = parse(row.decode("utf-8", "replace").rstrip("\n"), file.modified, booted, end)
                     if line and line.time >= (start or 0):
-                        found.append(line)
+                        budget.take(line)
+                if budget.is_spent:
+                    return budget.reading(end, complete, stopped=True)
         except _DAMAGED:
             complete = False
         offset = 0
-    return Reading(tuple(found), end, complete)
+    return budget.reading(end, complete)
 
 
 def _back_to(files: list[_File], start: float) -> tuple[list[_File], bool]:
@@ -133,8 +145,8 @@ def _files(path: str) -> tuple[list[_File], bool]:
     for candidate in [path, *_rotated(path)]:
         try:
             with _opened(candidate) as stream:
-                first, missing = stream.readline(), False
-            if first.endswith(b"\n"):
+                first, missing = stream.readline(LONGEST_LINE), False
+            if first.endswith(b"\n") or len(first) == LONGEST_LINE:
                 file = _File(candidate, first, os.stat(candidate).st_mtime)
                 # The same again is a copy: rotated while this looked, or compressed and not yet removed.
                 found.setdefault(file.name, file)
@@ -192,7 +204,7 @@ def parse(row: str, modified: float, booted: float, cursor: str = "") -> Line | 
         return None
     return Line(
         time=time,
-        message=message,
+        message=message[:LONGEST_MESSAGE],
         source=identifier,
         pid=int(head["pid"] or 0),
         current=time >= booted,

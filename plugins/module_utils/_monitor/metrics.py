@@ -83,6 +83,8 @@ FROM_THE_START = (
 )
 WITHOUT_A_POOL = ("daemon_failed", "metadata_corrupt", "metadata_full", "vg_full")
 
+_LONGEST_NAME = 253  # characters of a container's; Kubernetes' are the longest (DNS subdomains)
+
 Labels = t.Mapping[str, str]
 
 
@@ -157,7 +159,8 @@ def of_usage(told: t.Mapping[str, t.Any], limit: int) -> t.Iterator[tuple[str, L
         kinds[owner["kind"]] = kinds.get(owner["kind"], 0) + device["exclusive"]
         if owner["kind"] == "container":
             # Names are one of a kind within Docker; in containerd they are not, and its namespaces are no label here.
-            containers[owner["name"]] = containers.get(owner["name"], 0) + device["exclusive"]
+            name = owner["name"][:_LONGEST_NAME]
+            containers[name] = containers.get(name, 0) + device["exclusive"]
     for kind, size in sorted(kinds.items()):
         yield "thin_pool_exclusive_bytes", {**labels, "kind": kind}, size
     for name, size in sorted(containers.items(), key=lambda item: -item[1])[:limit]:
@@ -169,16 +172,16 @@ def of_usage(told: t.Mapping[str, t.Any], limit: int) -> t.Iterator[tuple[str, L
 
 def render(samples: t.Iterable[Sample]) -> str:
     """Return the samples as text, those of a family together as the format wants it."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for sample in samples:
         labels = ",".join(f'{name}="{_escape(value)}"' for name, value in sample.labels.items())
-        rows.setdefault(sample.name, []).append(
-            f"{sample.name}{f'{{{labels}}}' if labels else ''} {_number(sample.value)}"
-        )
+        series = f"{sample.name}{f'{{{labels}}}' if labels else ''}"
+        # node_exporter drops a file in which a series stands twice, as two groups of one name would make it.
+        rows.setdefault(sample.name, {}).setdefault(series, f"{series} {_number(sample.value)}")
     lines = []
     for name, (kind, words) in FAMILIES.items():
         if name in rows:
-            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}", *rows[name]]
+            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}", *rows[name].values()]
     return "".join(f"{line}\n" for line in lines)
 
 

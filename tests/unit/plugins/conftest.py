@@ -116,7 +116,16 @@ class Commands:
         self.ran.append(words)
         self.options.append(options)
         outputs = (stdout.encode(), stderr.encode())
-        return types.SimpleNamespace(returncode=rc, communicate=lambda timeout: outputs)
+        if options["stderr"] != self.PIPE:
+            options["stderr"].write(outputs[1])
+        return types.SimpleNamespace(
+            returncode=rc,
+            communicate=lambda timeout: outputs,
+            stdout=io.BytesIO(outputs[0]),
+            wait=lambda: rc,
+            poll=lambda: rc,
+            terminate=lambda: None,
+        )
 
 
 @pytest.fixture

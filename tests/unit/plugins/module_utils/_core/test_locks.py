@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -71,3 +74,46 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(RefusedError, match="symbolic links"), locks.locked(str(tmp_path / "lock"), 0, create=True):
         pass
     assert not (tmp_path / "target").exists()
+
+
+def test_a_lock_that_is_removed_while_it_is_held_has_no_second_holder(tmp_path):
+    path = tmp_path / "lock"
+    script = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    path.touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        path.unlink()
+        with pytest.raises(RefusedError, match="is locked by another process"), locks.locked(str(path), 0, create=True):
+            pytest.fail("there are two holders")
+        holder.communicate(b"\n")
+    with locks.locked(str(path), 0, create=True):
+        pass
+
+
+def test_a_lock_that_is_removed_while_it_is_waited_for_is_no_longer_it(tmp_path, monkeypatch):
+    """The holder is gone, and with it the file: who comes next makes another, and must find this one holding that."""
+    path = tmp_path / "lock"
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def sleep(seconds):
+            path.unlink()
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(locks.time, "sleep", sleep)
+        with locks.locked(str(path), 10, create=True) as descriptor:
+            assert os.path.samestat(os.fstat(descriptor), path.stat())
+            with pytest.raises(RefusedError), locks.locked(str(path), 0, create=True):
+                pytest.fail("there are two holders")
+
+
+def test_what_is_neither_file_nor_device_is_no_lock_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(RefusedError, match="it is no regular file"), locks.locked(str(tmp_path / "lock"), 0):
+        pytest.fail("it was locked")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RefusedError), locks.locked(str(tmp_path / "link"), 0, create=True):
+        pytest.fail("it was locked")
+    assert not (tmp_path / "elsewhere").exists()

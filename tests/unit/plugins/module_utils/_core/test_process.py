@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -121,3 +123,65 @@ def test_only_within_a_run_is_a_lock_lent(commands, tmp_path):
         commands.expect("lvs")
         process.run("lvs")
     assert [options["stdin"] for options in commands.options] == [descriptor, subprocess.DEVNULL]
+
+
+# --- Line by line -----------------------------------------------------------------------------------------------------
+
+
+def test_lines_come_while_the_program_still_runs():
+    script = "import sys, time; print('one', flush=True); print('half', end='', flush=True); time.sleep(60)"
+    found = process.lines(*python(script))
+    assert next(found) == b"one\n"
+    started = time.monotonic()
+    found.close()
+    assert time.monotonic() - started < 10
+
+
+def test_a_line_that_is_too_long_is_left_out_and_so_is_an_incomplete_one():
+    script = "print('a' * 9); print('b' * 10); print('c' * 50); print('d'); print('e', end='')"
+    assert list(process.lines(*python(script), longest=10)) == [b"a" * 9 + b"\n", b"d\n"]
+
+
+def test_lines_of_a_program_that_fails_end_with_its_reason():
+    script = "import sys; print('one'); print('broken', file=sys.stderr); sys.exit(3)"
+    found = process.lines(*python(script))
+    assert next(found) == b"one\n"
+    with pytest.raises(ProcessError, match="failed with status 3: broken") as error:
+        next(found)
+    assert (error.value.rc, error.value.stderr) == (3, "broken\n")
+
+
+def test_lines_of_a_program_that_does_not_end_have_an_end():
+    with pytest.raises(ProcessError, match=r"had not ended after 0 seconds and was asked to stop$"):
+        list(process.lines(*python("import time; time.sleep(60)"), timeout=0.3))
+
+
+class Late(BaseException):
+    """As what a signal raises."""
+
+
+@pytest.mark.parametrize("ends_with_us", [True, False])
+def test_a_program_that_reads_what_is_lent_to_it_ends_before_that_is_taken_back(tmp_path, ends_with_us):
+    """thin_ls reads a snapshot that is released when this is left: by SIGTERM, or by the exporter's time limit."""
+    alive = tmp_path / "alive"
+    script = f"import pathlib, time; pathlib.Path({str(alive)!r}).touch(); time.sleep(60)"
+
+    def ring(*_arguments):
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    started = []
+    real = subprocess.Popen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            process.subprocess, "Popen", lambda *words, **options: started.append(real(*words, **options)) or started[0]
+        )
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        try:
+            with pytest.raises(Late):
+                process.run(*python(script), ends_with_us=ends_with_us)
+            assert (started[0].poll() is not None) is ends_with_us
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            started[0].kill()
+            started[0].wait()

@@ -171,10 +171,10 @@ def test_every_metric_is_one_that_is_described(host):
 def test_each_event_is_counted_once(host):
     host.journal += [SHORT, FAILED]
     first = host.run()
-    assert host.asked[-1] == {"since": "-1h", "path": ""}
+    assert host.asked[-1] == {"since": "-1h", "path": "", "seconds": pytest.approx(0.12)}
     assert (events(first, "autoextend_failed"), events(first, "extended")) == (1, 0)
     assert events(host.run(), "autoextend_failed") == 1
-    assert host.asked[-1] == {"cursor": "2", "path": ""}
+    assert host.asked[-1] == {"cursor": "2", "path": "", "seconds": pytest.approx(0.12)}
     host.journal += [SHORT, FAILED, "something new"]
     third = host.run()
     assert events(third, "autoextend_failed") == 2
@@ -288,12 +288,80 @@ def test_nothing_is_started_while_a_program_of_an_earlier_run_hangs(host):
     assert health(host.run()) == "warning"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"colour": "red"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"colour": "red"}', "null", "\0", "[" * 3000),
+        '{"cursor": 5}',
+        '{"pools": [1]}',
+        '{"pools": 7}',
+        '{"counters": []}',
+        '{"counters": {"docker/thinpool": 1}}',
+        '{"counters": {"docker/thinpool": {"vg_full": 1}}}',
+        '{"counters": {"docker/thinpool": {"vg_full error": "x"}}}',
+        '{"gaps": "many"}',
+        '{"gaps": Infinity}',
+        '{"last_success": NaN}',
+        '{"usage": {"docker/thinpool": {}}}',
+        '{"usage": {"docker/thinpool": {"asked": 1, "told": 1, "samples": [["thin_pool_info", {}]]}}}',
+        '{"usage": {"docker/thinpool": {"asked": 1, "told": 1, "samples": [["unheard_of", {}, 1]]}}}',
+        '{"usage": {"docker/thinpool": {"asked": 1, "told": 1, "samples": [["thin_pool_info", {"vg": 1}, 1]]}}}',
+        '{"past": {"docker/thinpool": {"vg_full": {"colour": 1}}}}',
+        '{"past": {"docker/thinpool": {"vg_full": {"kind": "vg_full", "last": "then"}}}}',
+    ],
+)
 def test_a_damaged_memory_costs_the_counters_and_no_more(host, text):
     host.run()
     with open(os.path.join(host.folder, exporter.STATE), "w", encoding="utf-8") as file:
         file.write(text)
+    host.settings["usage_interval"] = 900
     assert host.run()[f"thin_pool_present{POOL}"] == 1
+
+
+def test_a_state_that_is_not_regular_costs_the_counters_and_no_more(host):
+    os.mkfifo(os.path.join(host.folder, exporter.STATE))
+    samples = host.run()
+    assert samples[f"thin_pool_present{POOL}"] == 1
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), KeyError("digest"), MemoryError(), AttributeError("x")])
+def test_whatever_a_step_comes_upon_costs_that_step_alone(host, error, capsys):
+    host.journal_error = error
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="events"}'] == 0
+    assert samples['thin_pool_monitor_step_success{step="pools"}'] == 1
+    assert health(samples) == "warning"
+    assert capsys.readouterr().err.startswith(f"events: {type(error).__name__}")
+
+
+def test_an_event_of_a_group_without_pools_is_no_series(host):
+    host.journal += [f'Volume group "made-up-{number}" not found' for number in range(50)]
+    host.journal += ['Volume group "docker" not found', "Missed it"]
+    samples = host.run()
+    groups = {name.split('"')[1] for name in samples if name.startswith("thin_pool_events_total{")}
+    assert groups == {"docker", ""}
+
+
+def test_no_series_stands_twice_where_two_groups_have_one_name(host):
+    host.snapshot = replace(host.snapshot, pools=[*host.snapshot.pools, *host.snapshot.pools])
+    found = verdicts.of_host(host.snapshot, [], pool_health.Limits(), lambda name: {})
+    names = parsed(metrics.render(metrics.of_pools([*found, *found])))
+    assert f"thin_pool_present{POOL}" in names
+
+
+def test_a_name_that_is_no_text_costs_no_metrics(host):
+    told = {**USAGE, "devices": [device(1, "container", "\ud800" + "x" * 10000), device(2, "container", 'a"\\\n')]}
+    samples = [metrics.Sample(*row) for row in metrics.of_usage(told, 10)]
+    exporter.replace(os.path.join(host.folder, "x.prom"), metrics.render(samples))
+    with open(os.path.join(host.folder, "x.prom"), encoding="utf-8") as file:
+        text = file.read()
+    assert max(map(len, text.splitlines())) < 400
+    assert 'container="a\\"\\\\\\n"' in text
+
+
+def test_the_reading_of_the_journal_ends_before_its_step_does(host):
+    host.run()
+    assert host.asked[0]["seconds"] < 0.2
 
 
 def device(exclusive, kind=None, name=""):

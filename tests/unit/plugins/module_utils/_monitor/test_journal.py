@@ -10,6 +10,7 @@ import json
 import lzma
 import random
 import shutil
+import tracemalloc
 import typing as t
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Journal:
         number, monotonic, clock = f"{self.number:x}", f"{self.monotonic:x}", f"{self.clock:x}"
         self.entries.append(
             {
-                "__CURSOR": f"s={self.sequence};i={number};b={self.boot};m={monotonic};t={clock};x={hash(message):x}",
+                "__CURSOR": f"s={self.sequence};i={number};b={self.boot};m={monotonic};t={clock};x={abs(hash(message)):x}",
                 "__REALTIME_TIMESTAMP": str(self.clock),
                 "_BOOT_ID": self.boot,
                 "_COMM": "dmeventd" if wanted else "sshd",
@@ -137,7 +138,17 @@ def journald(monkeypatch):
     found.write("the first line of all", wanted=False)
     monkeypatch.setattr(process, "find", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(process, "run", found.run)
+    streamed(monkeypatch)
     return found
+
+
+def streamed(monkeypatch):
+    """Let what is printed line by line be what is printed whole."""
+
+    def lines(*command, **options):
+        yield from process.run(*command, **options).encode().splitlines(keepends=True)
+
+    monkeypatch.setattr(process, "lines", lines)
 
 
 def messages(reading):
@@ -183,8 +194,8 @@ def test_entries_moved_from_memory_to_disk_are_not_doubled(journald):
     journald.write("one")
     cursor = journal.read().cursor
     for number, entry in enumerate(journald.entries):
-        entry["__CURSOR"] = f"s=disk;i={number + 40:x};" + entry["__CURSOR"].split(";", 2)[2]
-    journald.sequence, journald.number = "disk", 60
+        entry["__CURSOR"] = f"s=d15c;i={number + 40:x};" + entry["__CURSOR"].split(";", 2)[2]
+    journald.sequence, journald.number = "d15c", 60
     journald.write("two")
     reading = journal.read(cursor)
     assert (messages(reading), reading.complete) == (["two"], True)
@@ -290,12 +301,171 @@ def test_an_old_journalctl_without_output_fields_is_understood(journald):
         ({"_COMM": "systemd-journal", "MESSAGE_ID": "a596d6fe7bfa4994828e72309e95d61e"}, "journald"),
         ({"_COMM": "lvm", "_SYSTEMD_UNIT": "lvm2-monitor.service"}, "lvm"),
         ({"_COMM": "vgchange", "SYSLOG_IDENTIFIER": "lvm"}, "lvm"),
+        # Docker's log driver for the journal, with the tag that a user chose for a container.
+        ({"_COMM": "dockerd", "SYSLOG_IDENTIFIER": "dmeventd", "CONTAINER_ID": "f00"}, "container"),
+        ({"_COMM": "conmon", "SYSLOG_IDENTIFIER": "dmeventd", "CONTAINER_NAME": "web"}, "container"),
     ],
 )
 def test_the_writer_is_known_by_unit_and_command(journald, fields, source):
     journald.write("something", **fields)
+    assert journal.line_of(journald.entries[-1], journald.boot).source == source
+
+
+@pytest.mark.parametrize("field", ["CONTAINER_ID", "CONTAINER_NAME"])
+def test_a_container_forges_no_event(journald, field):
+    forged = "Failed command for docker-thinpool."
+    journald.write(forged, _COMM="dockerd", SYSLOG_IDENTIFIER="dmeventd", **{field: "f00"})
+    journald.write("true")
+    assert messages(journal.read()) == ["true"]
+
+
+NONSENSE = [
+    b"{",
+    b'{"__CURSOR": 1}',
+    b"[1]",
+    b"null",
+    b"[" * 30000 + b"\n",
+    b'{"__CURSOR": "s=1;i=1;b=00000000000000000000000000000001;m=1;t=1;x=1"}',
+    b'{"__CURSOR": "s={{x}};i=1;b=00000000000000000000000000000001;m=1;t=1;x=1","__REALTIME_TIMESTAMP":"1"}',
+    b'{"__CURSOR": "s=1;i=1;b=00000000000000000000000000000001;m=1;t=1;x=1","__REALTIME_TIMESTAMP":"99999999999999999"}',
+    b"\xff\xfe{}",
+]
+
+
+@pytest.mark.parametrize("row", NONSENSE, ids=range(len(NONSENSE)))
+def test_a_line_that_is_no_entry_is_passed_over(journald, monkeypatch, row):
+    assert journal.record_of(row) is None
+    journald.write("one")
+    real = process.lines
+
+    def lines(*command, **options):
+        for entry in real(*command, **options):
+            yield row + b"\n"
+            yield entry
+
+    monkeypatch.setattr(process, "lines", lines)
+    assert messages(journal.read()) == ["one"]
+
+
+ODD = [{"MESSAGE": []}, {"MESSAGE": [[]]}, {"MESSAGE": {"a": 1}}, {"MESSAGE": [999, -1]}, {"_PID": "9" * 5000}, {"_PID": []}]
+
+
+@pytest.mark.parametrize("fields", ODD, ids=range(len(ODD)))
+def test_a_field_of_another_form_is_none(journald, fields):
+    journald.write("one")
+    journald.entries[-1].update(fields)
     (line,) = journal.read().lines
-    assert line.source == source
+    assert isinstance(line.message, str)
+    assert line.pid in (0, 577)
+
+
+def test_of_a_long_message_the_beginning_is_kept(journald):
+    journald.write("x" * 20000)
+    (line,) = journal.read().lines
+    assert line.message == "x" * journal.LONGEST_MESSAGE
+
+
+# --- More than one reading may take -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def most(monkeypatch):
+    monkeypatch.setattr(journal, "MOST_LINES", 3)
+
+
+@pytest.mark.usefixtures("most")
+def test_with_a_cursor_the_next_reading_has_the_rest(journald):
+    cursor = journal.read().cursor
+    for number in range(8):
+        journald.write(str(number))
+        journald.write("noise", _TRANSPORT="kernel")
+    readings = []
+    for _reading in range(3):
+        readings.append(journal.read(cursor))
+        cursor = readings[-1].cursor
+    assert [messages(reading) for reading in readings] == [["0", "1", "2"], ["3", "4", "5"], ["6", "7"]]
+    assert [reading.truncated for reading in readings] == [True, True, False]
+    assert all(reading.complete for reading in readings)
+
+
+@pytest.mark.usefixtures("most")
+def test_without_a_cursor_the_newest_are_kept(journald):
+    for number in range(8):
+        journald.write(str(number))
+    reading = journal.read()
+    assert (messages(reading), reading.truncated) == (["5", "6", "7"], True)
+    assert messages(journal.read(reading.cursor)) == []
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_when_the_time_is_over_the_cursor_is_as_far_as_it_came(journald, monkeypatch, noise):
+    """However little is read at a time, it comes to the end, and gives each line once."""
+    cursor = journal.read().cursor
+    for number in range(20):
+        journald.write(str(number))
+        if noise:
+            journald.write("usb 1-1: new device", _TRANSPORT="kernel", _COMM=None)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(journal.time, "monotonic", lambda: float(next(clock)))
+    read, readings = [], 0
+    while True:
+        reading = journal.read(cursor, seconds=4)
+        assert reading.complete
+        read += messages(reading)
+        readings += 1
+        if not reading.truncated:
+            break
+        assert reading.cursor != cursor
+        cursor = reading.cursor
+    assert read == [str(number) for number in range(20)]
+    assert readings > 4
+
+
+@pytest.mark.usefixtures("most")
+@pytest.mark.parametrize("seed", range(20))
+def test_reboots_in_between_lose_and_double_nothing(journald, seed):
+    chance = random.Random(seed)
+    read, written, cursor = [], [], journal.read().cursor
+    for number in range(60):
+        journald.write(str(number))
+        written.append(str(number))
+        if chance.random() < 0.2 and journald.boot != BOOTS[-1]:
+            journald.reboot(clock=chance.randrange(-3600, 3600) * 10**6)
+        if chance.random() < 0.2:
+            reading = journal.read(cursor)
+            read, cursor = read + messages(reading), reading.cursor
+    while True:
+        reading = journal.read(cursor)
+        read, cursor = read + messages(reading), reading.cursor
+        if not reading.truncated:
+            break
+    assert sorted(read) == sorted(written)
+
+
+def test_a_long_journal_takes_no_more_memory_than_a_short_one(journald, monkeypatch):
+    """Lines of the kernel's that are not of thin pools, as a host has hundreds of thousands of."""
+    journald.write("noise", _TRANSPORT="kernel")
+    row = json.dumps({**journald.entries[-1], "MESSAGE": "usb 1-1: new high-speed device " + "x" * 300}).encode()
+    journald.write("one")
+    last = json.dumps(journald.entries[-1]).encode()
+    real = process.lines
+    taken = []
+
+    def lines(*command, **options):
+        if "--lines=1" in command:
+            yield from real(*command, **options)
+            return
+        for _row in range(number):
+            yield row + b"\n"
+        yield last + b"\n"
+
+    monkeypatch.setattr(process, "lines", lines)
+    for number in (1000, 50000):
+        tracemalloc.start()
+        assert messages(journal.read()) == ["one"]
+        taken.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert taken[1] < taken[0] + 100_000
 
 
 @pytest.mark.parametrize(
@@ -382,6 +552,7 @@ def guest(request, monkeypatch):
     last = text.splitlines()[-1]
     monkeypatch.setattr(process, "find", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(process, "run", lambda *command, **_options: last if "--lines=1" in command else text)
+    streamed(monkeypatch)
     return dm_events.events(journal.read().lines, GUESTS[request.param])
 
 

@@ -8,6 +8,8 @@
 
 Names and messages come from the hosts and may hold anything. The template escapes all that it is given
 (``autoescape``), and what no HTML file may hold is replaced before (``clean``), so neither is left to its author.
+Neither is the form of an answer relied on: what is of another type than it should be is not known, so much of each list
+and text is shown, and a host whose answer makes no sense at all has a card that says so.
 """
 
 from __future__ import annotations
@@ -187,12 +189,52 @@ class Card:
 # --- From answers to cards --------------------------------------------------------------------------------------------
 
 
+# What is shown of an answer at most: pools of a host, things of one kind of a pool, characters of a text.
+_MOST_POOLS, _MOST, _LONGEST = 200, 1000, 4000
+_LARGEST = 2.0**70  # of numbers: more bytes than there are
+
+
+def _text(value: t.Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _number(value: t.Any) -> t.Any:
+    """Return a number, None where it is none that can be shown."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and -_LARGEST < value < _LARGEST else None
+
+
+def _some(values: t.Any, most: int = _MOST) -> list[t.Any]:
+    """Return the dictionaries in a list, so many at most; nothing where it is none."""
+    is_list = isinstance(values, t.Sequence) and not isinstance(values, (str, bytes))
+    return [value for value in list(values)[:most] if isinstance(value, t.Mapping)] if is_list else []
+
+
+def _answer(value: t.Any) -> Answer:
+    return value if isinstance(value, t.Mapping) else {}
+
+
 def cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
     """Return the cards of one host: one for each pool, and one for what is wrong with all of it."""
-    if not isinstance(check, t.Mapping) or not isinstance(check.get("pools"), t.Sequence):
+    try:
+        return _cards_of(host, check, usage)
+    except Exception as error:
+        # Of whichever kind: the page is of all hosts, and one of them has answered this.
+        reason = f"what it answered makes no sense ({type(error).__name__})"
+        return [Card(host, "", "unknown", reason, was_asked=False)]
+
+
+def _cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
+    pools = check.get("pools") if isinstance(check, t.Mapping) else None
+    if not isinstance(pools, t.Sequence) or isinstance(pools, str):
         return [Card(host, "", "unknown", _why_not(check), was_asked=False)]
     asked = _minute(check.get("time"), seconds=True)
-    cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in check["pools"]]
+    cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in _some(pools, _MOST_POOLS)]
+    left_out = len(pools) - len(cards)
+    if left_out:
+        sentence = f"of {left_out} more things that it calls pools nothing is shown"
+        cards.append(Card(host, "", "unknown", sentence, asked=asked))
     reasons = _reasons(check)
     if reasons or not cards:
         verdict = min((severity for severity, _message in reasons), key=_ORDER.index, default="unknown")
@@ -209,9 +251,9 @@ def _why_not(check: t.Any) -> str:
     """Return why a host gave no answer, as Ansible put it."""
     if not isinstance(check, t.Mapping) or not check:
         return "it was not asked: see what Ansible printed of it"
-    message = _PREFIX.sub("", str(check.get("msg") or "").strip())
+    message = _PREFIX.sub("", _text(check.get("msg")).strip())
     # A module that died without a word of its own leaves that in its output.
-    crash = str(check.get("module_stderr") or check.get("exception") or "").strip().splitlines()
+    crash = str(check.get("module_stderr") or check.get("exception") or "")[-_LONGEST:].strip().splitlines()
     if crash and "stdout/stderr" in message:
         message = f"{message.splitlines()[0]} ({crash[-1]})"
     start = "it cannot be reached" if check.get("unreachable") else "it was asked, and did not answer"
@@ -220,76 +262,83 @@ def _why_not(check: t.Any) -> str:
 
 def _reasons(of: Answer) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (_verdict(reason.get("severity")), str(reason.get("message", ""))) for reason in of.get("reasons") or ()
+        (_verdict(reason.get("severity")), _text(reason.get("message"))) for reason in _some(of.get("reasons"))
     )
 
 
 def _verdict(word: t.Any) -> str:
-    return word if word in VERDICTS else "unknown"
+    return word if isinstance(word, str) and word in VERDICTS else "unknown"
 
 
 def _of_pool(host: str, pool: Answer, check: Answer, usage: Answer | None, asked: str) -> Card:
-    limits, autoextend = check.get("limits") or {}, pool.get("autoextend") or {}
-    extent, threshold = autoextend.get("extent_size", 0), autoextend.get("threshold", 100)
+    limits, autoextend = _answer(check.get("limits")), _answer(pool.get("autoextend"))
+    extent, threshold = _number(autoextend.get("extent_size")) or 0, _number(autoextend.get("threshold"))
+    threshold = 100 if threshold is None else threshold
 
     def gauge(part: str) -> Gauge:
         name = part.lower()
-        needed = autoextend.get(f"{name}_needed")
+        needed = _number(autoextend.get(f"{name}_needed"))
+        possible = autoextend.get(f"{name}_possible")
         return Gauge(
             part,
-            percent=pool.get(f"{name}_percent"),
-            size=pool.get("size" if name == "data" else "metadata_size"),
-            warning=limits.get(f"{name}_warning"),
-            critical=limits.get(f"{name}_critical"),
+            percent=_number(pool.get(f"{name}_percent")),
+            size=_number(pool.get("size" if name == "data" else "metadata_size")),
+            warning=_number(limits.get(f"{name}_warning")),
+            critical=_number(limits.get(f"{name}_critical")),
             threshold=threshold if threshold < 100 else None,
             needed=None if needed is None else needed * extent,
-            possible=autoextend.get(f"{name}_possible"),
+            possible=possible if isinstance(possible, bool) else None,
         )
 
-    devices = (usage or {}).get("devices") or ()
-    free = autoextend.get("free")
+    usage = _answer(usage)
+    devices = _some(usage.get("devices"))
+    # LVM does not know a pool without a size: there is nothing to measure.
+    gauges = () if _number(pool.get("size")) is None else (gauge("Data"), gauge("Metadata"))
+    free = _number(autoextend.get("free"))
+    if not gauges or (threshold < 100 and any(half.needed is None for half in gauges)):
+        free = None
     return Card(
         host=host,
-        pool=f"{pool.get('vg')}/{pool.get('name')}",
+        pool=_text(f"{pool.get('vg')}/{pool.get('name')}"),
         verdict=_verdict(pool.get("verdict")),
-        sentence=str(pool.get("sentence") or ""),
+        sentence=_text(pool.get("sentence")),
         reasons=_reasons(pool)[1:],
-        # LVM does not know a pool without a size: there is nothing to measure.
-        gauges=() if pool.get("size") is None else (gauge("Data"), gauge("Metadata")),
-        vg=str(pool.get("vg")),
+        gauges=gauges,
+        vg=_text(pool.get("vg")),
         free=None if free is None else free * extent,
-        autoextends=threshold < 100 if autoextend else None,
+        autoextends=None if free is None else threshold < 100,
         holders=tuple(_holder(device) for device in devices),
-        devices=int((usage or {}).get("total") or len(devices)),
-        no_holders=str((usage or {}).get("msg") or ""),
-        time_line=_time_line(pool.get("events") or (), check.get("since"), check.get("time")),
+        devices=int(_number(usage.get("total")) or len(devices)),
+        no_holders=_text(usage.get("msg")),
+        time_line=_time_line(_some(pool.get("events")), check.get("since"), check.get("time")),
         asked=asked,
     )
 
 
 def _usage_of(usage: t.Any, pool: Answer) -> Answer | None:
     """Return what holds a pool, or a message why that is not known; nothing where nobody asked."""
-    results = usage.get("results") if isinstance(usage, t.Mapping) else None
-    for result in results or ():
+    for result in _some(_answer(usage).get("results")):
         item = result.get("item")
         if isinstance(item, t.Mapping) and all(item.get(key) == pool.get(key) for key in ("vg", "name")):
-            found = result.get("thin_pools")
+            found = _some(result.get("thin_pools"), 1)
             if found:
-                return found[0]
+                return t.cast(Answer, found[0])
             return None if result.get("skipped") else {"msg": _why_not(result)}
     return None
 
 
 def _holder(device: Answer) -> Holder:
-    owner = device.get("owner")
-    sizes = human(device["exclusive"]), human(device["mapped"])
+    owner = _answer(device.get("owner"))
+    numbers = [_number(device.get(key)) for key in ("exclusive", "mapped")]
+    sizes = ["?" if number is None else human(number) for number in numbers]
     if not owner:
-        return Holder(f"device {device.get('device_id')}", "nobody's", "", *sizes)
-    kind = str(owner.get("kind"))
+        return Holder(_text(f"device {device.get('device_id')}"), "nobody's", "", *sizes)
+    kind = _text(owner.get("kind"))
+    images = owner.get("images")
     return Holder(
-        str(owner.get("name") or owner.get("id") or f"device {device.get('device_id')}"),
+        _text(owner.get("name") or owner.get("id") or f"device {device.get('device_id')}"),
         _KINDS.get(kind, kind),
-        ", ".join(str(image) for image in owner.get("images") or ()),
+        _text(", ".join(str(image) for image in images[:_MOST])) if isinstance(images, (list, tuple)) else "",
         *sizes,
     )
 
@@ -300,15 +349,15 @@ def _holder(device: Answer) -> Holder:
 def _moment(text: t.Any) -> float | None:
     """Return a point in time as modules write it, None where it is not one."""
     try:
-        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
-    except ValueError:
+        return datetime.strptime(str(text)[:40], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 
 def _minute(text: t.Any, *, seconds: bool = False) -> str:
     """Return a point in time for a person; what is none is returned as it is."""
     if _moment(text) is None:
-        return str(text or "")
+        return _text(text)[:40]
     return str(text).replace("T", " ")[: 19 if seconds else 16]
 
 
@@ -340,17 +389,17 @@ def _time_line(events: t.Iterable[Answer], since: t.Any, until: t.Any) -> TimeLi
             first = last if first is None else min(first, last)
             lane = next((lane for lane in range(_LANES) if free[lane] <= first), free.index(min(free)))
             free[lane] = last + _MARK
-        severity = str(event.get("severity"))
+        severity = _text(event.get("severity"))
         found.append(
             Happening(
                 number,
-                str(event.get("kind", "")).replace("_", " "),
+                _text(event.get("kind")).replace("_", " "),
                 "trouble" if severity in _TROUBLE else "warning" if severity == "warning" else "notice",
                 severity,
-                int(event.get("count") or 1),
+                int(_number(event.get("count")) or 1),
                 _minute(event.get("first")),
                 _minute(event.get("last"), seconds=True),
-                str(event.get("message") or ""),
+                _text(event.get("message")),
                 bool(event.get("named", True)),
                 first,
                 last,

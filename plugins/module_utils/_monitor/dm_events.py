@@ -436,6 +436,8 @@ def _event(line: Line, kind: str, words: dict[str, str | None]) -> Event:
         status=number("status"),
     )
     dm_name, volume = words.get("dm"), words.get("lv")
+    if words.get("vg") and not event.vg:
+        return event
     if dm_name:
         return event.with_dm_name(dm_name)
     if volume:

@@ -132,7 +132,10 @@ _TIMEOUT = 300
 
 _Record = t.Dict[str, t.Any]
 
-_CURSOR = re.compile("(?=.*b=[0-9a-f]{32};)[a-z]=[0-9a-f]{1,32}(?:;[a-z]=[0-9a-f]{1,32}){5}")
+# Each number as large as it may be; of the time as large as a date has it.
+_CURSOR = re.compile(
+    "s=[0-9a-f]{1,32};i=[0-9a-f]{1,16};b=[0-9a-f]{32};m=[0-9a-f]{1,16};t=[0-9a-f]{1,14};x=[0-9a-f]{1,16}"
+)
 # As long as a message of LVM's or the kernel's can be, twice; more is kept of none.
 LONGEST_MESSAGE = 4096
 # In the JSON of a line of the kernel's that is of another part of it; of these there may be hundreds of thousands.

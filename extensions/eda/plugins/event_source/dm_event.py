@@ -21,6 +21,10 @@ description:
   - The kernel names a pool by its device number, which the host is asked for (C(dmsetup info)) when such a line comes.
     Where it does not answer, or the line is of an earlier boot, the event has no pool; none is guessed.
   - Nothing is gathered while rules are busy. The journal keeps what comes meanwhile.
+  - "What a host's log says is what anybody there may have written. C(vg), C(pool) and C(dm_name) are names that LVM and
+    the device mapper allow, or null. In all other texts a space follows each brace that would begin a template, since
+    Ansible evaluates templates in variables that a rule hands to a playbook. Of a message 4096 characters are kept."
+  - A host whose answers make no sense is V(journal_unreachable), and costs the others nothing.
   - "Three kinds of events are the source's own. V(journal_gap) (warning): the host's journal no longer has the place
     where reading ended, so that events may be missing; what follows is given. V(journal_unreachable) (error): the host
     could not be asked for five minutes. V(journal_reachable) (info): it can be again."
@@ -127,7 +131,6 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import types
 import typing as t
@@ -157,7 +160,9 @@ def _find_collection() -> None:
 
 _find_collection()
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.process import LONGEST_LINE
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, timestamps
 
@@ -165,8 +170,11 @@ logger = logging.getLogger("devicemapper.containers.dm_event")
 
 OWN_KINDS = {"journal_gap": "warning", "journal_reachable": "info", "journal_unreachable": "error"}
 
-# A journal line longer than that is none of dmeventd's, LVM's or the kernel's.
-LONGEST_LINE = 1024 * 1024
+# Bytes of what a host may answer to a question, and lines, since any host may go on for ever.
+LONGEST_ANSWER, MOST_RECORDS = 1024 * 1024, 100
+LONGEST_REASON = 500  # characters that are told of what went wrong
+# What begins a template (jinja2): with a space behind the brace it does not.
+_TEMPLATE = re.compile(r"\{(?=[{%#])")
 # At most so many lines wait for the one that says whose they are.
 MOST_HELD = 100
 # So long after a line, the one that says whose it is must have come; the journal may be behind by some.
@@ -385,7 +393,8 @@ class Cursors:
             return
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            lock = os.open(os.path.join(self._folder, ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            lock = os.open(os.path.join(self._folder, ".lock"), flags, 0o600)
         except OSError as error:
             raise RefusedError(f"cursor_dir {self._folder} cannot be written: {error.strerror}") from error
         try:
@@ -408,11 +417,7 @@ class Cursors:
             return ""
         path = self._path(host)
         try:
-            with open(path, encoding="ascii") as file:
-                text = file.read().strip()
-            place = journal.Cursor.parse(text)
-            int(place.realtime, 16)  # told where the place is gone
-            return place.text
+            return journal.Cursor.parse(files.read_limited(path, 4096).decode()).text
         except FileNotFoundError:
             return ""
         except OSError as error:
@@ -428,11 +433,8 @@ class Cursors:
             return
         path = self._path(host)
         try:
-            with open(f"{path}.new", "w", encoding="ascii") as file:
-                file.write(f"{cursor}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(f"{path}.new", path)
+            with files.replacing(path, 0o600) as new:
+                new.write_down(f"{cursor}\n".encode())
         except OSError as error:
             raise RefusedError(f"the cursor file {path} cannot be written: {error.strerror}") from error
 
@@ -458,31 +460,118 @@ _END_WITH_US = _end_with_us()
 async def running(command: list[str]) -> t.AsyncIterator[Running]:
     """Run a command and lend it; when that is left, it ends.
 
-    The pipe is our own, so that it can be closed: sudo cannot be sent a signal by its user, but on this machine it and
-    journalctl end when nobody reads any more. On another host see Host.hangs_up().
+    The pipes are our own, so that they can be closed: sudo cannot be sent a signal by its user, but on this machine it
+    and journalctl end when nobody reads any more. On another host see Host.hangs_up().
     """
+    complaints = Tail()
+    async with contextlib.AsyncExitStack() as opened:
+        (output, to_output), (errors, to_errors) = [await opened.enter_async_context(_pipe()) for _number in range(2)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=to_output,
+                stderr=to_errors,
+                preexec_fn=_END_WITH_US,
+            )
+        except OSError as error:
+            raise Unreadable(f"{command[0]} could not be started: {error.strerror}") from error
+        finally:
+            os.close(to_output)
+            os.close(to_errors)
+        # All the while, since what nobody reads would stop the program.
+        reading = asyncio.ensure_future(complaints.read(errors))
+        rows = Rows(output)
+        try:
+            yield Running(process, rows, complaints, reading)
+        finally:
+            rows.close()
+            reading.cancel()
+            await opened.aclose()
+            await _end(process)
+
+
+@contextlib.asynccontextmanager
+async def _pipe() -> t.AsyncIterator[tuple[asyncio.StreamReader, int]]:
+    """Lend a pipe: what reads it, and the end to write to, which the caller closes."""
     ours, theirs = os.pipe()
     reader = asyncio.StreamReader(limit=LONGEST_LINE)
     transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
     )
-    process = None
-    # A file, which is never full: what nobody reads would stop the program.
-    with tempfile.TemporaryFile() as errors:
-        try:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=theirs, stderr=errors, preexec_fn=_END_WITH_US
-                )
-            except OSError as error:
-                raise Unreadable(f"{command[0]} could not be started: {error.strerror}") from error
-            finally:
-                os.close(theirs)
-            yield Running(process, reader, errors)
-        finally:
-            transport.close()
-            if process is not None:
-                await _end(process)
+    try:
+        yield reader, theirs
+    finally:
+        transport.close()
+
+
+class Tail:
+    """The last of what a program complains of, however much that is."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        while True:
+            read = await stream.read(4096)
+            if not read:
+                return
+            self._kept = (self._kept + read)[-2000:]
+
+    @property
+    def text(self) -> str:
+        lines = self._kept.decode("utf-8", "replace").splitlines()
+        return "; ".join(line.strip() for line in lines if line.strip()) or "it gave no reason"
+
+
+class Rows:
+    """A program's output line by line; of a line that is too long nothing is taken for another one."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._reading: asyncio.Future[bytes] | None = None
+        self._rows: collections.deque[bytes] = collections.deque()
+        self._rest = b""  # of what was read: the beginning of a line
+        self._is_end_of_long = False  # whether that line began too long ago
+        self._has_ended = False
+        self.left_out = 0
+
+    async def next(self, seconds: float) -> bytes | None:
+        """Return the next line with its end, without it where that never came, and nothing at the end of all.
+
+        None is that none has come in that time. Not asyncio.wait_for(), which before Python 3.12 forgets that it was
+        cancelled where a line comes at that moment: a source that is stopped would go on.
+        """
+        end = time.monotonic() + max(seconds, 0)
+        while not self._rows:
+            if self._has_ended:
+                row, self._rest = self._rest, b""
+                return row
+            if self._reading is None:
+                self._reading = asyncio.ensure_future(self._stream.read(LONGEST_LINE))
+            left = max(end - time.monotonic(), 0)
+            await asyncio.wait([self._reading], timeout=None if left == float("inf") else left)
+            if not self._reading.done():
+                return None
+            reading, self._reading = self._reading, None
+            self._split(reading.result())
+        return self._rows.popleft()
+
+    def _split(self, read: bytes) -> None:
+        self._has_ended = not read
+        *rows, self._rest = (self._rest + read).split(b"\n")
+        if rows and self._is_end_of_long:
+            del rows[0]
+            self._is_end_of_long = False
+        self._rows.extend(row + b"\n" for row in rows if len(row) < LONGEST_LINE)
+        self.left_out += sum(len(row) >= LONGEST_LINE for row in rows)
+        if len(self._rest) >= LONGEST_LINE or self._is_end_of_long:
+            self.left_out += not self._is_end_of_long
+            self._rest, self._is_end_of_long = b"", True
+
+    def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
 
 
 @dataclass(frozen=True)
@@ -490,15 +579,16 @@ class Running:
     """A program at work."""
 
     process: t.Any
-    output: asyncio.StreamReader
-    errors: t.BinaryIO
+    output: Rows
+    complaints: Tail
+    reading: asyncio.Future[None]  # of the complaints
 
     async def ended(self) -> tuple[int, str]:
         """Return its exit status and the last of what it complained of."""
         status = await self.process.wait()
-        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 2000))
-        lines = self.errors.read().decode("utf-8", "replace").splitlines()
-        return status, "; ".join(line.strip() for line in lines if line.strip()) or "it gave no reason"
+        # Somebody whom it has started may hold the pipe open, so not for ever.
+        await asyncio.wait([self.reading], timeout=1)
+        return status, self.complaints.text
 
 
 async def _end(process: t.Any) -> None:
@@ -517,15 +607,21 @@ class Journal:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._fields: tuple[str, ...] = (journal.FIELDS,)
+        self._told: set[str] = set()
 
     async def output(self, *words: str) -> str:
         """Return what a command prints."""
         rows: list[str] = []
+        size = 0
 
         async def take(row: bytes) -> None:
+            nonlocal size
+            size += len(row)
+            if size > LONGEST_ANSWER:
+                raise Unreadable(f"the answer to {shlex.join(words)[:80]} is longer than any that makes sense")
             rows.append(row.decode("utf-8", "replace"))
 
-        await asyncio.wait_for(self._run(words, take, lambda: None), ANSWER)
+        await self._run(words, take, lambda: None, ANSWER)
         return "".join(rows)
 
     async def ask(self, *words: str) -> list[Record]:
@@ -535,8 +631,10 @@ class Journal:
         async def take(record: Record | None) -> None:
             if record:
                 found.append(record)
+            if len(found) > MOST_RECORDS:
+                raise Unreadable(f"the answer to {shlex.join(words)[:80]} is longer than any that makes sense")
 
-        await asyncio.wait_for(self.read(words, take), ANSWER)
+        await self.read(words, take, seconds=ANSWER)
         return found
 
     async def read(
@@ -544,54 +642,77 @@ class Journal:
         words: tuple[str, ...],
         take: t.Callable[[Record | None], t.Awaitable[None]],
         patience: t.Callable[[], float | None] = lambda: None,
+        seconds: float = float("inf"),
     ) -> None:
         """Hand over each entry that journalctl finds, one at a time, and None where none has come for a while.
 
+        After so many seconds it is a TimeoutError.
         While one is being taken journalctl waits, as soon as the pipe and one line are full.
         """
 
+        nonsense = 0
+
         async def take_row(row: bytes) -> None:
+            nonlocal nonsense
             if not row:
                 await take(None)
-            elif row.startswith(b"{") and row.endswith(b"\n"):  # not where it was killed in the middle
-                await take(json.loads(row))
+                return
+            record = journal.record_of(row) if row.endswith(b"\n") else None  # else it was killed in the middle
+            if record:
+                nonsense = 0
+                await take(record)
+                return
+            self._passed_over("a line that is no entry of a journal")
+            nonsense += 1
+            if nonsense > MOST_RECORDS:
+                raise Unreadable("it writes what is no journal")
 
         try:
-            await self._run((*journal.COMMAND, *self._fields, *words), take_row, patience)
+            await self._run((*journal.COMMAND, *self._fields, *words), take_row, patience, seconds)
         except Unreadable as error:
             if not self._fields or "output-fields" not in str(error):
                 raise
             self._fields = ()  # before systemd 236
-            await self.read(words, take, patience)
+            await self.read(words, take, patience, seconds)
 
     async def _run(
         self,
         words: tuple[str, ...],
         take: t.Callable[[bytes], t.Awaitable[None]],
         patience: t.Callable[[], float | None],
+        seconds: float,
     ) -> None:
+        end = time.monotonic() + seconds
         command = self._host.command(*words)
         complaints: collections.deque[str] = collections.deque(maxlen=5)
         async with running(command) as program:
             while True:
-                try:
-                    row = await asyncio.wait_for(program.output.readline(), patience())
-                except asyncio.TimeoutError:
+                row = await program.output.next(min(end - time.monotonic(), patience() or float("inf")))
+                if time.monotonic() >= end:
+                    raise asyncio.TimeoutError
+                if row is None:
                     await take(b"")
                     continue
-                except ValueError:
-                    logger.warning("%s: a line of more than a megabyte was left out", self._host.name)
-                    continue
+                if program.output.left_out:
+                    self._passed_over(f"a line of more than {LONGEST_LINE // 1024} KiB")
+                    program.output.left_out = 0
                 if not row:
                     break
                 if self._host.hangs_up(words) and not row.startswith(b"{"):
-                    complaints.append(row.decode("utf-8", "replace").strip())
+                    complaints.append(row[:LONGEST_REASON].decode("utf-8", "replace").strip())
                     continue
                 await take(row)
             status, reason = await program.ended()
         if status:
             reason = "; ".join([*filter(None, complaints), *([] if complaints else [reason])])
+            reason = reason[-LONGEST_REASON:]
             raise Unreadable(f"{shlex.join(command)[:80]} ... ended with status {status}: {reason}")
+
+    def _passed_over(self, what: str) -> None:
+        """Say once what was left out: a host may write any number of such lines."""
+        if what not in self._told:
+            logger.warning("%s: %s was left out", self._host.name, what)
+            self._told.add(what)
 
 
 # --- Following --------------------------------------------------------------------------------------------------------
@@ -626,14 +747,21 @@ class Watch:
                     await self._catch_up()
                     await self._can_see()
                     with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(self._follow(), REFRESH)
+                        await self._follow()
                         raise Unreadable("journalctl ended, or the connection to it")
                 except (Unreadable, asyncio.TimeoutError) as error:
-                    if time.monotonic() - started > LONGEST_DELAY:
-                        delay = FIRST_DELAY
-                    await self._cannot_see(str(error) or "no answer in time", delay)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, LONGEST_DELAY)
+                    reason = str(error) or "no answer in time"
+                except Exception as error:
+                    # Whatever a host answers costs this host alone.
+                    logger.debug("%s", self._host.name, exc_info=True)
+                    reason = f"what it answers makes no sense ({type(error).__name__}: {error})"[:LONGEST_REASON]
+                else:
+                    continue
+                if time.monotonic() - started > LONGEST_DELAY:
+                    delay = FIRST_DELAY
+                await self._cannot_see(reason, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LONGEST_DELAY)
         finally:
             self._keep()
 
@@ -687,7 +815,7 @@ class Watch:
                 await self._take(record)
 
         words = ("--boot", f"--cursor={start.text}", "--follow", "--no-tail", *journal.MATCHES)
-        await self._journal.read(words, take, lambda: HOLD if self._held else None)
+        await self._journal.read(words, take, lambda: HOLD if self._held else None, REFRESH)
 
     async def _take(self, record: Record | None) -> None:
         """Take a line; None is that none has come for so long that those held are on their own."""
@@ -743,7 +871,8 @@ class Watch:
         self._names_read = time.monotonic()
 
     async def _give(self, event: dict[str, t.Any]) -> None:
-        await self._queue.put({**event, "meta": {"hosts": self._host.name}})
+        texts = {name: _TEMPLATE.sub("{ ", value) for name, value in event.items() if isinstance(value, str)}
+        await self._queue.put({**event, **texts, "meta": {"hosts": self._host.name}})
 
     async def _give_own(self, kind: str, message: str) -> None:
         """Give an event of the source's own, in the form of all."""

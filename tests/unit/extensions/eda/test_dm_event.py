@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+import tracemalloc
 import typing as t
 from pathlib import Path
 
@@ -389,6 +390,143 @@ def test_a_cursor_that_cannot_be_written_any_more_does_not_keep_events_back(host
 
     assert messages(asyncio.run(run())) == [FAILED]
     assert "localhost.cursor cannot be written: No space left on device" in caplog.text
+
+
+# --- Hosts that write nonsense ----------------------------------------------------------------------------------------
+
+TEMPLATE = "{{ lookup('pipe', 'touch /tmp/owned') }}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Failed command for {TEMPLATE}-thinpool.",
+        "Failed command for {{x}}-thinpool.",
+        f"WARNING: Thin pool {TEMPLATE}-a data is now 81.00% full.",
+        "WARNING: Thin pool {{x}}/a needs check.",
+        "Logical volume {{x}}/{{y}} successfully resized.",
+        'Volume group "{{ x }}" not found',
+        "Can't get lock for {{x}}.",
+        "{% raw %}{# x #}{{{y",
+    ],
+)
+def test_nothing_that_a_line_says_is_a_template(host, line):
+    host.say(line)
+
+    async def run():
+        async with source(since=ALL) as running:
+            return await running.next(1)
+
+    (event,) = asyncio.run(run())
+    assert not re.search(r"\{[{%#]", json.dumps({name: value for name, value in event.items() if name != "meta"}))
+    assert (event["vg"], event["pool"], event["dm_name"]) == (None, None, None)
+    assert event["message"].replace("{ ", "{") == line.replace("{ ", "{")
+
+
+def test_a_name_of_a_device_that_the_host_tells_is_a_name(host):
+    (host.folder / "names").write_text("253 2 {{x}}-thinpool\n")
+    host.say(FULL, **KERNEL)
+
+    async def run():
+        async with source(since=ALL) as running:
+            return await running.next(1)
+
+    (event,) = asyncio.run(run())
+    assert (event["kind"], event["device"], event["dm_name"], event["pool"]) == ("data_full_queueing", "253:2", None, None)
+
+
+ENTRY = f'"__CURSOR":"s=c3;i=1;b={stand_in.BOOTS[0]};m=1;t=1;x=1","__REALTIME_TIMESTAMP":"1795480375000000"'
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"__CURSOR": "s=c3;i=1;b=',
+        "{}",
+        "[]",
+        "[" * 20000,
+        f"{{{ENTRY},\"MESSAGE\":{{}}}}",
+        f"{{{ENTRY.replace('1795480375000000', '9' * 30)}}}",
+        f"{{{ENTRY.replace('i=1', 'i={{x}}')}}}",
+        "x" * 3_000_000,
+        # The rest of a line that is too long is not a line of its own.
+        "x" * 70_000 + f"{{{ENTRY},\"MESSAGE\":\"{FAILED}\",\"_COMM\":\"dmeventd\"}}",
+    ],
+    ids=["half", "empty", "list", "deep", "message", "time", "cursor", "long", "forged"],
+)
+def test_a_line_that_makes_no_sense_costs_that_line_alone(host, monkeypatch, row):
+    """Of the two hosts one writes it, between lines that are events."""
+    program = host.programs / "journalctl"
+    real = program.read_text()
+    (host.folder / "row").write_text(f"{row}\n")
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--since*) cat "{host.folder}/row";; esac\n' + real.split("\n", 1)[1])
+    host.say(FAILED)
+
+    async def run():
+        async with source(since=ALL, hosts=["node1", "node2"]) as running:
+            found = await running.next(2)
+            await asyncio.sleep(0.3)
+            assert running.queue.empty()
+            return found
+
+    found = asyncio.run(run())
+    assert sorted(event["meta"]["hosts"] for event in found) == ["node1", "node2"]
+    assert messages(found) == [FAILED, FAILED]
+
+
+@pytest.mark.parametrize("answer", ["yes '{}'", "yes ''", "cat /dev/zero", "yes x >&2"])
+def test_a_host_that_never_ends_its_answer_fills_no_memory(host, monkeypatch, answer):
+    monkeypatch.setattr(dm_event, "ANSWER", 2)
+    (host.programs / "journalctl").write_text(f"#!/bin/sh\nexec {answer}\n")
+
+    async def run():
+        tracemalloc.start()
+        async with source(hosts=["node1"]) as running:
+            await asyncio.sleep(3)
+            assert not running.task.done()
+        return tracemalloc.get_traced_memory()[1]
+
+    try:
+        assert asyncio.run(run()) < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_of_any_length_is_cut_short(host, monkeypatch):
+    (host.programs / "dmsetup").write_text("#!/bin/sh\nexec yes 253 2 x-y\n")
+    host.say(FULL, **KERNEL)
+
+    async def run():
+        async with source(since=ALL) as running:
+            return await running.next(1)
+
+    (event,) = asyncio.run(run())
+    assert event["pool"] is None
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError("deep"), TypeError("odd"), AttributeError("none")])
+def test_whatever_one_host_leads_to_costs_the_others_nothing(host, monkeypatch, caplog, error):
+    real = dm_event.Watch._catch_up
+
+    async def catch_up(self):
+        if self._host.name == "node1":
+            raise error
+        await real(self)
+
+    monkeypatch.setattr(dm_event.Watch, "_catch_up", catch_up)
+    monkeypatch.setattr(dm_event, "UNREACHABLE_AFTER", 0)
+    host.say(FAILED)
+
+    async def run():
+        async with source(since=ALL, hosts=["node1", "node2"]) as running:
+            return await running.next(2)
+
+    found = asyncio.run(run())
+    assert {(event["kind"], event["meta"]["hosts"]) for event in found} == {
+        ("journal_unreachable", "node1"),
+        ("autoextend_failed", "node2"),
+    }
+    assert f"node1: what it answers makes no sense ({type(error).__name__}" in caplog.text
 
 
 # --- Processes --------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def as_result(lvm: lvm_state.LvmState, name: str) -> dict[str, t.Any]:
     if not problem:
         try:
             device = block_devices.examine(name)
-        except process.ProcessError as error:
+        except (OSError, process.ProcessError) as error:
             problem = f"{name} cannot be looked at: {error}"
     if problem:
         return {

@@ -27,7 +27,8 @@ options:
   state:
     description:
       - V(present) makes the devices physical volumes.
-      - V(absent) removes the label of physical volumes that are in no volume group. Data in them is lost to LVM.
+      - V(absent) removes the label of physical volumes that are in no volume group, and makes their devices blank: zeros
+        where O(destroy_contents) says that a device is looked at. Data in them is lost.
     type: str
     choices: [present, absent]
     default: present
@@ -43,6 +44,17 @@ options:
         volume that LVM does not list here.
     type: bool
     default: false
+  destroy_contents:
+    description:
+      - B(Destroys what nobody can name.) Takes a device that has no known signature and is not blank all the same, such
+        as one with a raw archive, a volume encrypted without a header, or a database's raw file.
+      - A device is blank if it reads as zeros (or as ones, like discarded flash memory) in its first and last MiB, at
+        each power of two MiB, and at 63 places between. What this collection frees is.
+      - Never overrides a mount, a holder, a process that has the device open for writing, or a known signature, which
+        O(wipe_signatures) is for.
+    type: bool
+    default: false
+    version_added: 1.1.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes
 seealso:
@@ -108,6 +120,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "resize": {"type": "bool", "default": False},
             "wipe_signatures": {"type": "bool", "default": False},
+            "destroy_contents": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -119,7 +132,9 @@ def work(module: AnsibleModule) -> dict:
     if not wanted["devices"]:
         raise errors.RefusedError("devices is empty: name at least one block device")
     lvm = lvm_state.read()
-    devices = physical_volumes.examine(lvm, wanted.pop("devices"))
+    devices = physical_volumes.examine(
+        lvm, wanted.pop("devices"), destroy_contents=wanted.pop("destroy_contents")
+    )
     paths = [device.path for device in devices]
     steps, after = physical_volumes.decide(lvm, devices, **wanted)
     module_frame.carry_out(module, steps)

@@ -53,6 +53,12 @@ options:
       - B(Destroys what a device holds.) As in M(devicemapper.containers.lvm_pv).
     type: bool
     default: false
+  destroy_contents:
+    description:
+      - B(Destroys what nobody can name.) As in M(devicemapper.containers.lvm_pv).
+    type: bool
+    default: false
+    version_added: 1.1.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes
 seealso:
@@ -149,6 +155,7 @@ def main() -> None:
             "tags": {"type": "list", "elements": "str", "default": []},
             "remove_unlisted": {"type": "bool", "default": False},
             "wipe_signatures": {"type": "bool", "default": False},
+            "destroy_contents": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -165,7 +172,9 @@ def work(module: AnsibleModule) -> dict:
             f"remove_unlisted would leave volume group {name} no device: name in devices what it keeps"
         )
     lvm = lvm_state.read()
-    wanted["devices"] = physical_volumes.examine(lvm, wanted["devices"])
+    wanted["devices"] = physical_volumes.examine(
+        lvm, wanted["devices"], destroy_contents=wanted.pop("destroy_contents")
+    )
     steps, after = volume_groups.decide(lvm, **wanted)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:

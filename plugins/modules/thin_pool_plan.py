@@ -185,6 +185,11 @@ options:
     description: As O(devicemapper.containers.lvm_pv#module:wipe_signatures).
     type: bool
     default: false
+  destroy_contents:
+    description: As O(devicemapper.containers.lvm_pv#module:destroy_contents).
+    type: bool
+    default: false
+    version_added: 1.1.0
   docker_packages:
     description:
       - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked
@@ -554,6 +559,7 @@ def main() -> None:
             "autoextend_percent": {"type": "int", "default": 20},
             "autoextend_room": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
             "wipe_signatures": {"type": "bool", "default": False},
+            "destroy_contents": {"type": "bool", "default": False},
             "docker_packages": {"type": "list", "elements": "str", "default": []},
             "storage_opts": {"type": "list", "elements": "str", "default": []},
             "daemon_options": {"type": "dict", "default": {}},

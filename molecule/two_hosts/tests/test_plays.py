@@ -81,7 +81,7 @@ def test_a_host_that_is_refused_and_one_that_is_gone_leave_the_third_right(east,
 
 
 def test_one_host_after_the_other(east, west):
-    seen.root(west, f"wipefs --all --quiet {DISK}")
+    seen.root(west, f"blkdiscard --zeroout {DISK}")
     before = traces(east)
     status, output = seen.run_playbook("two_hosts/rolling.yml")
     assert status == 0, output

@@ -16,10 +16,11 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, mounts, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks, mounts, open_files, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import disk_contents
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LogicalVolume
@@ -53,6 +54,7 @@ class BlockDevice:
     alignment: int = MIB  # bytes; where LVM will begin its extents
     signatures: tuple[Signature, ...] = ()
     obstacles: tuple[str, ...] = ()  # what no switch overrides: mounts, holders, partitions, read-only, ...
+    contents: str | None = ""  # what it holds without a signature; None: not looked for
 
     @property
     def label(self) -> str:
@@ -62,6 +64,12 @@ class BlockDevice:
     def refusals(self, *, wipe_signatures: bool) -> list[str]:
         """Return every reason why the device may not be taken; empty where it may."""
         reasons = [f"{self.label} {obstacle}" for obstacle in self.obstacles]
+        if self.contents:
+            reasons.append(
+                f"{self.label} is not blank: it holds {self.contents}, such as an archive, an encrypted volume or a "
+                "database's file. If nothing on it is needed, set the option that destroys what no signature names "
+                "(destroy_contents: true), or choose another device"
+            )
         if not self.signatures:
             return reasons
         found = ", ".join(str(signature) for signature in self.signatures)
@@ -91,7 +99,10 @@ class BlockDevice:
         except OSError as error:
             raise RefusedError(f"{self.label} is gone since it was looked at: {error.strerror}") from error
         with locks.locked(disk, timeout) as descriptor:
-            now = examine(self.name)
+            try:
+                now = examine(self.name, look=self.contents is not None)
+            except OSError as error:
+                raise RefusedError(f"{self.label} is gone since it was looked at: {error.strerror}") from error
             if now != self:
                 known = self.refusals(wipe_signatures=False)
                 new = [reason for reason in now.refusals(wipe_signatures=False) if reason not in known]
@@ -136,10 +147,11 @@ def resolve(names: t.Iterable[str]) -> dict[str, str]:
     return paths
 
 
-def examine(name: str) -> BlockDevice:
+def examine(name: str, *, look: bool = True) -> BlockDevice:
     """Return what is known of a device that is no physical volume yet; reads, never writes.
 
-    Sources: sysfs (Documentation/ABI/stable/sysfs-block), proc(5) for mounts and swap, wipefs(8) for signatures.
+    Sources: sysfs (Documentation/ABI/stable/sysfs-block), proc(5) for mounts and swap, wipefs(8) for signatures. With
+    ``look`` it is seen whether a device that nothing else speaks against holds anything all the same.
     """
     path = os.path.realpath(name)
     number = os.stat(path).st_rdev
@@ -147,6 +159,14 @@ def examine(name: str) -> BlockDevice:
     sys = os.path.realpath(f"/sys/dev/block/{maj_min}")
     disk = os.path.dirname(sys) if os.path.exists(f"{sys}/partition") else sys
     size = int(attribute(sys, "size") or 0) * 512
+    obstacles, found, contents = list(_obstacles(path, maj_min, sys, disk, size)), probe(path), None
+    if look and not found and not obstacles:
+        # Virtual disks say that they turn, whatever they are made of.
+        turns = os.path.basename(disk).startswith("sd") and attribute(disk, "queue/rotational") == "1"
+        try:
+            contents = disk_contents.describe(path, size, rotational=turns)
+        except OSError as error:
+            obstacles.append(f"cannot be read: {error.strerror}")
     return BlockDevice(
         name=name,
         path=path,
@@ -156,8 +176,9 @@ def examine(name: str) -> BlockDevice:
             int(attribute(disk, "queue/minimum_io_size") or 0),
             int(attribute(disk, "queue/optimal_io_size") or 0),
         ),
-        signatures=probe(path),
-        obstacles=tuple(_obstacles(path, maj_min, sys, disk, size)),
+        signatures=found,
+        obstacles=tuple(obstacles),
+        contents=contents,
     )
 
 
@@ -229,6 +250,12 @@ def _obstacles(path: str, maj_min: str, sys: str, disk: str, size: int) -> t.Ite
             yield f"cannot be opened: {error.strerror}"
         elif not uses:
             yield "is in use: the kernel does not grant exclusive access to it"
+        return
+    # Who does not ask for exclusive access, as qemu and databases do not, is not kept away, and keeps nobody away.
+    for number in sorted({maj_min, attribute(disk, "dev") or maj_min}):
+        major, minor = map(int, number.split(":"))
+        for process_name in open_files.writers_of(os.makedev(major, minor)):
+            yield f"is open for writing by {process_name}: end that first"
 
 
 def _uses(path: str, maj_min: str, sys: str) -> t.Iterator[str]:

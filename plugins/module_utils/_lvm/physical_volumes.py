@@ -8,22 +8,27 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, disk_contents
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import LABEL, BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState, PhysicalVolume
 
 
-def examine(lvm: LvmState, names: t.Iterable[str]) -> list[BlockDevice]:
-    """Return the named devices; only those that are in no volume group yet are looked into."""
+def examine(lvm: LvmState, names: t.Iterable[str], *, destroy_contents: bool = False) -> list[BlockDevice]:
+    """Return the named devices; only those that are in no volume group yet are looked into.
+
+    What a device holds without a signature is only looked for where it is not to be destroyed.
+    """
     members = {volume.device for volume in lvm.devices if volume.vg}
+    volumes = {volume.device for volume in lvm.devices}
     return [
-        BlockDevice(name, path) if path in members else block_devices.examine(name)
+        BlockDevice(name, path) if path in members else block_devices.examine(name, look=not (destroy_contents or path in volumes))
         for path, name in block_devices.resolve(names).items()
     ]
 
@@ -83,7 +88,9 @@ def decide(
             if volume.vg:
                 reasons.append(f"{device.label} belongs to volume group {volume.vg}: remove it from the group first")
             refused += reasons
-            steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path)))
+            # Blank again, so that it can be taken again; what was on it was in a group that is gone.
+            erase = functools.partial(disk_contents.erase, device.path)
+            steps.append(Step(f"remove physical volume {device.path}", ("pvremove", "--yes", device.path), work=erase))
             after = after.without(device=device.path)
         elif reasons:
             refused += reasons

@@ -45,6 +45,7 @@ POOL = (
     "autoextend_percent",
     "autoextend_room",
     "wipe_signatures",
+    "destroy_contents",
 )
 
 
@@ -71,7 +72,7 @@ def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.St
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
     lvm = known or lvm_state.LvmState()
-    devices = tuple(physical_volumes.examine(lvm, names))
+    devices = tuple(physical_volumes.examine(lvm, names, destroy_contents=spec.destroy_contents))
     signatures = block_devices.contents(thin_pools.convertible(lvm, spec.for_pool()))
     configured = lvm_state.configuration("config/profile_dir", lvm_state.THIN_CHECK) if known else {}
     return {

@@ -51,6 +51,7 @@ class StorageSpec:
     autoextend_percent: int
     autoextend_room: str  # warn, fail, ignore
     wipe_signatures: bool
+    destroy_contents: bool = False
 
     @property
     def pool_name(self) -> PoolName:

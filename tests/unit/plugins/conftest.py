@@ -159,7 +159,7 @@ def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
     def give(*devices: block_devices.BlockDevice) -> dict:
         by_path = {device.path: device for device in devices}
 
-        def examine(name: str) -> block_devices.BlockDevice:
+        def examine(name: str, *, look: bool = True) -> block_devices.BlockDevice:
             wiped = f"wipefs --all --quiet {name}" in commands.ran
             return replace(by_path[name], signatures=()) if wiped else by_path[name]
 

@@ -530,6 +530,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("state", "present", "absent"),
             *no_bool("resize"),
             *no_bool("wipe_signatures"),
+            *no_bool("destroy_contents"),
         ],
     ),
     "lvm_thin_pool": (
@@ -619,6 +620,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("remove_unlisted"),
             *wrong("remove_unlisted", [(True, "remove_unlisted would leave .*: name in devices")], "group", devices=[]),
             *no_bool("wipe_signatures"),
+            *no_bool("destroy_contents"),
         ],
     ),
     "thin_pool_backup": (
@@ -729,6 +731,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *wrong("autoextend_percent", WRONG_PERCENTS),
             *no_choice("autoextend_room", "warn", "fail", "ignore"),
             *no_bool("wipe_signatures"),
+            *no_bool("destroy_contents"),
             *wrong(
                 "docker_packages",
                 [
@@ -893,7 +896,7 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
                 return 0, output
         pytest.fail(f"it runs {words}")
 
-    def examine(name: str) -> BlockDevice:
+    def examine(name: str, *, look: bool = True) -> BlockDevice:
         return BlockDevice(name, os.path.realpath(name), size=3 * 1024**2 if name.endswith("small") else 10 * 1024**3)
 
     monkeypatch.setattr(stat, "S_ISBLK", lambda mode: stat.S_ISREG(mode) and mode & 0o777 == 0o660)

@@ -33,7 +33,7 @@ def there(monkeypatch, disks):
     def give(*devices):
         by_name = {device.name: device for device in devices}
         disks(*devices)
-        monkeypatch.setattr(block_devices, "examine", by_name.__getitem__)
+        monkeypatch.setattr(block_devices, "examine", lambda name, **_options: by_name[name])
         monkeypatch.setattr(
             block_devices, "problem", lambda name: None if name in by_name else f"{name} does not exist on this host"
         )
@@ -157,7 +157,7 @@ def test_a_failure_is_told_with_command_and_status(run_module, commands, there):
 
 # wipefs on a drive without a medium, util-linux 2.38.1.
 def test_a_device_that_cannot_be_probed_is_told_and_hides_no_other(run_module, commands, captured, monkeypatch):
-    def examine(name):
+    def examine(name, **_options):
         block_devices.probe(name)
         return replace(VDB, name=name, path=name)
 

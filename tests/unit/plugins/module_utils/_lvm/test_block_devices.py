@@ -143,14 +143,25 @@ PARTITION = {"size": "2097152", "ro": "0", "partition": "1", "holders/": ""}
 
 
 class Machine:
-    """The machine's folders, and what opening a device exclusively ends with."""
+    """The machine's folders, what opening a device exclusively ends with, what devices hold and who writes to them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.errors = {}
+        self.contents = {}
+        self.writers = {}
+        self.looks = []
         for folder in ("dev", "sys/dev/block", "sys/block", "proc", "run/udev/data"):
             (root / folder).mkdir(parents=True)
         self.put("proc", {"swaps": "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"})
+
+    def describe(self, path: str, size: int, *, rotational: bool = False) -> str:
+        """Return what a device holds, as disk_contents does."""
+        self.looks.append((path, rotational))
+        found = self.contents.get(path, "")
+        if isinstance(found, OSError):
+            raise found
+        return found
 
     def put(self, folder: str, files: dict) -> None:
         """Write files; a name that ends with a slash is a folder."""
@@ -219,7 +230,7 @@ def machine(monkeypatch, tmp_path):
         realpath=lambda path: outside(os.path.realpath(inside(path))),
     )
     seen = types.SimpleNamespace(
-        **{name: getattr(os, name) for name in ("O_RDONLY", "O_EXCL", "close", "major", "minor")},
+        **{name: getattr(os, name) for name in ("O_RDONLY", "O_EXCL", "close", "major", "minor", "makedev")},
         path=path,
         listdir=moved(os.listdir),
         readlink=moved(os.readlink),
@@ -229,7 +240,70 @@ def machine(monkeypatch, tmp_path):
     for reader in (block_devices, sysfs):
         monkeypatch.setattr(reader, "os", seen)
         monkeypatch.setattr(reader, "open", moved(open), raising=False)
+    monkeypatch.setattr(block_devices.disk_contents, "describe", there.describe)
+    monkeypatch.setattr(block_devices.open_files, "writers_of", lambda number: there.writers.get(number, []))
     return there
+
+
+def test_a_disk_that_holds_what_has_no_signature_is_refused_unless_it_is_not_looked_for(machine, commands):
+    machine.contents["/dev/vdb"] = "data without a known signature (seen at byte 0)"
+    commands.expect("wipefs")
+    found = block_devices.examine("/dev/vdb")
+    for wipe in (False, True):
+        (reason,) = found.refusals(wipe_signatures=wipe)
+        assert reason.startswith("/dev/vdb is not blank: it holds data without a known signature (seen at byte 0)")
+        assert "destroy_contents: true" in reason
+    commands.expect("wipefs")
+    assert block_devices.examine("/dev/vdb", look=False).refusals(wipe_signatures=False) == []
+
+
+def test_what_cannot_be_read_counts_as_a_no(machine, commands):
+    machine.contents["/dev/vdb"] = OSError(errno.EIO, "Input/output error")
+    commands.expect("wipefs")
+    (reason,) = block_devices.examine("/dev/vdb").refusals(wipe_signatures=True)
+    assert reason == "/dev/vdb cannot be read: Input/output error"
+
+
+def test_a_disk_with_a_signature_is_not_read_as_well(machine, commands):
+    machine.contents["/dev/vdb"] = "something"
+    commands.expect("wipefs", "0x438,uuid,,ext4\n")
+    assert block_devices.examine("/dev/vdb").contents is None
+
+
+@pytest.mark.parametrize(
+    ("name", "turns", "expected"), [("sda", "1", True), ("sda", "0", False), ("vda", "1", False), ("nvme0n1", "0", False)]
+)
+def test_a_disk_that_turns_is_known(machine, commands, name, turns, expected):
+    machine.device(name, "259:0", {**DISK, "queue/rotational": turns}, folder="sys/devices/virtual/block")
+    commands.expect("wipefs")
+    block_devices.examine(f"/dev/{name}")
+    assert machine.looks == [(f"/dev/{name}", expected)]
+
+
+@pytest.mark.parametrize("name", ["/dev/vdb", "/dev/vdb1"])
+@pytest.mark.parametrize("number", ["254:16", "254:17"])
+def test_who_writes_to_a_disk_without_asking_for_it_is_told(machine, commands, name, number):
+    machine.device("vdb1", "254:17", PARTITION, folder=f"{VIRTIO}/vdb")
+    major, minor = map(int, number.split(":"))
+    machine.writers[os.makedev(major, minor)] = ["qemu-system-x86 (process 4711)"]
+    commands.expect("wipefs")
+    reason = "is open for writing by qemu-system-x86 (process 4711): end that first"
+    # The disk is written to through its partition only where that is told of as well.
+    expected = reason in block_devices.examine(name).obstacles
+    assert expected is (name == "/dev/vdb1" or number == "254:16")
+
+
+def test_a_disk_that_is_gone_while_it_is_held_is_told_so(machine, commands, tmp_path, monkeypatch):
+    node = tmp_path / "node"
+    node.touch()
+    monkeypatch.setattr(block_devices, "_whole_disk", lambda path: str(node))
+
+    def gone(name, **_options):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(block_devices, "examine", gone)
+    with pytest.raises(RefusedError, match=r"\(/dev/vdb\) is gone since it was looked at: No such file"), VDB.locked(0):
+        pytest.fail("it is not there")
 
 
 def test_a_blank_disk_is_examined(machine, commands):
@@ -243,7 +317,7 @@ def test_a_blank_disk_is_examined(machine, commands):
 def test_a_full_partition_is_examined(machine, commands):
     machine.device("vdb1", "254:17", PARTITION, folder=f"{VIRTIO}/vdb")
     commands.expect("wipefs --no-act --parsable /dev/vdb1", "0x438,uuid,,ext4\n")
-    assert block_devices.examine("/dev/vdb1") == BlockDevice("/dev/vdb1", "/dev/vdb1", size=1024**3, signatures=(EXT4,))
+    assert block_devices.examine("/dev/vdb1") == BlockDevice("/dev/vdb1", "/dev/vdb1", size=1024**3, signatures=(EXT4,), contents=None)
 
 
 # queue/minimum_io_size and optimal_io_size in bytes, and where LVM begins its extents.
@@ -523,7 +597,8 @@ def now(monkeypatch, tmp_path):
 
     def be(**changes):
         monkeypatch.setattr(block_devices, "_whole_disk", lambda path: str(node))
-        monkeypatch.setattr(block_devices, "examine", {VDB.name: replace(VDB, **changes)}.__getitem__)
+        found = {VDB.name: replace(VDB, **changes)}
+        monkeypatch.setattr(block_devices, "examine", lambda name, **_options: found[name])
 
     return be
 
@@ -558,7 +633,7 @@ def test_a_device_as_it_was_found_is_held_by_one_alone(now):
 def test_a_device_is_looked_at_again_once_it_is_held(now, monkeypatch):
     now()
     seen = []
-    monkeypatch.setattr(block_devices, "examine", lambda name: seen.append(name) or VDB)
+    monkeypatch.setattr(block_devices, "examine", lambda name, **_options: seen.append(name) or VDB)
     with VDB.locked(timeout=0):
         assert seen == [VDB.name]
         holding(VDB)

@@ -28,6 +28,7 @@ OPTIONS = {
     "autoextend_percent": 20,
     "autoextend_room": "warn",
     "wipe_signatures": False,
+    "destroy_contents": False,
 }
 
 

@@ -4,7 +4,8 @@
 
 # shellcheck shell=bash
 # Makes one device of each kind. Prints "device<TAB>kind<TAB>words of the refusal" for each; a line's device must be refused
-# with these words. Kinds whose words are "is not blank" may be taken once wiping is asked for; no others ever.
+# with these words. Kinds whose words are "is not blank" may be taken once wiping is asked for, and data without a
+# signature once destroying that is; no others ever.
 set -euo pipefail
 exec 3>&1 >&2
 export LVM_SUPPRESS_FD_WARNINGS=1
@@ -13,7 +14,7 @@ part() { echo "$disk-part$1"; }
 told() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >&3; }
 magic() { printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
-{ echo 'label: gpt'; for _ in $(seq 30); do echo 'size=400M'; done; echo 'size=1M'; } | sfdisk --quiet "$disk"
+{ echo 'label: gpt'; for _ in $(seq 36); do echo 'size=400M'; done; echo 'size=1M'; } | sfdisk --quiet "$disk"
 udevadm settle
 told "$disk" 'parent of used partitions' 'has partitions'
 
@@ -70,7 +71,24 @@ pvcreate -q "$(part 26)"; magic "$(part 26)" 0 'bluestore block device\n'
 told "$(part 26)" 'physical volume that is something else too' 'is a physical volume in no group, and holds ceph_bluestore at 0x0 too'
 
 blockdev --setro "$(part 25)";                  told "$(part 25)" 'read-only' 'is read-only'
-told "$(part 31)" 'too small' 'is too small'
+told "$(part 37)" 'too small' 'is too small'
+
+# What has no signature at all.
+unsigned() { told "$1" "$2" "holds data without a known signature (seen at byte $3)"; }
+tar --format=v7 -cf - -C / etc/hostname | dd of="$(part 27)" bs=64K conv=notrunc status=none
+unsigned "$(part 27)" 'raw tar' 0
+head -c 3M /dev/urandom | gzip | dd of="$(part 28)" bs=64K conv=notrunc iflag=fullblock status=none
+unsigned "$(part 28)" 'gzip image' 0
+dd if=/dev/urandom of="$(part 29)" bs=1M status=none || true
+unsigned "$(part 29)" 'random data, as plain dm-crypt' 0
+dd if=/dev/urandom of="$(part 30)" bs=1M seek=1 count=8 status=none
+unsigned "$(part 30)" 'data from 1 MiB on' 1048576
+magic "$(part 31)" 0 '\x5f\x1e\xa3\x01'; magic "$(part 31)" 12 '\x00\x00\x00\x08'; magic "$(part 31)" 16384 '\x5f\x1e\xa3\x02'
+unsigned "$(part 31)" 'an InnoDB-like raw file' 0
+dd if=/dev/urandom of="$(part 32)" bs=4K seek=$((400 * 256 - 1)) count=1 status=none
+unsigned "$(part 32)" 'data in the last block' $((400 * 1048576 - 4096))
+sh -c 'exec sleep infinity 4<> "$1"' sh "$(part 33)" < /dev/null > /dev/null 2>&1 3>&- &
+told "$(part 33)" 'open in a process' 'is open for writing by sleep (process'
 
 printf 'label: gpt\n' | sfdisk --quiet /dev/disk/by-id/virtio-data2
 told /dev/disk/by-id/virtio-data2 GPT 'is not blank: it holds gpt at 0x200'

@@ -87,7 +87,9 @@ actions:
   elements: str
   sample: ["write /etc/docker/daemon.json: storage-driver, storage-opts"]
 daemon:
-  description: The keys of the file after the run, the foretold ones in check mode.
+  description:
+    - The keys of the file after the run, the foretold ones in check mode.
+    - Of what is named as a secret (C(...-token), C(...password...) and the like), and of users in URLs, V(********).
   returned: success
   type: dict
   sample: {storage-driver: devicemapper, storage-opts: [dm.thinpooldev=/dev/mapper/docker-thinpool]}
@@ -102,7 +104,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, masking, module_frame, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 
 
@@ -139,7 +141,9 @@ def work(module: AnsibleModule) -> dict:
     if is_dockers and wanted["state"] == "present":
         daemon_json.check_base(after, data_root.base_size(data_root.find_root(after, flags)))
     backups = module_frame.carry_out(module, steps)
-    found = module_frame.result(steps, current.text or "", after.text or "", path, daemon=after.known)
+    found = module_frame.result(
+        steps, *daemon_json.shown(current, after), path, daemon=masking.masked(dict(after.known))
+    )
     if backups:
         found["backup_file"] = backups[0]
     return found

@@ -27,7 +27,7 @@ options:
   state:
     description:
       - V(present) makes the devices physical volumes.
-      - V(absent) removes the label of physical volumes that are in no volume group, and makes their devices blank: zeros
+      - V(absent) removes the label of physical volumes that are in no volume group, and makes their devices blank, by zeros
         where O(destroy_contents) says that a device is looked at. Data in them is lost.
     type: str
     choices: [present, absent]

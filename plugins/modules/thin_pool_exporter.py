@@ -26,6 +26,9 @@ options:
     description:
       - The folder that node_exporter's C(--collector.textfile.directory) names; with Debian's package that is
         V(/var/lib/prometheus/node-exporter). It must be there. Required with O(state=present).
+      - Nobody but root may write to it, or to a folder above it, since the metrics are written by root. Debian's package
+        gives C(/var/lib/prometheus) to the user C(prometheus), who needs it for nothing; to take it back for good, run
+        C(dpkg-statoverride --update --add root root 0755 /var/lib/prometheus).
     type: path
   pools:
     description:
@@ -102,7 +105,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, module_frame
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     exporter_install,
@@ -154,6 +157,7 @@ def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
             f"textfile_dir {folder} is no folder on this host: give it the one that node_exporter's "
             "--collector.textfile.directory names, and make that first"
         )
+    files.check_folder("textfile_dir", folder)
     for option, least, most in (("interval", 10, 86400), ("timeout", 1, 600)):
         if not least <= params[option] <= most:
             raise errors.RefusedError(f"{option} must be {least} to {most} seconds, not {params[option]}")

@@ -139,6 +139,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.line, self.counted = 1, 0  # the number of the line at an offset
         self.root = _Table()
         self.current = self.root
         self.header: Path = ()
@@ -161,6 +162,12 @@ class _Reader:
     def fail(self, reason: str, at: int | None = None) -> TomlError:
         return TomlError(self.text.count("\n", 0, self.at if at is None else at) + 1, reason)
 
+    def count_lines(self) -> int:
+        """Return the number of this line, counted from the one that was asked for before."""
+        self.line += self.text.count("\n", self.counted, self.at)
+        self.counted = self.at
+        return self.line
+
     def skip(self, pattern: t.Pattern[str]) -> str:
         """Step over what the pattern matches here, and return it."""
         match = pattern.match(self.text, self.at)
@@ -181,7 +188,7 @@ class _Reader:
             raise self.fail(f"{self.text[self.at]!r} is where the line should end")
 
     def read_header(self, start: int) -> None:
-        line = self.fail("").line
+        line = self.count_lines()
         opening, closing = ("[[", "]]") if self.text.startswith("[[", self.at) else ("[", "]")
         self.expect(opening)
         path = self.read_key()
@@ -222,7 +229,7 @@ class _Reader:
         return there
 
     def read_entry(self, start: int) -> None:
-        line = self.fail("").line
+        line = self.count_lines()
         key = self.read_key()
         self.expect("=")
         self.skip(_BLANK)

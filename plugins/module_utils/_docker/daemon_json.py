@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, masking
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human, parse_ram
@@ -242,9 +242,29 @@ def _unique(pairs: list[tuple[str, t.Any]], path: str) -> dict[str, t.Any]:
     return dict(pairs)
 
 
-def render(document: t.Mapping[str, t.Any]) -> str:
-    """Return the text of a daemon.json."""
-    return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+def render(document: t.Mapping[str, t.Any], like: str | None = None) -> str:
+    """Return the text of a daemon.json, indented as the text that it takes the place of."""
+    found = re.search(r"^([ \t]+)\S", like or "", re.MULTILINE)
+    return json.dumps(document, indent=found[1] if found else 4, ensure_ascii=False) + "\n"
+
+
+def shown(before: DaemonJson, after: DaemonJson) -> tuple[str, str]:
+    """Return what a diff shows of two states of the file: the keys that differ, without the secrets in them.
+
+    The file has passwords of proxies, tokens of log drivers and the like in it, which are no concern of ours.
+    """
+    keys = [
+        key
+        for key in {**before.known, **after.known}
+        if (key in before.known, before.known.get(key)) != (key in after.known, after.known.get(key))
+    ]
+
+    def text(daemon: DaemonJson) -> str:
+        if daemon.text is None:
+            return ""
+        return render(masking.masked({key: daemon.known[key] for key in keys if key in daemon.known}))
+
+    return text(before), text(after)
 
 
 def check_options(options: t.Sequence[str], driver: str = "", *, whole: bool = False) -> None:
@@ -372,7 +392,7 @@ def decide(
         _check_flags(wanted, flags, path)
     if wanted == current and list(wanted) == list(current):
         return [], daemon
-    new = render(wanted) if wanted else None
+    new = render(wanted, daemon.text) if wanted else None
     if new is None and daemon.text is None:
         return [], daemon
     changed = [

@@ -39,7 +39,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
@@ -139,7 +139,7 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
     _add_configuration(plan, steps, changes)
     plan.add("containerd_start", _start(host, spec, bool(steps) or is_new))
-    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     stopped = not docker.active or restart or not docker.enabled
     plan.add("docker_start", [Step("start Docker and enable it")] if spec.docker and stopped else [])
@@ -194,7 +194,7 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     _add_configuration(plan, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
     plan.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
-    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
     return plan
 

@@ -111,7 +111,7 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
     plan.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
     plan.add("docker_data", [Step(f"move {path} aside") for path in aside])
     add_pool("stopped")
-    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     plan.add("docker_start", [Step(start)] if starts else [])
     add_pool("started")
@@ -162,7 +162,7 @@ def plan_teardown(host: DockerHostState, spec: DockerSpec, *, stop_containers: b
     plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
     # Before daemon.json, which is what tells that they are of this pool.
     plan.add("docker_data", [Step(f"remove {path}") for path in records])
-    plan.add("daemon", daemon_steps, host.daemon.path, host.daemon.text or "", daemon.text or "")
+    plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     return plan
 
 

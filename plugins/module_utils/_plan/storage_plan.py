@@ -51,7 +51,7 @@ class StorageSpec:
     autoextend_percent: int
     autoextend_room: str  # warn, fail, ignore
     wipe_signatures: bool
-    destroy_contents: bool = False
+    destroy_contents: bool
 
     @property
     def pool_name(self) -> PoolName:

@@ -35,10 +35,35 @@ def test_check_mode_writes_nothing(run_module, commands, there):
     result = run_module(docker_daemon, check=True, path=str(there), backup=True, **WISH)
     assert result["actions"] == [f"change {there}: storage-driver, storage-opts"]
     assert result["daemon"] == {"log-level": "warn", **WISHED}
-    assert result["diff"]["before"] == '{"log-level": "warn"}'
-    assert json.loads(result["diff"]["after"]) == result["daemon"]
+    assert json.loads(result["diff"]["before"]) == {}
+    assert json.loads(result["diff"]["after"]) == WISHED
     assert there.read_text(encoding="utf-8") == '{"log-level": "warn"}'
     assert os.listdir(there.parent) == ["daemon.json"]
+
+
+def test_no_result_and_no_diff_has_a_secret_of_the_file(run_module, commands, there):
+    secrets = {
+        "proxies": {"http-proxy": "http://me:s3cr3t@proxy:3128"},
+        "log-opts": {"splunk-token": "s3cr3t", "tag": "x"},
+    }
+    there.write_text(json.dumps(secrets, indent=2), encoding="utf-8")
+    wish = {"options": {"log-opts": {"splunk-token": "an0ther", "tag": "y"}}}
+    for options in ({"check": True}, {}, {"check": True, "state": "absent"}):
+        result = run_module(docker_daemon, path=str(there), backup=True, **wish, **options)
+        assert result["changed"]
+        assert "proxies" not in json.dumps(result["diff"])
+        told = json.dumps({key: value for key, value in result.items() if key != "invocation"})
+        assert "s3cr3t" not in told
+        assert "an0ther" not in told
+    assert json.loads(there.read_text(encoding="utf-8")) == {**secrets, **wish["options"]}
+
+
+@pytest.mark.parametrize("indent", [2, 3, "\t"])
+def test_a_file_keeps_its_indentation(run_module, commands, there, indent):
+    there.write_text(json.dumps({"log-opts": {"tag": "x"}}, indent=indent) + "\n", encoding="utf-8")
+    run_module(docker_daemon, path=str(there), **WISH)
+    document = {"log-opts": {"tag": "x"}, **WISHED}
+    assert there.read_text(encoding="utf-8") == json.dumps(document, indent=indent) + "\n"
 
 
 def test_a_real_run_writes_the_file_and_its_directory(run_module, commands, path):

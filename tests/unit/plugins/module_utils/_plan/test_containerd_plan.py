@@ -57,6 +57,7 @@ WISH = ContainerdSpec(
     autoextend_percent=20,
     autoextend_room="ignore",
     wipe_signatures=False,
+    destroy_contents=False,
     settings=SETTINGS,
     packages=("containerd",),
 )

@@ -36,6 +36,7 @@ WISH = DockerSpec(
     autoextend_percent=20,
     autoextend_room="warn",
     wipe_signatures=False,
+    destroy_contents=False,
     docker_packages=(),
     storage_opts=(),
     daemon_options={"log-driver": "local"},

@@ -31,6 +31,7 @@ SPEC = ContainerdSpec(
     autoextend_percent=20,
     autoextend_room="ignore",
     wipe_signatures=False,
+    destroy_contents=False,
     settings=SnapshotterSettings(pool_name="docker-thinpool"),
     packages=("containerd",),
 )

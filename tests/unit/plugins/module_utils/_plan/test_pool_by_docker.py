@@ -48,6 +48,7 @@ WISH = DockerSpec(
     autoextend_percent=20,
     autoextend_room="warn",
     wipe_signatures=False,
+    destroy_contents=False,
     docker_packages=("docker.io",),
     storage_opts=(),
     daemon_options={},

@@ -33,6 +33,7 @@ SPEC = DockerSpec(
     autoextend_percent=20,
     autoextend_room="ignore",
     wipe_signatures=False,
+    destroy_contents=False,
     docker_packages=(),
     storage_opts=(),
     daemon_options={},

@@ -33,6 +33,7 @@ SPEC = StorageSpec(
     autoextend_percent=20,
     autoextend_room="warn",
     wipe_signatures=False,
+    destroy_contents=False,
 )
 MAKE = Step("make it", ("make",))
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
 import secrets
 import shutil
 import stat
+import struct
 import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import folders, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import folders, mounts, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -53,6 +55,9 @@ class Write:
             raise RefusedError(
                 f"{self.path} would not be UTF-8 text: {error.object[error.start]!a} is half of a character"
             ) from error
+        reason = obstacle(self.path, len(self.text or ""))
+        if reason:
+            raise RefusedError(f"{self.path} cannot be written: {reason}")
 
 
 def read(path: str, *, exact: bool = False) -> str | None:
@@ -131,6 +136,56 @@ def check_folder(option: str, folder: str) -> None:
             "the folder and those above it be root's alone (chown root:root, chmod go-w; for one of a Debian package "
             "'dpkg-statoverride --update --add root root 0755 FOLDER', which upgrades keep), or name another one"
         )
+
+
+# linux/fs.h, FS_IOC_GETFLAGS and FS_*_FL.
+_GET_FLAGS = 0x80006601 | struct.calcsize("l") << 16
+_IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
+_ROOM = 64 * 1024  # bytes beside the text, for what the filesystem itself takes
+
+
+def obstacle(path: str, size: int = 0) -> str:
+    """Return why a file cannot be replaced by one of so many bytes, with what to do; empty where it can, for all known.
+
+    Asked before anything is changed: what fails later leaves a host with its disk taken and Docker stopped.
+    """
+    try:
+        path = os.path.realpath(path)
+        folder = os.path.dirname(path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            if any(mounted.point == path for mounted in mounts.parse(file.read())):
+                return "it is mounted there by itself, so that it cannot be replaced: write what is mounted, or unmount it"
+        room = os.statvfs(folder)
+        if room.f_flag & os.ST_RDONLY:
+            return f"the filesystem of {folder} is read-only: mount it writable, or write the file where it comes from"
+        if room.f_bavail * room.f_frsize < size + _ROOM:
+            return f"the filesystem of {folder} is full: make room there"
+        if room.f_files and not room.f_favail:
+            return f"the filesystem of {folder} has no inodes left: make room there"
+        for name in (path, folder):
+            if os.path.isfile(name) or os.path.isdir(name):
+                flags = _flags(name)
+                if flags & (_IMMUTABLE | (_APPEND_ONLY if name == path else 0)):
+                    letter = "i" if flags & _IMMUTABLE else "a"
+                    return f"{name} has the attribute {letter}: take it away with 'chattr -{letter} {name}'"
+    except (OSError, ValueError):  # what it is, writing tells
+        pass
+    return ""
+
+
+def _flags(path: str) -> int:
+    """Return the attributes that chattr(1) sets; none on a filesystem without."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(struct.calcsize("l")))
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    # The kernel writes an int, whatever the number of the request says.
+    return int(struct.unpack_from("i", found)[0])
 
 
 class Replacement(t.NamedTuple):

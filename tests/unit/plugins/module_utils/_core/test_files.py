@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 import sys
+import types
 
 import pytest
 
@@ -298,3 +301,78 @@ def test_a_backup_for_which_there_is_no_room_is_none_and_changes_nothing(tmp_pat
         files.carry_out(Module(), Write(str(path), "new", backup=True))
     assert path.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["daemon.json"]
+
+
+# --- What cannot be written is refused when it is planned -------------------------------------------------------------
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Return a function that gives the filesystem of every folder other figures."""
+    real = os.statvfs("/")
+
+    def give(**changes):
+        names = ("f_flag", "f_bavail", "f_frsize", "f_files", "f_favail")
+        figures = {**{name: getattr(real, name) for name in names}, "f_flag": 0, "f_bavail": 10**6, **changes}
+        monkeypatch.setattr(files.os, "statvfs", lambda folder: types.SimpleNamespace(**figures))
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"f_flag": os.ST_RDONLY}, "is read-only: mount it writable"),
+        ({"f_bavail": 0}, "is full: make room there"),
+        ({"f_files": 1000, "f_favail": 0}, "has no inodes left"),
+    ],
+)
+@pytest.mark.parametrize("text", ["{}", None])
+def test_a_filesystem_that_takes_nothing_is_a_refusal(tmp_path, room, changes, reason, text):
+    room(**changes)
+    path = tmp_path / "docker" / "daemon.json"
+    with pytest.raises(RefusedError, match=f"^{path} cannot be written: the filesystem of {tmp_path} {reason}"):
+        Write(str(path), text)
+
+
+def test_a_filesystem_without_figures_for_inodes_takes_files(tmp_path, room):
+    room(f_files=0, f_favail=0)
+    assert files.obstacle(str(tmp_path / "x")) == ""
+
+
+def test_a_file_that_is_mounted_by_itself_is_a_refusal(tmp_path, monkeypatch):
+    path = tmp_path / "daemon.json"
+    path.touch()
+    mounted = files.mounts.Mounted("0:1", str(path), "ext4", "/dev/vda1")
+    monkeypatch.setattr(files.mounts, "parse", lambda text: [mounted])
+    (tmp_path / "link").symlink_to(path)
+    for name in (path, tmp_path / "link"):
+        with pytest.raises(RefusedError, match="it is mounted there by itself"):
+            Write(str(name), "{}")
+    assert Write(str(tmp_path / "other"), "{}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "what", "letter"), [(0x10, "file", "i"), (0x20, "file", "a"), (0x10, "folder", "i"), (0x20, "folder", "")]
+)
+def test_an_attribute_that_keeps_a_file_as_it_is_is_a_refusal(tmp_path, monkeypatch, flags, what, letter):
+    path = tmp_path / "daemon.json"
+    path.touch()
+    there = path if what == "file" else tmp_path
+    monkeypatch.setattr(files, "_flags", lambda name: 0x80000 | (flags if name == str(there) else 0))
+    expected = f"{there} has the attribute {letter}: take it away with 'chattr -{letter} {there}'" if letter else ""
+    assert files.obstacle(str(path)) == expected
+
+
+def test_attributes_are_those_that_the_kernel_has(tmp_path):
+    """As far as this filesystem has any; setting them takes root and such a filesystem."""
+    path = tmp_path / "x"
+    path.touch()
+    assert files._flags(str(path)) & 0x30 == 0
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", path], check=False, capture_output=True).returncode:
+        pytest.skip("no attributes can be set here")
+    try:
+        assert files.obstacle(str(path)) == f"{path} has the attribute i: take it away with 'chattr -i {path}'"
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+    assert files.obstacle(str(path)) == ""

@@ -28,7 +28,7 @@ def parse(text: str) -> list[Mounted]:
     for line in text.splitlines():
         words = line.split(" ")
         at = words.index("-") if "-" in words else len(words)
-        if len(words) > at + 2:
+        if 4 < at < len(words) - 2:
             found.append(Mounted(words[2], _plain(words[4]), words[at + 1], _plain(words[at + 2])))
     return found
 

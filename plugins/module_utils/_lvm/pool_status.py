@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 
 @dataclass(frozen=True)
@@ -79,5 +80,8 @@ def parse(text: str) -> dict[str, PoolStatus]:
         name, _colon, rest = line.partition(": ")
         words = rest.split()
         if words[2:3] == ["thin-pool"]:
-            found[name] = PoolStatus.parse(words[3:])
+            try:
+                found[name] = PoolStatus.parse(words[3:])
+            except (IndexError, ValueError) as error:
+                raise RefusedError(f"what 'dmsetup status' says of {name} cannot be understood: {line[:200]!r}") from error
     return found

@@ -12,6 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 # Blocks, not bytes: the pool's chunks, whose size LVM knows. thin_ls(8), --format.
@@ -43,7 +44,10 @@ class Owner:
 
 def parse(text: str) -> list[ThinDevice]:
     """Return the devices in the output of ``thin_ls --no-headers`` with these fields."""
-    return [ThinDevice(*(int(word) for word in line.split())) for line in text.splitlines() if line.strip()]
+    try:
+        return [ThinDevice(*(int(word) for word in line.split())) for line in text.splitlines() if line.strip()]
+    except (TypeError, ValueError) as error:
+        raise RefusedError(f"what thin_ls printed cannot be understood ({error})"[:300]) from error
 
 
 _THIN_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin (?P<pool>\d+:\d+) (?P<id>\d+)", re.MULTILINE)

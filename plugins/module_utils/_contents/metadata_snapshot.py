@@ -49,7 +49,7 @@ class Mark:
             written = json.loads(text or "")
             root = written["root"]
             return cls(str(written["pool"]), root if root is None else int(root))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
             return None
 
     @property

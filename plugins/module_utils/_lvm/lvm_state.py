@@ -302,7 +302,7 @@ class LvmState:
                 devices=tuple(PhysicalVolume.from_row(row) for row in sections["pv"]),
                 volumes=tuple(volumes.values()),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise RefusedError(
                 f"LVM's report could not be understood ({type(error).__name__}: {error}): see 'lvm fullreport "
                 "--reportformat json', and whether lvm2 is 2.02.158 or later"
@@ -377,14 +377,19 @@ def read() -> LvmState:
         lvm = replace(lvm, system_id=process.run("lvm", "systemid").rpartition("system ID:")[2].strip())
     if any(volume.is_pool and volume.active for volume in lvm.volumes):
         marks = parse_low_water_marks(process.run("dmsetup", "table", "--target", "thin-pool"))
-        for volume in lvm.volumes:
-            if volume.is_pool and volume.active:
-                mark = marks.get(volume.dm_name, marks.get(volume.dm_name + "-tpool"))
-                lvm = lvm.with_volume(replace(volume, low_water_mark=mark))
+        lvm = replace(
+            lvm,
+            volumes=tuple(
+                replace(volume, low_water_mark=marks.get(volume.dm_name, marks.get(f"{volume.dm_name}-tpool")))
+                if volume.is_pool and volume.active
+                else volume
+                for volume in lvm.volumes
+            ),
+        )
     return lvm
 
 
-_POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d+)", re.MULTILINE)
+_POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d{1,18})", re.MULTILINE)
 
 
 def parse_low_water_marks(text: str) -> dict[str, int]:

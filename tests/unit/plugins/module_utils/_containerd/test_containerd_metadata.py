@@ -11,6 +11,7 @@ its metadata.db in the same way (core/snapshots/storage).
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,27 @@ def test_what_garbage_collection_left_in_a_parents_list_keeps_it_from_being_remo
     assert found.tasks == (("moby", RUNS),)
     commands.expect("dmsetup table --target thin", "")
     assert containerd_metadata.read(*folders).tasks == ()
+
+
+def test_thousands_of_snapshots_are_ordered_in_no_time():
+    """A chain, as images of many layers make it, whose every child is another's parent."""
+    number = 8000
+    chain = {f"{index:05}".encode(): {b"children": {f"{index + 1:05}".encode(): b""}} for index in range(number - 1)}
+    chain[f"{number - 1:05}".encode()] = {}
+    started = time.process_time()
+    order, stuck = containerd_metadata._leaves_first(chain)
+    assert time.process_time() - started < 2
+    assert order == [f"{index:05}" for index in reversed(range(number))]
+    assert stuck == []
+
+
+def test_leaves_come_first_and_what_waits_for_one_that_is_gone_last():
+    tree = {
+        b"root": {b"children": {b"a": b"", b"b": b""}},
+        b"b": {b"children": {b"c": b""}},
+        b"a": {},
+        b"c": {},
+        b"held": {b"children": {b"gone": b""}},
+        b"above": {b"children": {b"held": b""}},
+    }
+    assert containerd_metadata._leaves_first(tree) == (["a", "c", "b", "root"], ["above", "held"])

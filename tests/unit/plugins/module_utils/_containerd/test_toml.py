@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import math
 import random
 import typing as t
@@ -192,3 +193,15 @@ def test_the_line_is_named(text, line):
 @pytest.mark.parametrize("value", ["", "plain", 'a"b\\c', "\t\n\x00\x7f", "größe 😀"])
 def test_a_string_that_is_written_is_read_again(value):
     assert toml.parse(f"a = {toml.basic_string(value)}").values == {"a": value}
+
+
+def test_a_long_text_is_read_in_time_in_proportion_to_it():
+    durations = []
+    for number in (5_000, 20_000):
+        text = "".join(f"[table{index}]\nkey = {index}\n" for index in range(number))
+        started = time.process_time()
+        document = toml.parse(text)
+        durations.append(time.process_time() - started)
+        assert [entry.line for entry in document.entries[:3]] == [2, 4, 6]
+        assert document.entries[-1].line == 2 * number
+    assert durations[1] < 4 * 3 * durations[0] + 0.3

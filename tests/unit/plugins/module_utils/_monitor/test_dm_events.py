@@ -324,3 +324,41 @@ def test_every_kind_has_a_severity_and_is_in_the_documentation():
     # Not as YAML, which the oldest Python of managed hosts lacks.
     documented = dm_event_info.RETURN.partition("    kind:\n")[2].partition("      type: str\n")[0]
     assert set(re.findall(r"V\((\w+)\)", documented)) == set(dm_events.KINDS)
+
+
+# --- Names that are none ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["{{x}}", "a{b", "a%b", "a$(b)", "a;b", "a`b`", "ä", "a'b", "a*", "a" * 200, "a|b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Failed command for {}-thinpool.",
+        "WARNING: Thin pool docker-{} data is now 81.00% full.",
+        "Logical volume {}/thinpool successfully resized.",
+        "Logical volume docker/{} successfully resized.",
+        "Logical volume docker/{}_tdata successfully resized.",
+        'Volume group "{}" not found',
+        "Insufficient suitable allocatable extents for logical volume {}: 3 more required",
+    ],
+)
+def test_a_name_that_lvm_does_not_allow_is_none(name, line):
+    (event,) = dm_events.events([dm_events.Line(1.0, line.format(name), "dmeventd")])
+    for known in (event.vg, event.pool, event.dm_name):
+        assert known is None or name not in known
+    assert event.pool is None
+
+
+@pytest.mark.parametrize("name", ["x y", "{{x}}", "a/b", "a" * 128, ""])
+def test_a_device_whose_name_is_none_has_none(name):
+    line = dm_events.Line(1.0, "device-mapper: thin: 253:2: switching pool to write mode", "kernel")
+    (event,) = dm_events.events([line], {"253:2": name})
+    assert (event.dm_name, event.vg, event.pool) == (None, None, None)
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 4000])
+def test_a_number_that_counts_nothing_is_cut_and_no_error(number):
+    line = f"Insufficient free space: {number} extents needed, but only 0 available"
+    (event,) = dm_events.events([dm_events.Line(1.0, line, "dmeventd")])
+    assert event.kind == "vg_full"
+    assert event.extents_needed < 10**18

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,6 +139,20 @@ def test_program_runs_by_itself(tmp_path):
     done = subprocess.run([*command, configuration], check=False, env=environment, cwd="/", capture_output=True)
     assert done.returncode == 0, done.stderr
     assert 'thin_pool_present{vg="docker",pool="thinpool"} 0' in (tmp_path / "thin_pool.prom").read_text()
+
+
+@pytest.mark.parametrize("usage_interval", [0, 900])
+def test_the_unit_may_do_little(tmp_path, usage_interval):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    path = tmp_path / "thin-pool-monitor.service"
+    path.write_text(exporter_install._service(replace(WISH, usage_interval=usage_interval)), encoding="utf-8")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze looks at no files")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Overall exposure level" in done.stdout
 
 
 def test_configuration_is_what_the_program_reads():

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import log_files
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import journal, log_files
 
 pytestmark = pytest.mark.usefixtures("zone")
 
@@ -70,3 +72,52 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path):
         log_files.read_file(str(tmp_path / "none"))
     with pytest.raises(RefusedError, match="cannot be read"):
         log_files.read_file(str(tmp_path))
+
+
+# --- Log files that anybody may write to ------------------------------------------------------------------------------
+
+
+HEAD = "2026-11-23T10:00:0{}+00:00 host dmeventd[577]: "
+
+
+def test_a_line_without_an_end_is_left_out_and_takes_no_memory(tmp_path):
+    path = tmp_path / "syslog"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{HEAD.format(1)}one\n")
+        file.write(f"{HEAD.format(2)}{'x' * 5_000_000}\n")
+        file.write(f"{HEAD.format(3)}two\n{HEAD.format(4)}half of it")
+    tracemalloc.start()
+    reading = log_files.read_file(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [line.message for line in reading.lines] == ["one", "two"]
+    assert peak < 2_000_000
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(" and the rest\n")
+    assert [line.message for line in log_files.read_file(str(path), reading.cursor).lines] == ["half of it and the rest"]
+
+
+def test_what_is_over_a_reading_is_left_to_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_LINES", 3)
+    path = tmp_path / "syslog"
+    path.write_text("".join(f"{HEAD.format(number)}{number}\n" for number in range(8)), encoding="utf-8")
+    start = "file=;offset=0"
+    found, readings = [], 0
+    while True:
+        reading = log_files.read_file(str(path), start)
+        found += [line.message for line in reading.lines]
+        start, readings = reading.cursor, readings + 1
+        if not reading.truncated:
+            break
+    assert found == [str(number) for number in range(8)]
+    assert readings == 3
+    newest = log_files.read_file(str(path))
+    assert ([line.message for line in newest.lines], newest.truncated) == (["5", "6", "7"], True)
+
+
+def test_a_first_line_that_is_too_long_names_the_file_all_the_same(tmp_path):
+    path = tmp_path / "syslog"
+    path.write_text(f"{'x' * 100_000}\n{HEAD.format(1)}one\n", encoding="utf-8")
+    reading = log_files.read_file(str(path))
+    assert [line.message for line in reading.lines] == ["one"]
+    assert log_files.read_file(str(path), reading.cursor).lines == ()

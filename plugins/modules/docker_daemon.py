@@ -104,7 +104,12 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, masking, module_frame, systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    masking,
+    module_frame,
+    systemd,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 
 

@@ -27,8 +27,8 @@ options:
   state:
     description:
       - V(present) makes the devices physical volumes.
-      - V(absent) removes the label of physical volumes that are in no volume group, and makes their devices blank, by zeros
-        where O(destroy_contents) says that a device is looked at. Data in them is lost.
+      - V(absent) removes the label of physical volumes that are in no volume group, and makes their devices blank, by
+        zeros where O(destroy_contents) says that a device is looked at. Data in them is lost.
     type: str
     choices: [present, absent]
     default: present
@@ -132,9 +132,7 @@ def work(module: AnsibleModule) -> dict:
     if not wanted["devices"]:
         raise errors.RefusedError("devices is empty: name at least one block device")
     lvm = lvm_state.read()
-    devices = physical_volumes.examine(
-        lvm, wanted.pop("devices"), destroy_contents=wanted.pop("destroy_contents")
-    )
+    devices = physical_volumes.examine(lvm, wanted.pop("devices"), destroy_contents=wanted.pop("destroy_contents"))
     paths = [device.path for device in devices]
     steps, after = physical_volumes.decide(lvm, devices, **wanted)
     module_frame.carry_out(module, steps)

@@ -26,9 +26,9 @@ options:
     description:
       - The folder that node_exporter's C(--collector.textfile.directory) names; with Debian's package that is
         V(/var/lib/prometheus/node-exporter). It must be there. Required with O(state=present).
-      - Nobody but root may write to it, or to a folder above it, since the metrics are written by root. Debian's package
-        gives C(/var/lib/prometheus) to the user C(prometheus), who needs it for nothing; to take it back for good, run
-        C(dpkg-statoverride --update --add root root 0755 /var/lib/prometheus).
+      - Nobody but root may write to it, or to a folder above it, since the metrics are written by root. Debian's
+        package gives C(/var/lib/prometheus) to the user C(prometheus), who needs it for nothing; to take it back for
+        good, run C(dpkg-statoverride --update --add root root 0755 /var/lib/prometheus).
     type: path
   pools:
     description:

@@ -30,8 +30,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     snapshots_path,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import load
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.thin_devices import Owner
 
 # Of the OCI image specification, descriptor.md.

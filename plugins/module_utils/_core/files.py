@@ -113,11 +113,14 @@ def load(path: str, largest: int = LARGEST) -> dict[str, t.Any]:
 def open_regular(path: str, refusal: type[Exception] = RefusedError) -> t.BinaryIO:
     """Open a file for reading, and nothing but a file: a device may be endless, and a FIFO has no end until written."""
     # Without waiting, as to open a FIFO hangs until somebody writes to it.
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         raise refusal(f"{path} is not a regular file: move it away")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def check_folder(option: str, folder: str) -> None:
@@ -156,7 +159,9 @@ def obstacle(path: str, size: int = 0) -> str:
             folder = os.path.dirname(folder)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             if any(mounted.point == path for mounted in mounts.parse(file.read())):
-                return "it is mounted there by itself, so that it cannot be replaced: write what is mounted, or unmount it"
+                return (
+                    "it is mounted there by itself, so that it cannot be replaced: write what is mounted, or unmount it"
+                )
         room = os.statvfs(folder)
         if room.f_flag & os.ST_RDONLY:
             return f"the filesystem of {folder} is read-only: mount it writable, or write the file where it comes from"

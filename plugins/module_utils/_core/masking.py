@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""What a result or a diff shows of files that have secrets of others in them: only what changes, and no secret of it."""
+"""What a result or a diff shows of files that have secrets of others in them: what changes, and no secret of it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def spans(size: int, *, rotational: bool = False) -> list[tuple[int, int]]:
     """Return the places that are looked at, each offset and length in bytes, in a device of so many bytes.
 
     The first and the last MiB; from the first MiB on (where partitions begin) a piece at each power of two; and blocks
-    at even distances. A disk that turns takes 10 ms for each distant place, so there are fewer on one, all among the others.
+    at even distances. A disk that turns takes 10 ms for each distant place, so there are fewer on one, all among the
+    others.
     """
     ends = [(0, min(MIB, size)), (max(size - MIB, 0), min(MIB, size))]
     powers = [MIB << shift for shift in range(0, 64, 4 if rotational else 1) if MIB << shift < size]

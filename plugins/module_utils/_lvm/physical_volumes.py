@@ -28,7 +28,9 @@ def examine(lvm: LvmState, names: t.Iterable[str], *, destroy_contents: bool = F
     members = {volume.device for volume in lvm.devices if volume.vg}
     volumes = {volume.device for volume in lvm.devices}
     return [
-        BlockDevice(name, path) if path in members else block_devices.examine(name, look=not (destroy_contents or path in volumes))
+        BlockDevice(name, path)
+        if path in members
+        else block_devices.examine(name, look=not (destroy_contents or path in volumes))
         for path, name in block_devices.resolve(names).items()
     ]
 

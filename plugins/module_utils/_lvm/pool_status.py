@@ -83,5 +83,7 @@ def parse(text: str) -> dict[str, PoolStatus]:
             try:
                 found[name] = PoolStatus.parse(words[3:])
             except (IndexError, ValueError) as error:
-                raise RefusedError(f"what 'dmsetup status' says of {name} cannot be understood: {line[:200]!r}") from error
+                raise RefusedError(
+                    f"what 'dmsetup status' says of {name} cannot be understood: {line[:200]!r}"
+                ) from error
     return found

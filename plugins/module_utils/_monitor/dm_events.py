@@ -127,7 +127,8 @@ _USERSPACE = (
     # lib/metadata/lv_manip.c, tools/lvresize.c
     (
         "extended",
-        rf"Size of logical volume {_LV} changed from [^()]+ \((?P<before>\d+) extents\) to [^()]+ \((?P<after>\d+) extents\)\.",
+        rf"Size of logical volume {_LV} changed from [^()]+ \((?P<before>\d+) extents\)"
+        r" to [^()]+ \((?P<after>\d+) extents\)\.",
     ),  # all
     ("extend_noop", rf"Size of logical volume {_LV} unchanged from [^()]+ \(\d+ extents\)\."),  # all
     ("extend_noop", r"New size \(\d+ extents\) matches existing size \(\d+ extents\)\."),  # all

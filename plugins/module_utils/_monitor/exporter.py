@@ -145,8 +145,8 @@ def main(path: str) -> int:
             run.errors["state"] = str(error)
     samples = [*run.samples(), Sample("thin_pool_monitor_duration_seconds", {}, round(time.monotonic() - started, 3))]
     replace(os.path.join(configuration.textfile_dir, FILE), metrics.render(samples))
-    for step, error in run.errors.items():
-        sys.stderr.write(f"{step}: {error}\n")
+    for step, reason in run.errors.items():
+        sys.stderr.write(f"{step}: {reason}\n")
     return 0
 
 
@@ -186,7 +186,7 @@ class Run:
             with limited(seconds or self._configuration.timeout):
                 return work()
         except Exception as error:
-            # Of whichever kind: what one step makes of what somebody else wrote must not cost the metrics of the others.
+            # Of whichever kind: what one step makes of what others wrote must not cost the metrics of the other steps.
             is_known = isinstance(error, (TimeLimitError, RefusedError, process.ProcessError, OSError))
             self.errors[name] = str(error) if is_known else f"{type(error).__name__}: {error}"
             if isinstance(error, suspended_devices.SuspendedError):
@@ -297,7 +297,7 @@ def labels_of(name: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def limited(seconds: float) -> t.Iterator[None]:
-    """Raise TimeLimitError in what takes longer; a program that it waits for goes on, and keeps the lock until it ends."""
+    """Raise TimeLimitError in what takes longer; a program that it waits for goes on, and keeps the lock to its end."""
 
     def ring(*_arguments: t.Any) -> None:
         raise TimeLimitError(f"had not ended after {seconds:.0f} seconds")

@@ -29,7 +29,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.t
     parse_time,
 )
 
-
 MOST_LINES = 20_000  # in one reading: about 20 MB
 
 
@@ -172,8 +171,8 @@ class Cursor:
             )
         except (KeyError, ValueError) as error:
             raise RefusedError(
-                f"cursor {text[:200]!r} is not one of the journal: give the option 'cursor' what an earlier call returned "
-                "as 'cursor', or leave it out"
+                f"cursor {text[:200]!r} is not one of the journal: give the option 'cursor' what an earlier call "
+                "returned as 'cursor', or leave it out"
             ) from error
 
     def names(self, other: Cursor) -> bool:

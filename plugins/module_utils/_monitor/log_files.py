@@ -46,7 +46,8 @@ _HEAD = re.compile(
     r"\S+ (?:[a-z0-9]+\.[a-z]+ )?(?P<identifier>[^\s\[\]:]+)(?:\[(?P<pid>\d{1,10})\])?: ?(?P<message>.*)", re.DOTALL
 )
 _HEAD_5424 = re.compile(
-    r"\S+ (?P<identifier>\S+) (?:(?P<pid>\d{1,10})|\S+) \S+ (?:-|(?:\[.*?[^\\\\]\])+) ?\ufeff?(?P<message>.*)", re.DOTALL
+    r"\S+ (?P<identifier>\S+) (?:(?P<pid>\d{1,10})|\S+) \S+ (?:-|(?:\[.*?[^\\\\]\])+) ?\ufeff?(?P<message>.*)",
+    re.DOTALL,
 )
 _UPTIME = re.compile(r"\[ *\d+\.\d+\] ")  # printk.time
 _WANTED = (b"dmeventd", b"dm-event", b"lvm", b"device-mapper", b"callbacks suppressed")

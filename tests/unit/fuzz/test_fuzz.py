@@ -10,6 +10,7 @@ of them together, a minute if it is not set; FUZZ_SEED begins another series of 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -160,7 +161,22 @@ PARSERS = {
 }
 
 TOKENS = (
-    *(b"", b"\0", b"\xff", b"\n", b"\r\n", b"\xef\xbb\xbf", b"{{", b"}}", b"'", b'"', b"\\", b'"""', b"'''", b"\\ud800"),
+    *(
+        b"",
+        b"\0",
+        b"\xff",
+        b"\n",
+        b"\r\n",
+        b"\xef\xbb\xbf",
+        b"{{",
+        b"}}",
+        b"'",
+        b'"',
+        b"\\",
+        b'"""',
+        b"'''",
+        b"\\ud800",
+    ),
     *(b"[", b"]", b"{", b"}", b"=", b",", b":", b"#", b".", b"/", b"..", b"-", b"--", b"%", b"(", b")", b" extents"),
     *(b"0", b"-1", b"9" * 30, b"9" * 5000, b"1e999", b"NaN", b"Infinity", b"null", b"true", b"0x", b"1_", "٣".encode()),
 )
@@ -228,7 +244,11 @@ LONG = {
     "journal": [b"[", b'{"a":', b'"', b'{"MESSAGE": [1,', b"\\", b" "],
     "dmeventd": [
         *(b"a", b" ", b"-", b"/", b"1", b"%", b"device-mapper: ", b"Size of logical volume a/b changed from 1 ("),
-        *(b"Size of logical volume a/b changed from 1 (1 extents) to ", b"message repeated 1 times: [ ", b"x.profile: "),
+        *(
+            b"Size of logical volume a/b changed from 1 (1 extents) to ",
+            b"message repeated 1 times: [ ",
+            b"x.profile: ",
+        ),
         *(b"WARNING: Thin pool a/b is failed", b"dm-event.service: ", b" failed", b"x: open ", b"dmeventd "),
     ],
     "log": [b"a", b" ", b"[", b"2026-11-23T10:00:00Z h d 1 - [x]", b"[a]", b"[a\\]", b"1", b"Nov 23 "],
@@ -252,10 +272,8 @@ def test_a_text_of_twice_the_length_takes_about_twice_the_time(name, piece):
     def taken(size: float) -> float:
         content = piece * (int(size * 2**20) // len(piece))
         started = time.process_time()
-        try:
+        with contextlib.suppress(*parser.refusals):
             parser.parse(content)
-        except parser.refusals:
-            pass
         return time.process_time() - started
 
     once = taken(MEGABYTES)

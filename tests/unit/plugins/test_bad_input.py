@@ -903,7 +903,9 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
     monkeypatch.setattr(block_devices, "examine", examine)
     monkeypatch.setattr(AnsibleModule, "log", lambda *_arguments, **_options: None)  # ends at a null character
     monkeypatch.setattr(process, "capture", answer)
-    monkeypatch.setattr(process, "lines", lambda *command, **_options: iter(answer(*command)[1].encode().splitlines(True)))
+    monkeypatch.setattr(
+        process, "lines", lambda *command, **_options: iter(answer(*command)[1].encode().splitlines(True))
+    )
     monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
     monkeypatch.setattr(dockerd, "read", dockerd.Docker)
     monkeypatch.setattr(dockerd, "read_unit", dict)

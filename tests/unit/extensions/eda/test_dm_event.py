@@ -432,7 +432,12 @@ def test_a_name_of_a_device_that_the_host_tells_is_a_name(host):
             return await running.next(1)
 
     (event,) = asyncio.run(run())
-    assert (event["kind"], event["device"], event["dm_name"], event["pool"]) == ("data_full_queueing", "253:2", None, None)
+    assert (event["kind"], event["device"], event["dm_name"], event["pool"]) == (
+        "data_full_queueing",
+        "253:2",
+        None,
+        None,
+    )
 
 
 ENTRY = f'"__CURSOR":"s=c3;i=1;b={stand_in.BOOTS[0]};m=1;t=1;x=1","__REALTIME_TIMESTAMP":"1795480375000000"'
@@ -445,12 +450,12 @@ ENTRY = f'"__CURSOR":"s=c3;i=1;b={stand_in.BOOTS[0]};m=1;t=1;x=1","__REALTIME_TI
         "{}",
         "[]",
         "[" * 20000,
-        f"{{{ENTRY},\"MESSAGE\":{{}}}}",
+        f'{{{ENTRY},"MESSAGE":{{}}}}',
         f"{{{ENTRY.replace('1795480375000000', '9' * 30)}}}",
         f"{{{ENTRY.replace('i=1', 'i={{x}}')}}}",
         "x" * 3_000_000,
         # The rest of a line that is too long is not a line of its own.
-        "x" * 70_000 + f"{{{ENTRY},\"MESSAGE\":\"{FAILED}\",\"_COMM\":\"dmeventd\"}}",
+        "x" * 70_000 + f'{{{ENTRY},"MESSAGE":"{FAILED}","_COMM":"dmeventd"}}',
     ],
     ids=["half", "empty", "list", "deep", "message", "time", "cursor", "long", "forged"],
 )

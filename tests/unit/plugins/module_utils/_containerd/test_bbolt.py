@@ -132,7 +132,9 @@ def test_a_database_that_is_made_so_is_read():
         pytest.param(database(leaf((1, b"x", struct.pack("<QQ", 2, 0)))), id="a-bucket-in-itself"),
         pytest.param(database(leaf((1, b"x", b""))), id="a-bucket-without-a-head"),
         pytest.param(database(struct.pack("<QHHI", 0, 2, 65535, 0)), id="elements-without-end"),
-        pytest.param(database(struct.pack("<QHHI", 0, 2, 1, 0) + struct.pack("<IIII", 0, 16, 2**31, 2**31)), id="a-long-key"),
+        pytest.param(
+            database(struct.pack("<QHHI", 0, 2, 1, 0) + struct.pack("<IIII", 0, 16, 2**31, 2**31)), id="a-long-key"
+        ),
     ],
 )
 def test_one_that_leads_around_is_damaged_and_read_in_no_time(content):

@@ -159,7 +159,9 @@ def test_an_image_and_an_index_are_read(store):
     assert layers_of(store, put({"manifests": [{"digest": index}]})) == [["sha256:a"], ["sha256:b", "sha256:c"]]
 
 
-@pytest.mark.parametrize("name", ["../../../secret", "../" * 9 + "etc/passwd", "/etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n"])
+@pytest.mark.parametrize(
+    "name", ["../../../secret", "../" * 9 + "etc/passwd", "/etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n"]
+)
 def test_a_digest_that_is_none_is_not_followed(store, tmp_path, name):
     root, put = store
     (tmp_path / "secret").write_text(json.dumps({"config": {"digest": "x"}, "rootfs": {"diff_ids": ["led here"]}}))

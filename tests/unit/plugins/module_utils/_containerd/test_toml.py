@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import time
 import math
 import random
+import time
 import typing as t
 from pathlib import Path
 

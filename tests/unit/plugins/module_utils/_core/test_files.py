@@ -369,7 +369,10 @@ def test_attributes_are_those_that_the_kernel_has(tmp_path):
     path = tmp_path / "x"
     path.touch()
     assert files._flags(str(path)) & 0x30 == 0
-    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", path], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("chattr") is None
+        or subprocess.run(["chattr", "+i", path], check=False, capture_output=True).returncode
+    ):
         pytest.skip("no attributes can be set here")
     try:
         assert files.obstacle(str(path)) == f"{path} has the attribute i: take it away with 'chattr -i {path}'"

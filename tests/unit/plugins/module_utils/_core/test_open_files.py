@@ -57,6 +57,7 @@ def test_who_writes_to_a_device_is_told_by_name_and_number(tmp_path, held, monke
     held(path, os.O_RDONLY)
     assert open_files.writers_of(7) == []
     writers = sorted([held(path, os.O_RDWR), held(path, os.O_WRONLY)])
-    name = open("/proc/self/comm", encoding="utf-8").read().strip()
+    with open("/proc/self/comm", encoding="utf-8") as file:
+        name = file.read().strip()
     assert open_files.writers_of(7) == [f"{name} (process {pid})" for pid in writers]
     assert open_files.writers_of(8) == []

@@ -271,7 +271,8 @@ def test_a_disk_with_a_signature_is_not_read_as_well(machine, commands):
 
 
 @pytest.mark.parametrize(
-    ("name", "turns", "expected"), [("sda", "1", True), ("sda", "0", False), ("vda", "1", False), ("nvme0n1", "0", False)]
+    ("name", "turns", "expected"),
+    [("sda", "1", True), ("sda", "0", False), ("vda", "1", False), ("nvme0n1", "0", False)],
 )
 def test_a_disk_that_turns_is_known(machine, commands, name, turns, expected):
     machine.device(name, "259:0", {**DISK, "queue/rotational": turns}, folder="sys/devices/virtual/block")
@@ -317,7 +318,9 @@ def test_a_blank_disk_is_examined(machine, commands):
 def test_a_full_partition_is_examined(machine, commands):
     machine.device("vdb1", "254:17", PARTITION, folder=f"{VIRTIO}/vdb")
     commands.expect("wipefs --no-act --parsable /dev/vdb1", "0x438,uuid,,ext4\n")
-    assert block_devices.examine("/dev/vdb1") == BlockDevice("/dev/vdb1", "/dev/vdb1", size=1024**3, signatures=(EXT4,), contents=None)
+    assert block_devices.examine("/dev/vdb1") == BlockDevice(
+        "/dev/vdb1", "/dev/vdb1", size=1024**3, signatures=(EXT4,), contents=None
+    )
 
 
 # queue/minimum_io_size and optimal_io_size in bytes, and where LVM begins its extents.

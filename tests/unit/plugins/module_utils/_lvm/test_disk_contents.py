@@ -116,7 +116,7 @@ def test_what_is_erased_is_blank_by_either_look(disk, size):
 @pytest.mark.parametrize("size", [2 * MIB, 7 * MIB + 512, SIZE, 2**50])
 def test_every_look_is_within_the_disk_and_a_disk_that_turns_is_looked_at_in_fewer_of_them(size):
     all_of_them, few = disk_contents.spans(size), disk_contents.spans(size, rotational=True)
-    assert all(0 <= offset and offset + length <= size and length > 0 for offset, length in all_of_them)
+    assert all(offset >= 0 and offset + length <= size and length > 0 for offset, length in all_of_them)
     assert set(few) <= set(all_of_them)
     assert sum(length for _offset, length in all_of_them) <= 6 * MIB
     assert len(few) <= 16

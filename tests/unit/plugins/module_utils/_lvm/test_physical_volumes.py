@@ -203,7 +203,9 @@ def test_only_what_is_no_physical_volume_yet_is_looked_into(report, monkeypatch)
     monkeypatch.setattr(
         physical_volumes.block_devices, "resolve", lambda names: {"/dev/vdb": "/dev/vdb", "/dev/vdd": "/dev/x"}
     )
-    monkeypatch.setattr(physical_volumes.block_devices, "examine", lambda name, **_options: looked_into.append(name) or VDC)
+    monkeypatch.setattr(
+        physical_volumes.block_devices, "examine", lambda name, **_options: looked_into.append(name) or VDC
+    )
     devices = physical_volumes.examine(report("group"), ["/dev/vdb", "/dev/x"])
     assert looked_into == ["/dev/x"]
     assert devices == [BlockDevice("/dev/vdb", "/dev/vdb"), VDC]

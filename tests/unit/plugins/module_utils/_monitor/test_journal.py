@@ -52,9 +52,10 @@ class Journal:
         self.monotonic += 7
         self.clock += 7
         number, monotonic, clock = f"{self.number:x}", f"{self.monotonic:x}", f"{self.clock:x}"
+        content = f"{abs(hash(message)):x}"
         self.entries.append(
             {
-                "__CURSOR": f"s={self.sequence};i={number};b={self.boot};m={monotonic};t={clock};x={abs(hash(message)):x}",
+                "__CURSOR": f"s={self.sequence};i={number};b={self.boot};m={monotonic};t={clock};x={content}",
                 "__REALTIME_TIMESTAMP": str(self.clock),
                 "_BOOT_ID": self.boot,
                 "_COMM": "dmeventd" if wanted else "sshd",
@@ -327,7 +328,7 @@ NONSENSE = [
     b"[" * 30000 + b"\n",
     b'{"__CURSOR": "s=1;i=1;b=00000000000000000000000000000001;m=1;t=1;x=1"}',
     b'{"__CURSOR": "s={{x}};i=1;b=00000000000000000000000000000001;m=1;t=1;x=1","__REALTIME_TIMESTAMP":"1"}',
-    b'{"__CURSOR": "s=1;i=1;b=00000000000000000000000000000001;m=1;t=1;x=1","__REALTIME_TIMESTAMP":"99999999999999999"}',
+    b'{"__CURSOR":"s=1;i=1;b=00000000000000000000000000000001;m=1;t=1;x=1","__REALTIME_TIMESTAMP":"9%s"}' % (b"9" * 16),
     b"\xff\xfe{}",
 ]
 
@@ -347,7 +348,14 @@ def test_a_line_that_is_no_entry_is_passed_over(journald, monkeypatch, row):
     assert messages(journal.read()) == ["one"]
 
 
-ODD = [{"MESSAGE": []}, {"MESSAGE": [[]]}, {"MESSAGE": {"a": 1}}, {"MESSAGE": [999, -1]}, {"_PID": "9" * 5000}, {"_PID": []}]
+ODD = [
+    {"MESSAGE": []},
+    {"MESSAGE": [[]]},
+    {"MESSAGE": {"a": 1}},
+    {"MESSAGE": [999, -1]},
+    {"_PID": "9" * 5000},
+    {"_PID": []},
+]
 
 
 @pytest.mark.parametrize("fields", ODD, ids=range(len(ODD)))
@@ -455,12 +463,14 @@ def test_a_long_journal_takes_no_more_memory_than_a_short_one(journald, monkeypa
         if "--lines=1" in command:
             yield from real(*command, **options)
             return
-        for _row in range(number):
+        for _row in range(length[-1]):
             yield row + b"\n"
         yield last + b"\n"
 
+    length = []
     monkeypatch.setattr(process, "lines", lines)
     for number in (1000, 50000):
+        length.append(number)
         tracemalloc.start()
         assert messages(journal.read()) == ["one"]
         taken.append(tracemalloc.get_traced_memory()[1])

@@ -94,7 +94,9 @@ def test_a_line_without_an_end_is_left_out_and_takes_no_memory(tmp_path):
     assert peak < 2_000_000
     with open(path, "a", encoding="utf-8") as file:
         file.write(" and the rest\n")
-    assert [line.message for line in log_files.read_file(str(path), reading.cursor).lines] == ["half of it and the rest"]
+    assert [line.message for line in log_files.read_file(str(path), reading.cursor).lines] == [
+        "half of it and the rest"
+    ]
 
 
 def test_what_is_over_a_reading_is_left_to_the_next(tmp_path, monkeypatch):

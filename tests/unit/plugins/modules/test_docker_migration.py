@@ -179,3 +179,13 @@ def test_all_that_is_refused_is_told_and_nothing_is_written(run_module, host):
     assert "0.00 B free" in result["msg"] or "0 B free" in result["msg"]
     assert "containers run: web" in result["msg"]
     assert files(folder) == before
+
+
+def test_a_directory_that_others_may_write_to_is_refused(run_module, host, tmp_path):
+    """Else another's archive would be loaded under a trusted name."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    for directory in (shared, shared / "images"):
+        result = run_module(docker_migration, storage_driver="overlay2", directory=str(directory))
+        assert result["msg"].startswith(f"directory: {shared} may be written to by everybody, who could put")

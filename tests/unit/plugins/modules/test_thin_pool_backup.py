@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, constants
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_backup
@@ -399,3 +400,29 @@ def test_dockers_containers_on_containerds_store_are_in_the_archive(
     back_up(run_module, dest)
     unpacked(dest, tmp_path / "out")
     assert (tmp_path / f"out/containerd{path}").read_text() == path.read_text()
+
+
+def test_a_folder_that_others_may_write_to_is_refused(run_module, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    for dest in (shared, shared / "backups"):
+        result = back_up(run_module, dest)
+        assert result["msg"].startswith(f"dest: {shared} may be written to by everybody, who could put")
+    assert os.listdir(shared) == []
+
+
+def test_a_full_disk_leaves_the_backup_that_was_there(run_module, tools, dest, monkeypatch):
+    """Not half of the new one under its name."""
+    back_up(run_module, dest)
+    archive = dest / "docker-thinpool.tar.gz"
+    before = archive.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    result = back_up(run_module, dest)
+    assert "No space left on device" in result["msg"]
+    assert archive.read_bytes() == before
+    assert os.listdir(dest) == [archive.name]

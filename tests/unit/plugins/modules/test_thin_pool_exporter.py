@@ -66,3 +66,17 @@ def test_a_first_run_that_fails_is_told(run_module, commands, host):
     commands.expect("systemctl start", stderr="Job for thin-pool-monitor.service failed.", rc=1)
     result = run_module(thin_pool_exporter, textfile_dir=str(host / "metrics"))
     assert "Job for thin-pool-monitor.service failed." in result["msg"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_folder_that_others_may_write_to_is_refused(run_module, commands, host, mode):
+    """The parent of the folder, too: who may rename it may put a link in its place."""
+    for folder in (host / "metrics", host / "shared" / "metrics"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (host / "metrics").chmod(mode)
+    (host / "shared").chmod(0o777)
+    for folder, intruded in ((host / "metrics", host / "metrics"), (host / "shared" / "metrics", host / "shared")):
+        result = run_module(thin_pool_exporter, textfile_dir=str(folder))
+        assert result["msg"].startswith(f"textfile_dir: {intruded} may be written to by everybody, who could put")
+        assert "dpkg-statoverride" in result["msg"]
+    assert files_of(host) == []

@@ -53,7 +53,7 @@ options:
     type: str
   limit:
     description:
-      - At most this many events, from 1 on.
+      - At most this many events, from 1 on. Of a longer log 20000 are looked at in one call, and RV(truncated) says so.
       - Without O(cursor) the newest. With it the oldest, and RV(cursor) is the last returned event's, so that the
         next call returns those that follow.
     type: int

@@ -49,7 +49,7 @@ options:
       - B(Destroys what nobody can name.) Takes a device that has no known signature and is not blank all the same, such
         as one with a raw archive, a volume encrypted without a header, or a database's raw file.
       - A device is blank if it reads as zeros (or as ones, like discarded flash memory) in its first and last MiB, at
-        each power of two MiB, and at 63 places between. What this collection frees is.
+        each power of two MiB, and at 31 places between. What this collection frees is.
       - Never overrides a mount, a holder, a process that has the device open for writing, or a known signature, which
         O(wipe_signatures) is for.
     type: bool

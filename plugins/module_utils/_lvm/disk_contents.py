@@ -31,7 +31,7 @@ def spans(size: int, *, rotational: bool = False) -> list[tuple[int, int]]:
     """
     ends = [(0, min(MIB, size)), (max(size - MIB, 0), min(MIB, size))]
     powers = [MIB << shift for shift in range(0, 64, 4 if rotational else 1) if MIB << shift < size]
-    number = 3 if rotational else 63
+    number = 3 if rotational else 31
     even = [size * index // (number + 1) // BLOCK * BLOCK for index in range(1, number + 1)]
     return sorted({*ends, *((at, min(_SAMPLE, size - at)) for at in powers), *((at, BLOCK) for at in even)})
 

@@ -28,7 +28,7 @@ _BRANCH = struct.Struct("<IIQ")  # offset from here, key size, page
 _BUCKET = struct.Struct("<QQ")  # root page, 0 for one behind this; sequence
 _IS_BRANCH, _IS_LEAF = 0x01, 0x02
 _IS_BUCKET = 0x01
-LARGEST = 256 * 2**20  # bytes of a database; with thousands of images and snapshots it has some ten MiB
+LARGEST = 96 * 2**20  # bytes of a database; with thousands of images and snapshots it has some ten MiB
 
 Tree = t.Dict[bytes, t.Any]  # values are bytes, or trees where the key names a bucket
 

@@ -274,7 +274,13 @@ def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
 def test_other_keys_stay(host):
     text = json.dumps({"debug": True, **DAEMON, "log-driver": "syslog"})
     plan = docker_plan.plan_teardown(replace(host, daemon=DaemonJson.of(text)), WISH)
-    assert json.loads(plan.diff[-1]["after"]) == {"debug": True, "log-driver": "syslog"}
+    # Shown is what goes, and not what stays.
+    gone = {key: DAEMON[key] for key in ("storage-driver", "storage-opts")}
+    before, after = (json.loads(plan.diff[-1][side]) for side in ("before", "after"))
+    assert {key: before[key] for key in gone} == gone
+    assert not {"debug", *gone} & set(after)
+    assert "debug" not in before
+    assert [step for step in plan.actions if step.startswith("change /etc/docker/daemon.json")]
 
 
 def test_a_file_that_is_no_json_is_refused(host):

@@ -17,11 +17,16 @@ description:
   - The section is changed where it stands, in the main file or in one that it imports. Where there is none, it becomes
     a file of its own, C(thin-pool.toml), in a folder whose files the main file imports
     (C(imports = ["/etc/containerd/conf.d/*.toml"])), or else the end of the main file.
-  - containerd itself reads the new file (C(containerd --config FILE config dump)) before it takes the old one's place.
-  - Refuses, with the number of the line, what is not valid TOML, a configuration of version 1, a section in braces or
-    by dotted keys, and a section that stands in several files, which containerd 1.x and 2.x put together in different
-    ways.
-  - Does not restart containerd. The file counts from its next start on.
+  - containerd itself reads the new files (C(containerd config dump)) before they take the old ones' place, in check
+    mode too. A change in what it reads that nobody asked for is refused.
+  - With containerd 2.x, C(ctr), nerdctl and CRI can bring images onto the snapshotter only where an entry
+    C(unpack_config) of its transfer service names it. That is written too, beside those that are there, and beside
+    containerd's own, which it would lose otherwise.
+  - A configuration of version 1, which one without a version is, is written as version 2 with the same meaning. That is
+    what Docker's package C(containerd.io) brings, with CRI switched off.
+  - Refuses, with the number of the line, what is not valid TOML, a section in braces or by dotted keys, and a section
+    that stands in several files, which containerd 1.x and 2.x put together in different ways.
+  - Restarts containerd only with O(restart=true). Otherwise the files count from its next start on.
   - One containerd has one such section, and so one pool and one O(base_image_size) for all containers on it.
 options:
   path:
@@ -75,6 +80,8 @@ options:
         Firecracker. For every other handler containerd's default snapshotter stays what it is.
       - Written beside what the plugin has there already, for containerd 2.x with the map by which images are unpacked
         for the handler (C(runtime_platforms)). containerd 1.6 has one snapshotter for all handlers, and is refused.
+      - containerd 1.x loses its own handler C(runc) as soon as a file has another. It is written beside the first one.
+      - Refused beside C(discard_unpacked_layers = true), with which no image could be unpacked for them.
       - With O(state=absent) the sections of these handlers are taken out with that of the snapshotter.
     type: list
     elements: dict
@@ -107,10 +114,18 @@ options:
     description: Keep a copy of the old file beside it, named with the time.
     type: bool
     default: false
+  restart:
+    description:
+      - Whether containerd is restarted where a file changed, and enabled.
+      - Every plugin that worked before, CRI among them, must work then as well. If one does not, or containerd does not
+        start, the files are put back, containerd is started with them again, and the module fails.
+    type: bool
+    default: false
+    version_added: 1.1.0
   state:
     description:
       - V(present) sets the keys that are given, and leaves others of the section as they are.
-      - V(absent) takes the section out, and removes a file that was made for it alone.
+      - V(absent) takes the section out with all that was written for it, and removes a file that was made for it alone.
     type: str
     choices: [present, absent]
     default: present
@@ -181,16 +196,25 @@ backup_files:
   sample: ["/etc/containerd/config.toml.3561.2026-11-23@20:21:55~"]
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
     containerd_daemon,
     cri_runtimes,
+    engine_config,
     snapshotter_settings,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    files,
+    module_frame,
+    process,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
 
 
@@ -207,6 +231,7 @@ def main() -> None:
             "fs_options": {"type": "str"},
             "runtimes": cri_runtimes.OPTION,
             "backup": {"type": "bool", "default": False},
+            "restart": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["pool_name"])],
@@ -217,7 +242,7 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     params = dict(module.params)
-    path, state, backup = params.pop("path"), params.pop("state"), params.pop("backup")
+    path, state, backup, restart = (params.pop(name) for name in ("path", "state", "backup", "restart"))
     runtimes = cri_runtimes.of(params.pop("runtimes"))
     if not path.startswith("/"):
         raise errors.RefusedError(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
@@ -225,24 +250,14 @@ def work(module: AnsibleModule) -> dict:
     snapshotter_settings.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
     cri_runtimes.check(runtimes)
     current = containerd_config.read(path)
-    installed = bool(process.find("containerd"))
-    # Only a configuration that is made anew, and handlers, need to know.
-    needed = installed and (runtimes or not current.main)
-    containerd = containerd_daemon.Containerd(version=containerd_daemon.read_version() if needed else "")
-    steps, changes = containerd_config.decide(
-        current,
-        settings,
-        state=state,
-        version=containerd.config_version,
-        others=cri_runtimes.sections(
-            runtimes,
-            configuration=current.version(containerd.config_version),
-            containerd=containerd.version,
-            state=state,
-        ),
-        validate=installed,
-        backup=backup,
-    )
+    if state == "present":
+        containerd_config.check_sources(containerd_config.upgraded(current))
+    containerd = containerd_daemon.configured(path)
+    steps, changes = engine_config.decide(current, settings, runtimes, containerd, state=state, backup=backup)
+    if steps:
+        engine_config.check(current, changes, runtimes, containerd)
+    if steps and restart:
+        steps.append(Step(containerd_daemon.RESTART, work=lambda: start_anew(module, changes, containerd.plugins)))
     backups = module_frame.carry_out(module, steps)
     after = containerd_config.after(current, changes)
     found = {
@@ -256,6 +271,31 @@ def work(module: AnsibleModule) -> dict:
     if backups:
         found["backup_file"], found["backup_files"] = backups[0], backups
     return found
+
+
+def start_anew(
+    module: AnsibleModule,
+    changes: t.Sequence[containerd_config.Change],
+    before: t.Sequence[containerd_daemon.Plugin],
+) -> None:
+    """Start containerd with the new files, and with the old ones again where something does not work that did."""
+    try:
+        containerd_daemon.start(constants.SERVICE)
+        after = containerd_daemon.ask() if before else ()
+        lost = containerd_daemon.lost(before, after)
+        if not lost:
+            return
+        reason = f"does without {', '.join(lost)}" if after else "does not answer"
+    except process.ProcessError as error:
+        reason = f"does not start ({error})"
+    for change in changes:
+        files.carry_out(module, files.Write(change.path, change.before))
+    containerd_daemon.start(constants.SERVICE)
+    paths = " and ".join(change.path for change in changes)
+    raise errors.RefusedError(
+        f"with what was written to {paths} containerd {reason}. That is as it was before, and containerd runs with it "
+        "again: see 'journalctl -u containerd'"
+    )
 
 
 if __name__ == "__main__":

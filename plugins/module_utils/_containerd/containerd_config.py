@@ -14,11 +14,15 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    config_text,
+    toml,
+    version_1,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.config_text import Table, header
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
     PLUGIN,
     ROOT,
@@ -38,7 +42,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.step
 
 # Of a file that is made beside those that are there; any name does that the main file imports.
 DROP_IN = "thin-pool.toml"
-MARK = "# Kept by the Ansible collection devicemapper.containers: the pool of containerd's devmapper snapshotter.\n"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class ContainerdConfig:
     @property
     def main(self) -> Source | None:
         return self.sources[0] if self.sources and self.sources[0].path == self.path else None
+
+    def text_of(self, path: str) -> str | None:
+        return next((source.text for source in self.sources if source.path == path), None)
 
     def _last(self, key: str, otherwise: str) -> str:
         named = [source.document.values.get(key) for source in self.sources]
@@ -96,6 +102,8 @@ class ContainerdConfig:
 
     def version(self, otherwise: int) -> int:
         """Return the version that the main file says, or that of one that is made anew."""
+        if self.main and version_1.is_old(self.main.document):
+            return 2  # which it is converted to
         named = self.main.document.values.get("version") if self.main else None
         return named if isinstance(named, int) and not isinstance(named, bool) else otherwise
 
@@ -106,20 +114,64 @@ class ContainerdConfig:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A table in the configuration of a plugin, and keys for it; with none, it is to be taken out."""
-
-    path: toml.Path
-    keys: t.Mapping[str, t.Any]
-
-
-@dataclass(frozen=True)
 class Change:
     """One file as it is and as it will be; None where there is or will be none."""
 
     path: str
     before: str | None
     after: str | None
+
+
+class Part(t.Protocol):
+    """Something in the configuration of a plugin beside the snapshotter's section, set or taken out with it."""
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+
+    def problems(self, source: Source) -> list[str]:
+        """Return where a file has it written in a way that its lines cannot be told from those of others."""
+
+    def change(self, current: ContainerdConfig, version: int) -> Change | None:
+        """Return the file that changes; None where nothing is to be done."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table in the configuration of a plugin, and keys for it; with none, it is to be taken out.
+
+    ``beside`` are tables that containerd has by itself as long as no file has any beside them: they are written along
+    with the first one.
+    """
+
+    path: toml.Path
+    keys: t.Mapping[str, t.Any]
+    beside: tuple[Table, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return header(self.path)
+
+    def problems(self, source: Source) -> list[str]:
+        return _check_shape(source, self.path)
+
+    def change(self, current: ContainerdConfig, version: int) -> Change | None:
+        holder = plugin_holder(current, self.path[:2])
+        if self.keys:
+            return _set(current, holder, self, version)
+        return removed(holder, self.path) if holder and _table_of(holder, self.path) is not None else None
+
+
+def plugin_holder(current: ContainerdConfig, plugin: toml.Path) -> Source | None:
+    """Return the file that has a plugin's configuration.
+
+    In another one it would take the place of all that the plugin has there: containerd 1.x replaces the plugin as a
+    whole by what is imported (services/server/config/config.go, mergeConfig).
+    """
+    holders = [source for source in current.sources if _table_of(source, plugin) is not None]
+    if len(holders) > 1:
+        raise _scattered(holders, header(plugin))
+    return holders[0] if holders else None
 
 
 def read(path: str) -> ContainerdConfig:
@@ -182,10 +234,7 @@ def _section_of(source: Source) -> dict[str, t.Any] | None:
 
 
 def _table_of(source: Source, path: toml.Path) -> dict[str, t.Any] | None:
-    found: t.Any = source.document.values
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+    return config_text.table_of(source.document.values, path)
 
 
 def decide(
@@ -194,38 +243,48 @@ def decide(
     *,
     state: str = "present",
     version: int = VERSIONS[0],
-    others: t.Sequence[Section] = (),
-    validate: bool = True,
+    others: t.Sequence[Part] = (),
     backup: bool = False,
 ) -> tuple[list[Step], list[Change]]:
     """Return the steps that set the section's keys, or take the section out, and the files that change.
 
-    ``version`` is that of a configuration that is made anew. ``others`` are further sections, for which the same goes.
+    ``version`` is that of a configuration that is made anew. ``others`` are further parts, for which the same goes.
     With state absent, a section that names another pool stays, and the others with it.
     """
-    holders = current.holders
+    now = upgraded(current) if state == "present" else current
+    holders = now.holders
     if state == "absent" and not holders:
         return [], []
-    _check_sources(current, others)
+    names: dict[str, list[str]] = {current.path: ["version 2 with whole names of plugins"]} if now != current else {}
+    check_sources(now, others)
     if len(holders) > 1:
-        raise _scattered(holders, _header(SECTION))
-    changed = _snapshotter(current, wanted, state, version)
-    changes = {changed.path: changed} if changed else {}
-    now = after(current, list(changes.values()))
-    names: dict[str, list[str]] = {}
-    if changed:
-        names[changed.path] = [_header(SECTION)] if state == "absent" else changed_keys(changed)
-    for section in others if changed or state == "present" else ():
-        change = _set_other(now, section, version)
-        if change is None:
-            continue
-        first = changes.get(change.path)
-        changes[change.path] = Change(change.path, first.before if first else change.before, change.after)
-        names.setdefault(change.path, []).append(_header(section.path))
+        raise _scattered(holders, header(SECTION))
+    change = _snapshotter(now, wanted, state, version)
+    if state == "absent" and change is None:
+        return [], []
+    if change:
+        names.setdefault(change.path, []).extend([header(SECTION)] if state == "absent" else changed_keys(change))
         now = after(now, [change])
-    return [_step(current, change, names[path], state, validate, backup) for path, change in changes.items()], list(
-        changes.values()
-    )
+    for part in others:
+        change = part.change(now, version)
+        if change:
+            names.setdefault(change.path, []).append(part.name)
+            now = after(now, [change])
+    changes = []
+    for path in names:
+        text = now.text_of(path)
+        if state == "absent":
+            text = config_text.given_back(version_1.given_back(text or ""))
+        changes.append(Change(path, current.text_of(path), text))
+    return [_step(current, change, names[change.path], state, backup) for change in changes], changes
+
+
+def upgraded(current: ContainerdConfig) -> ContainerdConfig:
+    """Return a configuration of version 1 as one of version 2, and any other as it is."""
+    main = current.main
+    if main is None or not version_1.is_old(main.document):
+        return current
+    return after(current, [Change(main.path, main.text, version_1.converted(main.text, main.path))])
 
 
 def _scattered(holders: t.Sequence[Source], what: str) -> RefusedError:
@@ -241,43 +300,18 @@ def _snapshotter(current: ContainerdConfig, wanted: SnapshotterSettings, state: 
         named = (_section_of(holder) or {}).get("pool_name") if holder else None
         if holder is None or wanted.pool_name not in (None, named):
             return None
-        return _removed(holder, SECTION)
+        return removed(holder, SECTION)
     change = _set(current, holder, Section(SECTION, wanted.given()), version)
     if change is not None and change.after is not None:
         _check_section(toml.parse(change.after).values["plugins"][PLUGIN], change.path)
     return change
 
 
-def _set_other(current: ContainerdConfig, section: Section, version: int) -> Change | None:
-    """Set or take out another section, in the file that has its plugin's configuration.
-
-    In another one it would take the place of all that the plugin has there: containerd 1.x replaces the plugin as a
-    whole by what is imported (services/server/config/config.go, mergeConfig).
-    """
-    plugin = section.path[:2]
-    holders = [source for source in current.sources if _table_of(source, plugin) is not None]
-    if len(holders) > 1:
-        raise _scattered(holders, _header(plugin))
-    holder = holders[0] if holders else None
-    if section.keys:
-        return _set(current, holder, section, version)
-    return _removed(holder, section.path) if holder and _table_of(holder, section.path) is not None else None
-
-
-def _step(
-    current: ContainerdConfig, change: Change, names: t.Sequence[str], state: str, validate: bool, backup: bool
-) -> Step:
+def _step(current: ContainerdConfig, change: Change, names: t.Sequence[str], state: str, backup: bool) -> Step:
     # One sentence for a file that is there and one that is not: a package may bring it between foretelling and doing.
     what = f"take {', '.join(names)} out of" if state == "absent" else f"set {', '.join(names)} in"
-    command = ("containerd", "--config", "{path}", "config", "dump") if validate and change.after is not None else ()
-    write = Write(
-        change.path,
-        change.after,
-        backup=backup,
-        validate=command,
-        # What is imported by *.toml would be imported before it counts.
-        keeps_suffix=change.path == current.path,
-    )
+    # What is imported by *.toml would be imported before it counts.
+    write = Write(change.path, change.after, backup=backup, keeps_suffix=change.path == current.path)
     return Step(f"remove {change.path}" if change.after is None else f"{what} {change.path}", write=write)
 
 
@@ -312,18 +346,14 @@ def changed_keys(change: Change) -> list[str]:
     ]
 
 
-def _header(path: toml.Path) -> str:
-    bare = (part if toml.is_bare(part) else toml.basic_string(part) for part in path)
-    return f"[{'.'.join(bare)}]"
-
-
-def _check_sources(current: ContainerdConfig, others: t.Sequence[Section]) -> None:
+def check_sources(current: ContainerdConfig, others: t.Sequence[Part] = ()) -> None:
     """Refuse files that containerd reads in a way that is not known here, or with the snapshotter switched off."""
     problems = []
     for source in current.sources:
         problems += _check_version(source, source.path == current.path)
-        for path in (SECTION, *(section.path for section in others)):
-            problems += _check_shape(source, path)
+        problems += _check_shape(source, SECTION)
+        for part in others:
+            problems += part.problems(source)
         disabled = source.document.values.get("disabled_plugins") or []
         if isinstance(disabled, list) and PLUGIN in disabled:
             line = next(entry.line for entry in source.document.entries if entry.path == ("disabled_plugins",))
@@ -337,15 +367,14 @@ def _check_version(source: Source, is_main: bool) -> list[str]:
     if entry is None and (not is_main or not source.document.statements):
         return []  # an import goes by the main file's, and in an empty file there is nothing to misread
     version = entry.value if entry else None
-    is_number = isinstance(version, int) and not isinstance(version, bool)
-    if is_number and version in VERSIONS:
+    if isinstance(version, int) and not isinstance(version, bool) and version in VERSIONS:
         return []
     where = f"{source.path}, line {entry.line}" if entry else source.path
-    if version is None or (is_number and version in (0, 1)):
+    if version in (None, 0, 1) and not isinstance(version, bool):
         return [
             f"{where}: a configuration of version 1 (which one without a version is) names plugins otherwise than this "
-            "module. With containerd 2.x save what 'containerd config migrate' prints in its place. With 1.x write "
-            '"version = 2" at its top and every plugin by its whole name, such as io.containerd.grpc.v1.cri for cri'
+            'module: write "version = 2" at its top and every plugin by its whole name, such as '
+            "io.containerd.grpc.v1.cri for cri"
         ]
     return [f"{where}: version {version!r} is none of {', '.join(map(str, VERSIONS))}, which this module knows"]
 
@@ -353,7 +382,7 @@ def _check_version(source: Source, is_main: bool) -> list[str]:
 def _check_shape(source: Source, section: toml.Path) -> list[str]:
     """Return where a section is written in a way that its lines cannot be told from those of others."""
     problems = []
-    remedy = f"write it as a section of its own, {_header(section)} with a line for each key"
+    remedy = f"write it as a section of its own, {header(section)} with a line for each key"
     for statement in source.document.statements:
         path = statement.path
         common = min(len(path), len(section))
@@ -376,7 +405,7 @@ def _check_shape(source: Source, section: toml.Path) -> list[str]:
         if not headers:
             line = next(header.line for header in source.document.headers if header.path[: len(section)] == section)
             problems.append(
-                f"{source.path}, line {line}: a table in {_header(section)}, which has no header itself: {remedy}"
+                f"{source.path}, line {line}: a table in {header(section)}, which has no header itself: {remedy}"
             )
     return problems
 
@@ -400,18 +429,29 @@ def _check_section(section: t.Mapping[str, t.Any], path: str) -> None:
 
 def _set(current: ContainerdConfig, holder: Source | None, section: Section, version: int) -> Change | None:
     """Set keys of a section where it stands, or make it, in the file of its plugin where there is one."""
-    if holder:
-        is_there = _table_of(holder, section.path) is not None
-        after = _with_keys(holder, section) if is_there else _appended(holder.text, section, version)
+    tables = [Table(section.path, section.keys)]
+    if holder and _table_of(holder, section.path) is not None:
+        after = config_text.with_keys(holder.text, section.path, section.keys)
         return Change(holder.path, holder.text, after) if after != holder.text else None
+    if not (holder and _table_of(holder, section.path[:-1])):
+        tables[:0] = section.beside
+    return added(current, holder, tables, version)
+
+
+def added(current: ContainerdConfig, holder: Source | None, tables: t.Sequence[Table], version: int) -> Change:
+    """Add tables to a file, or where none is theirs, to one of ours that is imported, or to the main one."""
+    if holder:
+        return Change(holder.path, holder.text, config_text.appended(holder.text, tables, version))
     main = current.main
     place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
     if main and place:
         there = next((source for source in current.sources if source.path == place), None)
         named = main.document.values.get("version", version)
-        return Change(place, there.text if there else None, _appended(there.text if there else "", section, named))
+        return Change(
+            place, there.text if there else None, config_text.appended(there.text if there else "", tables, named)
+        )
     text = main.text if main else ""
-    return Change(current.path, text if main else None, _appended(text, section, version))
+    return Change(current.path, text if main else None, config_text.appended(text, tables, version))
 
 
 def _drop_in(pattern: str) -> str:
@@ -420,69 +460,9 @@ def _drop_in(pattern: str) -> str:
     return f"{folder}/{DROP_IN}" if "*" in name and "*" not in folder and fnmatch.fnmatchcase(DROP_IN, name) else ""
 
 
-def _value(value: t.Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_value(one) for one in value)}]"
-    return str(value) if isinstance(value, int) else toml.basic_string(value)
-
-
-def _appended(text: str, section: Section, version: int) -> str:
-    """Return a text with the section behind all else."""
-    newline = "\r\n" if "\r\n" in text else "\n"
-    has_statements = bool(toml.parse(text).statements)
-    lines = [] if text else [MARK.rstrip("\n")]
-    if not has_statements:
-        lines.append(f"version = {version}")
-    lines += ["", _header(section.path), *(f"  {key} = {_value(value)}" for key, value in section.keys.items())]
-    ended = text if not text or text.endswith("\n") else text + newline
-    return ended + newline.join(lines) + newline
-
-
-def _with_keys(source: Source, section: Section) -> str:
-    """Return a text with keys of a section set where they stand, or behind its last one."""
-    entries = [entry for entry in source.document.entries if entry.table == section.path]
-    header = next(header for header in source.document.headers if header.path == section.path)
-    there = {entry.key[0]: entry for entry in entries}
-    edits: list[tuple[int, int, str]] = []
-    added = []
-    for key, value in section.keys.items():
-        entry = there.get(key)
-        if entry is None:
-            added.append(key)
-        elif entry.value != value or isinstance(entry.value, bool) != isinstance(value, bool):
-            edits.append((entry.value_start, entry.value_end, _value(value)))
-    if added:
-        last = entries[-1] if entries else header
-        line = source.text[last.start : last.end]
-        indent = re.match(r"[ \t]*", line)
-        blanks = (indent[0] if indent else "") + ("" if entries else "  ")
-        newline = "\r\n" if line.endswith("\r\n") else "\n"
-        lines = "".join(f"{blanks}{key} = {_value(section.keys[key])}{newline}" for key in added)
-        edits.append((last.end, last.end, lines if line.endswith("\n") else newline + lines))
-    text = source.text
-    for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
-
-
-def _removed(holder: Source, section: toml.Path) -> Change:
-    text = holder.text
-    statements = [
-        statement
-        for statement in holder.document.statements
-        if (statement.path if isinstance(statement, toml.Header) else statement.table)[: len(section)] == section
-    ]
-    for statement in reversed(statements):
-        text = text[: statement.start] + text[statement.end :]
-    first = statements[0].start
-    # The blank line that _appended() put before a section at the end.
-    if not text[first:].strip():
-        text = text[:first].rstrip("\r\n") + ("\r\n" if "\r\n" in text[:first] else "\n" if text[:first] else "")
-    left = text.replace(MARK, "")
-    is_ours = MARK in text and re.fullmatch(r"\s*(version = [0-9]+)?\s*", left)
-    return Change(holder.path, holder.text, None if is_ours else text)
+def removed(holder: Source, section: toml.Path) -> Change:
+    """Take a table out of a file."""
+    return Change(holder.path, holder.text, config_text.without(holder.text, section))
 
 
 def after(current: ContainerdConfig, changes: t.Sequence[Change]) -> ContainerdConfig:

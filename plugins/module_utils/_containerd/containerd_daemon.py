@@ -12,15 +12,49 @@ import os
 import re
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import constants
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import constants, effective
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SERVICE
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 # Where the kernel shows processes; another folder in tests.
 PROC = "/proc"
+
+
+# The sentence of the step in which all of containerd is looked at; one for a containerd that runs and one that does not.
+RESTART = "restart containerd, and see that every plugin works that did"
+
+# What Docker, CRI and ctr need every one of; of the other types a host may have what does not load, and needs it not.
+_ESSENTIAL = (
+    "io.containerd.content.v1",
+    "io.containerd.event.v1",
+    "io.containerd.gc.v1",
+    "io.containerd.lease.v1",
+    "io.containerd.metadata.v1",
+    "io.containerd.runtime.v2",
+    "io.containerd.service.v1",
+)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin of the running containerd."""
+
+    type: str
+    id: str
+    error: str = ""  # why it does not work; empty where it does
+
+    @property
+    def uri(self) -> str:
+        """The name that configurations have for it."""
+        return f"{self.type}.{self.id}"
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it found by itself that it is not for this host (ctr plugins ls says skip)."""
+        return "skip plugin" in self.error
 
 
 @dataclass(frozen=True)
@@ -36,6 +70,9 @@ class Containerd:
     needs_reload: bool = False
     config: str = constants.CONFIG  # what the unit starts it with
     plugin: str = ""  # state of the running snapshotter: ok, or what is wrong; empty: not asked, or no answer
+    plugins: tuple[Plugin, ...] = ()  # all that the running one has; empty for the same reasons
+    # Its configuration as it reads it, with its own values for what no file has; empty where it cannot say.
+    effective: t.Mapping[str, t.Any] = field(default_factory=dict)
     open_files: frozenset[str] = frozenset()  # databases that the running process has open
     started: float | None = None  # seconds since 1970
 
@@ -47,6 +84,14 @@ class Containerd:
     def config_version(self) -> int:
         """The version of a configuration that it takes without converting it."""
         return 3 if self.version and int(self.version.partition(".")[0]) >= 2 else 2
+
+    @property
+    def unusable_snapshotters(self) -> set[str]:
+        """Those that are switched off, or that the running one says do not work."""
+        disabled = self.effective.get("disabled_plugins", ())
+        kind = f"{constants.SNAPSHOTTER_TYPE}."
+        off = {uri[len(kind) :] for uri in disabled if uri.startswith(kind)}
+        return off | {plugin.id for plugin in self.plugins if plugin.type == constants.SNAPSHOTTER_TYPE and plugin.error}
 
     def has_open(self, folder: str, pool: str) -> bool:
         """Whether the running snapshotter works with a pool's devices, and so with the pool.
@@ -62,18 +107,33 @@ def read() -> Containerd:
     unit = systemd.read_unit(SERVICE)
     active = unit.get("ActiveState") in ("active", "activating", "reloading")
     pid = unit.get("MainPID", "0")
+    config = config_path(systemd.flags(unit))
+    found = effective.read(config) if path else {}
+    plugins = ask() if active and process.find("ctr") else ()
     return Containerd(
         path=path,
         version=read_version() if path else "",
-        has_plugin=_has_plugin() if path else True,
+        has_plugin=constants.PLUGIN in found.get("plugins", {}) if found else True,
         unit=unit.get("LoadState", ""),
         active=active,
         enabled=unit.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "indirect", "generated"),
         needs_reload=unit.get("NeedDaemonReload") == "yes",
-        config=config_path(systemd.flags(unit)),
-        plugin=_ask() if active and process.find("ctr") else "",
+        config=config,
+        plugin=state_of(plugins) if plugins else "",
+        plugins=plugins,
+        effective=found,
         open_files=_open_files(pid) if active else frozenset(),
         started=_started(pid) if active else None,
+    )
+
+
+def configured(path: str) -> Containerd:
+    """Return what there is of containerd that its configuration depends on: up to three processes."""
+    if not process.find("containerd"):
+        return Containerd()
+    answers = os.path.exists(constants.SOCKET) and process.find("ctr")
+    return Containerd(
+        version=read_version(), effective=effective.read(path), plugins=ask() if answers else (), config=path
     )
 
 
@@ -109,27 +169,52 @@ def config_path(flags: t.Sequence[str]) -> str:
     return found
 
 
-def _has_plugin() -> bool:
-    """Whether the program knows the snapshotter, which may be left out when it is built (BUILDING.md, no_devmapper)."""
-    return f'"{constants.PLUGIN}"' in process.run("containerd", "config", "default", timeout=60).replace("'", '"')
-
-
-def _ask() -> str:
-    """Return the state of the snapshotter in the running containerd; empty where that does not answer."""
-    command = ("ctr", "--connect-timeout", "30s", "plugins", "ls", "--detailed", "id==devmapper")
+def ask() -> tuple[Plugin, ...]:
+    """Return the plugins of the running containerd; none where that does not answer."""
     try:
-        return parse_plugin(process.run(*command, timeout=60))
+        return parse_plugins(process.run("ctr", "--connect-timeout", "30s", "plugins", "ls", "--detailed", timeout=60))
     except process.ProcessError:
-        return ""
+        return ()
 
 
-def parse_plugin(text: str) -> str:
-    """Return ok, or the error, of the snapshotter in what ``ctr plugins ls --detailed`` prints."""
+def parse_plugins(text: str) -> tuple[Plugin, ...]:
+    """Return what ``ctr plugins ls --detailed`` prints."""
+    found = []
     for block in re.split(r"\n\s*\n(?=Type:)", text):
-        if re.search(r"(?m)^Type:\s+io\.containerd\.snapshotter\.v1$", block):
-            error = re.search(r"(?ms)^Error:.*?Message:\s+(.*?)\s*\Z", block)
-            return re.sub(r"\s+", " ", error[1]) if error else "ok"
-    return "it is not there"
+        named = re.search(r"(?m)^Type:[ \t]+(\S+)[ \t]*\nID:[ \t]+(\S+)[ \t]*$", block)
+        error = re.search(r"(?ms)^Error:.*?Message:\s+(.*?)\s*\Z", block)
+        if named:
+            found.append(Plugin(named[1], named[2], re.sub(r"\s+", " ", error[1]) if error else ""))
+    return tuple(found)
+
+
+def start(service: str) -> None:
+    """Start containerd, or start it anew, now and at every boot."""
+    process.run("systemctl", "enable", service)
+    process.run("systemctl", "restart", service)
+
+
+def state_of(plugins: t.Sequence[Plugin], uri: str = constants.PLUGIN) -> str:
+    """Return ok, or the error, of one of them."""
+    return next((plugin.error or "ok" for plugin in plugins if plugin.uri == uri), "it is not there")
+
+
+def lost(before: t.Sequence[Plugin], after: t.Sequence[Plugin]) -> list[str]:
+    """Return what worked before and does not any more, each with the reason."""
+    return [
+        f"{plugin.uri} ({state_of(after, plugin.uri)})"
+        for plugin in before
+        if not plugin.error and state_of(after, plugin.uri) != "ok"
+    ]
+
+
+def broken(plugins: t.Sequence[Plugin]) -> list[str]:
+    """Return what does not work and without which nothing else does, each with the reason."""
+    return [
+        f"{plugin.uri} ({plugin.error})"
+        for plugin in plugins
+        if plugin.type in _ESSENTIAL and plugin.error and not plugin.is_skipped
+    ]
 
 
 def _open_files(pid: str) -> frozenset[str]:
@@ -168,6 +253,12 @@ def check(containerd: Containerd) -> None:
         raise RefusedError(
             f"{containerd.path} was built without the devmapper snapshotter ('containerd config default' has no "
             f"{constants.PLUGIN}): install the distribution's or Docker's package"
+        )
+    hurt = broken(containerd.plugins)
+    if hurt:
+        raise RefusedError(
+            f"containerd runs without {', '.join(hurt)}, and nothing works on a pool without: see 'journalctl -u "
+            "containerd', mend it, and restart containerd"
         )
     if containerd.unit == "masked":
         raise RefusedError("containerd.service is masked, so it cannot be started: run 'systemctl unmask containerd'")

@@ -17,8 +17,14 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import config_text, toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.config_text import Table
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SNAPSHOTTER
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import Section
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
+    ContainerdConfig,
+    Section,
+    upgraded,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 
 # Of configurations of version 2, and of later ones.
@@ -103,30 +109,74 @@ def check(runtimes: t.Sequence[Runtime]) -> None:
         raise RefusedErrors(problems)
 
 
-def sections(
-    runtimes: t.Sequence[Runtime], *, configuration: int, containerd: str, state: str = "present"
+def parts(
+    runtimes: t.Sequence[Runtime],
+    configuration: ContainerdConfig,
+    *,
+    version: int,
+    containerd: str,
+    effective: t.Mapping[str, t.Any],
+    state: str = "present",
 ) -> list[Section]:
     """Return the sections that are set, or taken out.
 
-    ``configuration`` is the version of containerd's configuration, ``containerd`` that of the program; empty where it
-    is yet to be installed.
+    ``version`` is that of a configuration that is made anew, ``containerd`` that of the program, and ``effective`` what
+    it makes of the configuration by now; both are empty where it is yet to be installed.
     """
-    if runtimes and state == "present" and containerd.startswith("1.6"):
+    configuration = upgraded(configuration) if state == "present" else configuration
+    if runtimes and state == "present":
+        _check_program(containerd)
+        _check_layers(configuration)
+    plugin = _CRI if configuration.version(version) == 2 else _RUNTIME
+    is_first = containerd.partition(".")[0] == "1"
+    handlers = (*plugin, "containerd", "runtimes")
+    maps_images = configuration.version(version) > 2 or (containerd != "" and not is_first)
+    # 2.x puts its own handlers beside those of a file, 1.x has the ones or the others (pelletier/go-toml 2 and 1).
+    in_files = any(config_text.table_of(source.document.values, handlers) for source in configuration.sources)
+    own = config_text.table_of(effective, handlers) or {} if is_first and not in_files else {}
+    found = []
+    for runtime in runtimes:
+        path = (*handlers, runtime.name)
+        images = (*_IMAGES, "runtime_platforms", runtime.name)
+        if state == "absent":
+            found += [Section(path, {}), Section(images, {})]
+            continue
+        theirs, *below = _tables(path, own.get(runtime.name, {}))
+        others = (table for name in own if name != runtime.name for table in _tables((*handlers, name), own[name]))
+        found.append(Section(path, {**theirs.keys, **runtime.keys()}, (*others, *below)))
+        if runtime.options:
+            found.append(Section((*path, "options"), runtime.options))
+        if maps_images:
+            found.append(Section(images, {"snapshotter": SNAPSHOTTER}))
+    return found
+
+
+def _tables(path: toml.Path, values: t.Mapping[str, t.Any]) -> list[Table]:
+    """Return a table and those in it, as they are written when containerd no longer has them by itself."""
+    keys = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    found = [Table(path, keys, is_restated=True)]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _tables((*path, key), value)
+    return found
+
+
+def _check_program(containerd: str) -> None:
+    if containerd.startswith("1.6"):
         raise RefusedError(
             f"runtimes: containerd {containerd} has one snapshotter for all handlers of Kubernetes; each can have its "
             "own from 1.7 on: upgrade it, or leave runtimes out"
         )
-    plugin = _CRI if configuration == 2 else _RUNTIME
-    maps_images = configuration > 2 or containerd.partition(".")[0] not in ("", "1")
-    found = []
-    for runtime in runtimes:
-        path = (*plugin, "containerd", "runtimes", runtime.name)
-        if state == "absent":
-            found += [Section(path, {}), Section((*_IMAGES, "runtime_platforms", runtime.name), {})]
-            continue
-        found.append(Section(path, runtime.keys()))
-        if runtime.options:
-            found.append(Section((*path, "options"), runtime.options))
-        if maps_images:
-            found.append(Section((*_IMAGES, "runtime_platforms", runtime.name), {"snapshotter": SNAPSHOTTER}))
-    return found
+
+
+def _check_layers(configuration: ContainerdConfig) -> None:
+    """Refuse a setting with which no image can be unpacked for a handler after it was for another snapshotter."""
+    for source in configuration.sources:
+        for entry in source.document.entries:
+            is_of_cri = entry.path[:2] in (_CRI, _IMAGES)
+            if is_of_cri and entry.path[-1] == "discard_unpacked_layers" and entry.value is True:
+                raise RefusedError(
+                    f"{source.path}, line {entry.line}: discard_unpacked_layers throws an image's layers away once "
+                    "they are unpacked onto the default snapshotter, so that a handler's could no longer be unpacked "
+                    "onto the pool: set it to false there, or leave runtimes out"
+                )

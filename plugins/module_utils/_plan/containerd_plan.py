@@ -21,8 +21,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     containerd_daemon,
     containerd_metadata,
     cri_runtimes,
+    engine_config,
     image_store,
     snapshotter_settings,
+    version_1,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SNAPSHOTTER
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_config import (
@@ -101,7 +103,7 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     attempt(lambda: _check_containerd(host, spec), None)
     pool = storage_plan.plan_setup(host, spec, refusals)
     attempt(lambda: snapshotter_settings.check(spec.settings), None)
-    steps, changes = attempt(lambda: _configure(host, spec, "present"), ([], []))
+    steps, changes = attempt(lambda: configure(host, spec, "present"), ([], []))
     is_new = storage_plan.is_new(host, spec)
     refusals += containerd_metadata.conflicts(host.records, host.pool_status, is_new=is_new)
     if host.pool_status and host.pool_status.has_failed:
@@ -137,8 +139,10 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     plan.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
     pool.add_to(plan)
     plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
+    if steps and spec.wants_containerd(host.containerd):
+        steps.append(Step(containerd_daemon.RESTART))
     _add_configuration(plan, steps, changes)
-    plan.add("containerd_start", _start(host, spec, bool(steps) or is_new))
+    plan.add("containerd_start", [] if steps else _start(host, spec, is_new))
     plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     stopped = not docker.active or restart or not docker.enabled
@@ -166,7 +170,7 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
         )
     # The snapshotter's devices keep the pool open, and are removed before it.
     pool = storage_plan.plan_teardown(host, spec, refusals, engine_stops=configured or bool(records.active))
-    steps, changes = attempt(lambda: _configure(host, spec, "absent"), ([], []))
+    steps, changes = attempt(lambda: configure(host, spec, "absent"), ([], []))
     daemon_steps, daemon = attempt(
         lambda: (
             image_store.decide(host.daemon, spec.daemon_options, state="absent")
@@ -199,23 +203,37 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     return plan
 
 
-def _configure(
+def configure(
     host: ContainerdHostState, spec: ContainerdSpec, state: str
 ) -> tuple[list[Step], list[containerd_config.Change]]:
+    """Return the steps in containerd's configuration, and how its files change."""
     cri_runtimes.check(spec.runtimes)
-    version = host.containerd.config_version
-    return containerd_config.decide(
-        host.configuration,
-        spec.settings,
-        state=state,
-        version=version,
-        others=cri_runtimes.sections(
-            spec.runtimes,
-            configuration=host.configuration.version(version),
-            containerd=host.containerd.version,
-            state=state,
-        ),
-    )
+    containerd = host.containerd
+    if not containerd.installed:
+        containerd = replace(containerd, version=_candidate_version(host))
+    return engine_config.decide(_expected(host), spec.settings, spec.runtimes, containerd, state=state)
+
+
+def _candidate_version(host: ContainerdHostState) -> str:
+    """Return the version of the containerd that is about to be installed; empty where nobody knows."""
+    found = (containerd_daemon.bare_version(candidate.version) for candidate in _candidates(host))
+    return next(found, "")
+
+
+def _candidates(host: ContainerdHostState) -> list[package_manager.Candidate]:
+    """Return the packages among the missing ones that bring containerd, as they can be had."""
+    names = [(candidate, candidate.package.partition("=")[0].partition("/")[0]) for candidate in host.candidates]
+    return [candidate for candidate, name in names if name in PACKAGES and candidate.version]
+
+
+def _expected(host: ContainerdHostState) -> containerd_config.ContainerdConfig:
+    """Return the configuration as it is, or as the package that is about to be installed brings it."""
+    configuration = host.configuration
+    brings_file = any(candidate.package.startswith("containerd.io") for candidate in _candidates(host))
+    if configuration.main or not brings_file:
+        return configuration
+    text = version_1.PACKAGED
+    return containerd_config.after(configuration, [containerd_config.Change(configuration.path, None, text)])
 
 
 def _by_namespace(names: t.Iterable[Name]) -> dict[str, list[str]]:
@@ -341,11 +359,10 @@ def _check_containerd(host: ContainerdHostState, spec: ContainerdSpec) -> None:
             "there is no containerd on this host, and none in packages: name the package that brings it, containerd or "
             "containerd.io"
         )
-    for candidate in host.candidates:
+    for candidate in _candidates(host):
         name = candidate.package.partition("=")[0].partition("/")[0]
-        if name in PACKAGES and candidate.version:
-            version = containerd_daemon.bare_version(candidate.version)
-            containerd_daemon.check_version(version, f"package {name} ({candidate.version})")
+        version = containerd_daemon.bare_version(candidate.version)
+        containerd_daemon.check_version(version, f"package {name} ({candidate.version})")
 
 
 def _check_docker(host: ContainerdHostState, spec: ContainerdSpec) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     containerd_daemon,
     containerd_metadata,
     cri_runtimes,
+    engine_config,
     image_store,
     snapshotter_settings,
 )
@@ -110,6 +111,9 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
         family = package_manager.read_family()
         host = read(names, spec, family)
         plan = containerd_plan.plan_setup(host, spec)
+        _steps, changes = containerd_plan.configure(host, spec, "present")
+        if changes:
+            engine_config.check(host.configuration, changes, spec.runtimes, host.containerd)
         manager = "apt" if family == "debian" else "dnf"
     if plan.warning:
         warn(plan.warning)

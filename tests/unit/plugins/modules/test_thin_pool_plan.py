@@ -352,10 +352,10 @@ def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
         "thin_pool",
         "boot",
         "configuration",
-        "containerd_start",
     ]
     assert result["links"]["configuration"] == [
-        f"set pool_name, base_image_size, discard_blocks in {tmp_path}/config.toml"
+        f"set pool_name, base_image_size, discard_blocks in {tmp_path}/config.toml",
+        "restart containerd, and see that every plugin works that did",
     ]
     assert 'pool_name = "my--vg-thinpool"' in result["diff"][-1]["after"]
     assert result["containerd"] == {

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    config_text,
     constants,
     containerd_config,
     toml,
+    version_1,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
     SnapshotterSettings,
@@ -67,7 +69,7 @@ def test_without_a_file_one_is_made(folder, version, said):
     assert sentences == [
         f"set root_path, pool_name, base_image_size, discard_blocks in {folder}/config.toml",
     ]
-    assert text == f"{containerd_config.MARK}{said}\n\n{SECTION}"
+    assert text == f"{config_text.MARK}{said}\n\n{SECTION}"
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -156,9 +158,11 @@ def test_an_ugly_file_loses_our_lines_alone(folder):
     ("before", "after"),
     [
         pytest.param("version = 2\r\n", "version = 2\r\n\r\n" + SECTION.replace("\n", "\r\n"), id="windows"),
-        pytest.param("version = 2", f"version = 2\n\n{SECTION}", id="no-newline-at-the-end"),
-        pytest.param("# nothing yet\n", f"# nothing yet\nversion = 2\n\n{SECTION}", id="comments-alone"),
-        pytest.param("", f"{containerd_config.MARK}version = 2\n\n{SECTION}", id="empty"),
+        pytest.param("version = 2", f"version = 2\n{config_text._NO_END}\n{SECTION}", id="no-newline-at-the-end"),
+        pytest.param(
+            "# nothing yet\n", f"# nothing yet\nversion = 2{config_text._VERSION}\n\n{SECTION}", id="comments-alone"
+        ),
+        pytest.param("", f"{config_text.MARK}version = 2\n\n{SECTION}", id="empty"),
         pytest.param(f"version = 3\n{HEADER}", f"version = 3\n{SECTION}", id="header-alone"),
         pytest.param(
             f"version = 3\r\n{HEADER}\r\n\r\n[debug]\r\n",
@@ -183,13 +187,82 @@ def test_where_the_keys_are_put(folder, before, after):
         assert decide(folder, before)[1] == after
 
 
+OF_DOCKER = """#   Copyright 2018-2022 Docker Inc.
+
+#   Licensed under the Apache License, Version 2.0 (the "License");
+
+disabled_plugins = ["cri"]
+
+#root = "/var/lib/containerd"
+#[debug]
+#  level = "info"
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "converted"),
+    [
+        pytest.param(
+            OF_DOCKER,
+            OF_DOCKER.replace(
+                'disabled_plugins = ["cri"]',
+                f'{version_1._VERSION}\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]',
+            ),
+            id="docker.com",
+        ),
+        pytest.param("version = 1\nroot = '/x'\n", "version = 2\nroot = '/x'\n", id="version-1"),
+        pytest.param(
+            "oom_score = -999\nrequired_plugins = [ 'bolt', \"task\" ] # both\n[plugins]\n  [plugins.cri.containerd]\n"
+            '    snapshotter = "cri"\n  [ plugins . "cri" . cni ]\n[plugins.zfs]\n',
+            f"{version_1._VERSION}\noom_score = -999\n"
+            'required_plugins = [ "io.containerd.metadata.v1.bolt", "io.containerd.runtime.v2.task" ] # both\n'
+            '[plugins]\n  [plugins."io.containerd.grpc.v1.cri".containerd]\n    snapshotter = "cri"\n'
+            '  [ plugins . "io.containerd.grpc.v1.cri" . cni ]\n[plugins."io.containerd.snapshotter.v1.zfs"]\n',
+            id="names",
+        ),
+    ],
+)
+def test_version_1_is_written_as_version_2(folder, before, converted):
+    (sentence,), after, _name = decide(folder, before)
+    assert after == f"{converted}\n{SECTION}"
+    assert sentence == (
+        "set version 2 with whole names of plugins, root_path, pool_name, base_image_size, discard_blocks in "
+        f"{folder}/config.toml"
+    )
+    assert decide(folder, after)[0] == []
+
+
+def test_version_1_with_the_section_keeps_it(folder):
+    before = "[plugins.devmapper]\n  pool_name = 'old'\n  base_image_size = '1GB'\n"
+    after = decide(folder, before, SnapshotterSettings(pool_name="new"))[1]
+    assert after == f"{version_1._VERSION}\n{HEADER}\n  pool_name = \"new\"\n  base_image_size = '1GB'\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(OF_DOCKER, id="docker.com"),
+        pytest.param("oom_score = 1", id="no-end"),
+        pytest.param("[plugins.cri]\n  sandbox_image = 'x'\n\n\n", id="blank-lines-at-the-end"),
+        pytest.param("# nothing yet", id="comment-without-end"),
+        pytest.param("# nothing\r\n# yet\r\n", id="comments-of-windows"),
+        pytest.param("version = 2\n[debug]\n", id="header-without-keys"),
+        pytest.param("version = 2", id="version-without-end"),
+    ],
+)
+def test_absent_gives_back_every_byte(folder, before):
+    after = decide(folder, before)[1]
+    assert after != before
+    assert decide(folder, after, SnapshotterSettings(), state="absent")[1] == before
+
+
 IMPORTING = 'version = 2\nimports = ["{folder}/conf.d/*.toml"]\n'
 
 
 def test_where_a_folder_is_imported_the_section_gets_a_file_of_its_own(folder):
     main = IMPORTING.format(folder=folder)
     sentences, text, name = decide(folder, main)
-    assert (name, text) == ("thin-pool.toml", f"{containerd_config.MARK}version = 2\n\n{SECTION}")
+    assert (name, text) == ("thin-pool.toml", f"{config_text.MARK}version = 2\n\n{SECTION}")
     assert sentences[0].endswith(f", discard_blocks in {folder}/conf.d/thin-pool.toml")
     (folder / "conf.d" / name).write_text(text, encoding="utf-8")
     assert decide(folder, main)[0] == []
@@ -198,13 +271,10 @@ def test_where_a_folder_is_imported_the_section_gets_a_file_of_its_own(folder):
     assert (sentences, text) == ([f"remove {folder}/conf.d/thin-pool.toml"], None)
 
 
-def test_an_imported_file_is_validated_where_no_pattern_finds_it(folder):
+def test_an_imported_file_waits_where_no_pattern_finds_it(folder):
     (folder / "config.toml").write_text(IMPORTING.format(folder=folder), encoding="utf-8")
     (step,), _changes = containerd_config.decide(containerd_config.read(str(folder / "config.toml")), WISH)
-    assert (step.write.keeps_suffix, step.write.validate) == (
-        False,
-        ("containerd", "--config", "{path}", "config", "dump"),
-    )
+    assert not step.write.keeps_suffix
 
 
 @pytest.mark.parametrize(
@@ -252,8 +322,10 @@ PLUGIN = '"io.containerd.snapshotter.v1.devmapper"'
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param('disabled_plugins = ["cri"]\n', "a configuration of version 1", id="no-version"),
-        pytest.param("version = 1\n", "/config.toml, line 1: a configuration of version 1", id="version-1"),
+        pytest.param('disabled_plugins = ["web"]\n', "line 1, .* of version 1: there is no plugin 'web'", id="name"),
+        pytest.param("[plugins.web]\n", "line 1, in .* of version 1: there is no plugin 'web'", id="section-name"),
+        pytest.param("[plugins]\ncri.x = 1\n", "line 2, in .* 1: plugins in braces or by dotted keys", id="old-dotted"),
+        pytest.param("version = 1\nimports = ['x']\n", "line 2, .* 1: what is imported would have", id="old-imports"),
         pytest.param("version = 5\n", "/config.toml, line 1: version 5 is none of 2, 3, 4", id="version-5"),
         pytest.param('version = "2"\n', "version '2' is none of 2, 3, 4", id="version-text"),
         pytest.param("version = true\n", "version True is none of", id="version-boolean"),

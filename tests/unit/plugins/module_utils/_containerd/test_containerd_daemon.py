@@ -39,11 +39,14 @@ def test_the_version_is_found(release):
     ],
 )
 def test_the_state_of_the_snapshotter_is_found(release, name, expected):
-    assert containerd_daemon.parse_plugin(captured(release, f"{name}.txt")).startswith(expected)
+    plugins = containerd_daemon.parse_plugins(captured(release, f"{name}.txt"))
+    uri = plugins[0].uri
+    assert containerd_daemon.state_of(plugins, uri).startswith(expected)
+    assert plugins[0].is_skipped == ("not configured: skip" in plugins[0].error)
 
 
 def test_a_snapshotter_that_is_not_listed_is_not_there():
-    assert containerd_daemon.parse_plugin("") == "it is not there"
+    assert containerd_daemon.state_of(containerd_daemon.parse_plugins("")) == "it is not there"
 
 
 @pytest.mark.parametrize(
@@ -80,11 +83,9 @@ def test_containerd_is_read_in_four_processes(commands, monkeypatch, process):
         "ExecStart": "{ path=/usr/bin/containerd ; argv[]=/usr/bin/containerd -c /x.toml ; ignore_errors=no ; }",
     }
     monkeypatch.setattr(systemd, "read_unit", lambda service: unit)
-    commands.expect("containerd --version", captured("1.7.24", "version.txt"))
     commands.expect("containerd config default", captured("1.7.24", "default.toml"))
-    commands.expect(
-        "ctr --connect-timeout 30s plugins ls --detailed id==devmapper", captured("1.7.24", "plugin_error.txt")
-    )
+    commands.expect("ctr --connect-timeout 30s plugins ls --detailed", captured("1.7.24", "plugin_error.txt"))
+    commands.expect("containerd --version", captured("1.7.24", "version.txt"))
     found = containerd_daemon.read()
     assert (found.path, found.version, found.has_plugin) == ("/usr/sbin/containerd", "1.7.24", True)
     assert (found.active, found.enabled, found.config, found.plugin) == (True, True, "/x.toml", "no such device")
@@ -93,17 +94,72 @@ def test_containerd_is_read_in_four_processes(commands, monkeypatch, process):
     assert abs(time.time() - 10 - found.started) < 2
 
 
-@pytest.mark.parametrize("release", RELEASES)
-def test_a_containerd_without_the_snapshotter_is_found_out(commands, monkeypatch, release):
-    text = captured(release, "default.toml")
+def test_a_containerd_without_the_snapshotter_is_refused(commands, monkeypatch):
+    monkeypatch.setattr(systemd, "read_unit", lambda service: {})
+    text = captured("1.7.24", "default.toml").replace("v1.devmapper", "v1.other")
     commands.expect("containerd config default", text)
-    commands.expect("containerd config default", text.replace("v1.devmapper", "v1.other"))
-    assert (containerd_daemon._has_plugin(), containerd_daemon._has_plugin()) == (True, False)
+    commands.expect("containerd --version", captured("1.7.24", "version.txt"))
+    with pytest.raises(RefusedError, match="was built without the devmapper snapshotter"):
+        containerd_daemon.check(containerd_daemon.read())
+
+
+ALL = """Type:          io.containerd.content.v1
+ID:            content
+Requires:
+               io.containerd.event.v1
+Error:
+               Code:        Unknown
+               Message:     no space left
+                            on device
+
+Type:          io.containerd.snapshotter.v1
+ID:            zfs
+Error:
+               Code:        Unknown
+               Message:     path must be a zfs filesystem: skip plugin
+
+Type:          io.containerd.grpc.v1
+ID:            cri
+"""
+
+
+def test_all_plugins_are_found_with_what_hinders_them():
+    content, zfs, cri = containerd_daemon.parse_plugins(ALL)
+    assert (content.uri, content.error) == ("io.containerd.content.v1.content", "no space left on device")
+    assert (zfs.is_skipped, content.is_skipped, cri.error) == (True, False, "")
+    assert containerd_daemon.broken((content, zfs, cri)) == [
+        "io.containerd.content.v1.content (no space left on device)"
+    ]
+
+
+def test_a_host_on_which_more_than_the_snapshotter_is_broken_is_refused():
+    plugins = containerd_daemon.parse_plugins(ALL)
+    containerd = containerd_daemon.Containerd("/usr/bin/containerd", "1.7.24", plugin="ok", plugins=plugins)
+    with pytest.raises(RefusedError, match=r"runs without io.containerd.content.v1.content \(no space left on device"):
+        containerd_daemon.check(containerd)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (("", "", ""), []),
+        (("", "", "no runc"), ["io.containerd.grpc.v1.cri (no runc)"]),
+        (("", "", None), ["io.containerd.grpc.v1.cri (it is not there)"]),
+        (("", "x", ""), []),
+    ],
+    ids=["all", "cri", "cri-gone", "one-that-did-not-work"],
+)
+def test_what_worked_and_does_not_any_more_is_found(after, expected):
+    names = (("io.containerd.content.v1", "content"), ("io.containerd.snapshotter.v1", "zfs"))
+    names = (*names, ("io.containerd.grpc.v1", "cri"))
+    before = [containerd_daemon.Plugin(*name, error) for name, error in zip(names, ("", "skip plugin", ""))]
+    now = [containerd_daemon.Plugin(*name, error) for name, error in zip(names, after) if error is not None]
+    assert containerd_daemon.lost(before, now) == expected
 
 
 def test_a_containerd_that_does_not_answer_says_nothing(commands):
     commands.expect("ctr", rc=1)
-    assert containerd_daemon._ask() == ""
+    assert containerd_daemon.ask() == ()
 
 
 def test_a_process_that_is_gone_has_nothing_open(monkeypatch, tmp_path):

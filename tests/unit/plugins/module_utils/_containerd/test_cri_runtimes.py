@@ -22,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
 CAPTURED = Path(__file__).resolve().parents[3] / "containerd"
+NOTHING = containerd_config.ContainerdConfig("/etc/containerd/config.toml")
 WISH = SnapshotterSettings(pool_name="containerd-thinpool", base_image_size="10GB")
 KATA = Runtime(
     "kata-fc",
@@ -56,7 +57,8 @@ def path(tmp_path) -> Path:
 def decide(path: Path, containerd: str, *runtimes: Runtime, state: str = "present"):
     """Return the sentences and the files' texts afterwards, by their paths; written, so that the next run sees them."""
     current = containerd_config.read(str(path))
-    others = cri_runtimes.sections(runtimes, configuration=current.version(2), containerd=containerd, state=state)
+    own = toml.parse((CAPTURED / containerd / "default.toml").read_text(encoding="utf-8")).values
+    others = cri_runtimes.parts(runtimes, current, version=2, containerd=containerd, effective=own, state=state)
     steps, changes = containerd_config.decide(current, WISH, state=state, others=others)
     for change in changes:
         if change.after is None:
@@ -107,7 +109,7 @@ def test_the_handler_stands_where_its_plugin_does_and_the_pool_in_its_drop_in(pa
     path.write_text(f'version = 2\nimports = ["{folder}/*.toml"]\n{cri}', encoding="utf-8")
     sentences, texts = decide(path, "1.7.24", KATA)
     assert len(sentences) == 2
-    assert texts[str(path)].endswith(cri + OF_VERSION_2)
+    assert texts[str(path)].endswith(OF_VERSION_2)
     assert "kata" not in texts[f"{folder}/thin-pool.toml"]
     assert decide(path, "1.7.24", KATA) == ([], {})
     sentences, _texts = decide(path, "1.7.24", KATA, state="absent")
@@ -134,6 +136,66 @@ def test_other_keys_of_the_handler_stay(path):
     }
 
 
+def handlers(path: Path) -> dict:
+    return toml.parse(path.read_text(encoding="utf-8")).values["plugins"]["io.containerd.grpc.v1.cri"]["containerd"][
+        "runtimes"
+    ]
+
+
+def own_runc(release: str) -> dict:
+    values = toml.parse((CAPTURED / release / "default.toml").read_text(encoding="utf-8")).values
+    return values["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]["runc"]
+
+
+def test_containerd_1_keeps_its_own_handler_which_it_would_lose_and_gets_the_file_back_as_it_was(path):
+    packaged = (CAPTURED / "1.7.24" / "packaged.toml").read_text(encoding="utf-8")
+    path.write_text(packaged, encoding="utf-8")
+    decide(path, "1.7.24", KATA)
+    assert handlers(path)["runc"] == own_runc("1.7.24")
+    assert list(handlers(path)) == ["runc", "kata-fc"]
+    decide(path, "1.7.24", KATA, replace(KATA, name="kata-clh"))
+    assert list(handlers(path)) == ["runc", "kata-fc", "kata-clh"]
+    decide(path, "1.7.24", replace(KATA, name="kata-clh"), KATA, state="absent")
+    assert path.read_text(encoding="utf-8") == packaged
+
+
+def test_its_own_handler_stays_as_long_as_another_stands_there(path):
+    decide(path, "1.7.24", KATA)
+    theirs = '\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun]\n  runtime_type = "x.y"\n'
+    path.write_text(path.read_text(encoding="utf-8") + theirs, encoding="utf-8")
+    decide(path, "1.7.24", KATA, state="absent")
+    assert list(handlers(path)) == ["runc", "crun"]
+
+
+def test_where_a_file_has_handlers_none_is_added_to_them(path):
+    text = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun]\n  runtime_type = "x.y"\n'
+    path.write_text(text, encoding="utf-8")
+    decide(path, "1.7.24", KATA)
+    assert list(handlers(path)) == ["crun", "kata-fc"]
+
+
+def test_its_own_handler_on_the_pool_keeps_its_other_keys(path):
+    decide(path, "1.7.24", Runtime("runc", "io.containerd.runc.v2"))
+    assert handlers(path)["runc"] == {**own_runc("1.7.24"), "snapshotter": "devmapper"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\ndiscard_unpacked_layers = true\n',
+        'version = 3\n[plugins."io.containerd.cri.v1.images"]\ndiscard_unpacked_layers = true\n',
+        "[plugins.cri.containerd]\ndiscard_unpacked_layers = true\n",
+    ],
+    ids=["version-2", "version-3", "version-1"],
+)
+def test_layers_that_are_thrown_away_are_refused_beside_a_handler(path, text):
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RefusedError, match=r"config.toml, line [23]: discard_unpacked_layers throws an image's layers"):
+        decide(path, "1.7.24", KATA)
+    decide(path, "1.7.24")
+    decide(path, "1.7.24", KATA, state="absent")
+
+
 def test_a_plugin_in_two_files_is_refused(path):
     folder = path.parent / "conf.d"
     folder.mkdir()
@@ -152,5 +214,5 @@ def test_handlers_in_braces_are_refused_with_their_line(path):
 
 def test_containerd_1_6_has_one_snapshotter_for_all_handlers():
     with pytest.raises(RefusedError, match=r"containerd 1.6.20 has one snapshotter for all handlers of Kubernetes"):
-        cri_runtimes.sections([KATA], configuration=2, containerd="1.6.20")
-    assert cri_runtimes.sections([], configuration=2, containerd="1.6.20") == []
+        cri_runtimes.parts([KATA], NOTHING, version=2, containerd="1.6.20", effective={})
+    assert cri_runtimes.parts([], NOTHING, version=2, containerd="1.6.20", effective={}) == []

@@ -73,6 +73,8 @@ BLANK = ContainerdHostState(
     records=ContainerdMetadata(FOLDER, "docker-thinpool"),
 )
 CONFIGURE = "set root_path, pool_name, base_image_size, discard_blocks in /etc/containerd/config.toml"
+OLD = "version 2 with whole names of plugins"
+OF_DOCKER = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
 DROP_IN = "/etc/systemd/system/containerd.service.d/thin-pool-docker-thinpool.conf"
 BOOT = [
     f"write {DROP_IN}, so that containerd.service starts with its pool active",
@@ -80,6 +82,7 @@ BOOT = [
 ]
 START = "start containerd and enable it"
 RESTART = "restart containerd"
+ANEW = "restart containerd, and see that every plugin works that did"
 
 
 def configuration(tmp_path, settings=SETTINGS):
@@ -142,8 +145,8 @@ def test_a_blank_host_gets_the_whole_chain():
         "physical_volumes": ["create physical volume /dev/vdb"],
         "volume_group": ["create volume group docker on /dev/vdb"],
         "boot": BOOT,
-        "configuration": [CONFIGURE],
-        "containerd_start": [START],
+        "configuration": [CONFIGURE, ANEW],
+        "containerd_start": [],
         "daemon": [],
         "docker_packages": [],
         "docker_start": [],
@@ -182,7 +185,26 @@ def test_a_configuration_from_the_future_is_no_reason_to_restart(converged):
 def test_another_size_is_configured_and_containerd_restarted(converged):
     spec = replace(SEEN, settings=replace(SETTINGS, base_image_size="20GB"))
     path = converged.configuration.path
-    assert containerd_plan.plan_setup(converged, spec).actions == [f"set base_image_size in {path}", RESTART]
+    assert containerd_plan.plan_setup(converged, spec).actions == [f"set base_image_size in {path}", ANEW]
+
+
+UNPACKED = '[[plugins."io.containerd.transfer.v1.local".unpack_config]]'
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "sentence", "text"),
+    [
+        ("containerd", "1.7.24~ds1-6+deb13u1", CONFIGURE, "version = 2\n"),
+        ("containerd", "2.1.9+ds1-5", CONFIGURE.replace(" in ", f", {UNPACKED} in "), "version = 3\n"),
+        ("containerd.io=2.1.5-1", "2.1.5-1", CONFIGURE.replace("set ", f"set {OLD}, ").replace(" in /", f", {UNPACKED} in /"), OF_DOCKER),
+        ("containerd.io", "1.7.27-1", CONFIGURE.replace("set ", f"set {OLD}, "), OF_DOCKER),
+    ],
+)
+def test_what_a_package_will_bring_is_foretold(package, version, sentence, text):
+    host = replace(BLANK, missing_packages=(package,), candidates=(Candidate(package, version),))
+    plan = containerd_plan.plan_setup(host, replace(WISH, packages=(package,)))
+    assert actions(plan.stages["configuration"]) == [sentence, ANEW]
+    assert text in plan.diff[-1]["after"]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +356,7 @@ def test_docker_is_installed_last(converged):
     host = replace(BLANK, missing_docker_packages=("docker.io",))
     assert containerd_plan.plan_setup(host, spec).actions[-5:] == [
         CONFIGURE,
-        START,
+        ANEW,
         "write /etc/docker/daemon.json: storage-driver, features",
         "install packages docker.io",
         "start Docker and enable it",

@@ -36,6 +36,8 @@ STORAGE = ("lvm2", "thin-provisioning-tools", "dmeventd", "xfsprogs", "e2fsprogs
 OTHERS = ("btrfs-progs", "dosfstools", "genisoimage", "cryptsetup-bin", "mdadm", "fdisk")
 # What the Red Hat family installs packages with, and makes them of.
 REDHAT = ("dnf", "python3-dnf", "rpm", "createrepo-c")
+# A registry on the guest, and what speaks HTTP/2 to CRI.
+REGISTRY = ("docker-registry", "curl")
 # Installed while the image is built, for scenarios that are not about installing.
 PREPARED = {
     "storage": (*STORAGE, "apparmor"),
@@ -47,7 +49,7 @@ DOWNLOADED = {
     "bullseye": (*STORAGE, "docker.io", "apparmor"),
     "bookworm": (*STORAGE, "docker.io", "apparmor", *OTHERS, *REDHAT),
     "trixie": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor", "fdisk"),
-    "forky": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor"),
+    "forky": (*STORAGE, "docker.io", "docker-cli", "containerd", "apparmor", *REGISTRY),
 }
 # The only Debian with a User-Mode Linux that knows seccomp (Linux 6.16 and later): a process starts in half the time.
 UML_RELEASE = "forky"

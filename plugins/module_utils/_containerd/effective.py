@@ -69,12 +69,13 @@ def _importing(text: str, paths: t.Sequence[str]) -> str:
 
 
 def differences(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], path: toml.Path = ()) -> list[Difference]:
-    """Return the keys whose values differ, where the one or the other may lack it; tables are looked into."""
+    """Return the keys whose values differ; tables are looked into, and one that is not there is an empty one."""
     found: list[Difference] = []
     for key in {**before, **after}:
         was, will = before.get(key), after.get(key)
-        if isinstance(was, dict) and isinstance(will, dict):
-            found += differences(was, will, (*path, key))
+        tables = [one for one in (was, will) if isinstance(one, dict)]
+        if len(tables) == 2 or (tables and None in (was, will)):
+            found += differences(was or {}, will or {}, (*path, key))
         elif was != will or isinstance(was, bool) != isinstance(will, bool):
             found.append(Difference((*path, key), was, will))
     return found
@@ -97,8 +98,9 @@ def check(before: t.Mapping[str, t.Any], texts: t.Sequence[str], handlers: t.Col
     strange = [found.path for found in differences(before, after) if not _is_asked_for(found.path, handlers)]
     if before and texts and strange:
         raise RefusedErrors(
-            f"{path}: containerd would read {'.'.join(found)} otherwise than now, though nobody asks for that: it heeds "
-            "some keys of its CRI plugin only beside handlers. Take them out, or set them to what they are to be"
+            f"{path}: containerd would read {'.'.join(found)} otherwise than now, though nobody asks for that. 2.x heeds "
+            "some keys of CRI not in version 1, and in version 2 only beside handlers: save what 'containerd config "
+            "migrate' prints in its place, which is what it reads now, or take the key out"
             for found in strange
         )
 

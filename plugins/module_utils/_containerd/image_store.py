@@ -12,6 +12,9 @@ default, but an old folder of a graph driver comes before it unless the feature 
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import os
 import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import (
@@ -19,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     SNAPSHOTTER_TYPE,
     SOCKET,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -76,7 +80,12 @@ def _real(path: str) -> str:
 
 
 def decide(
-    daemon: DaemonJson, options: t.Mapping[str, t.Any], *, state: str = "present", flags: t.Sequence[str] = ()
+    daemon: DaemonJson,
+    options: t.Mapping[str, t.Any],
+    *,
+    state: str = "present",
+    flags: t.Sequence[str] = (),
+    keeps_feature: bool = False,
 ) -> tuple[list[Step], DaemonJson]:
     """Return the steps that put the feature and the driver into daemon.json, or take them out, and how it is then."""
     if "features" in options:
@@ -84,7 +93,7 @@ def decide(
             "daemon_options: features is set by this role, which keeps those that are there: leave it out"
         )
     after = daemon
-    for call in calls(daemon, options, state=state):
+    for call in calls(daemon, options, state=state, keeps_feature=keeps_feature):
         _steps, after = daemon_json.decide(after, flags=flags if call["state"] == "present" else (), **call)
     if after.text == daemon.text:
         return [], daemon
@@ -93,17 +102,35 @@ def decide(
     return [Step(f"{verb} {daemon.path}: {', '.join(keys)}", write=Write(daemon.path, after.text))], after
 
 
-def calls(daemon: DaemonJson, options: t.Mapping[str, t.Any], *, state: str = "present") -> list[dict[str, t.Any]]:
-    """Return the options of docker_daemon, for one call after the other; other features are kept."""
+def calls(
+    daemon: DaemonJson, options: t.Mapping[str, t.Any], *, state: str = "present", keeps_feature: bool = False
+) -> list[dict[str, t.Any]]:
+    """Return the options of docker_daemon, for one call after the other; other features are kept.
+
+    ``keeps_feature`` tells that the feature was on before, and stays on.
+    """
     features = dict(daemon.keys.get("features") or {})
     if state == "present":
         features = {**features, FEATURE: True}
         return [{"storage_driver": SNAPSHOTTER, "options": {**options, "features": features}, "state": "present"}]
     others = {name: value for name, value in features.items() if name != FEATURE}
     removed = {"storage_driver": SNAPSHOTTER, "options": {**options}, "state": "absent"}
+    if keeps_feature:
+        return [removed]
     if others:
         return [removed, {"options": {"features": others}, "state": "present"}]
     return [{**removed, "options": {**options, "features": features}}]
+
+
+def had_feature(path: str = daemon_json.DEFAULT_PATH) -> bool:
+    """Whether Docker was on containerd's store before it was put on the pool, as the copy of that moment tells."""
+    copies = sorted(glob.glob(f"{glob.escape(path)}.*~"), key=os.path.getmtime, reverse=True)
+    for copy in copies:
+        with contextlib.suppress(RefusedError):
+            daemon = DaemonJson.of(files.read(copy), copy)
+            if not is_configured(daemon):
+                return (daemon.keys.get("features") or {}).get(FEATURE) is True
+    return False
 
 
 def is_configured(daemon: DaemonJson) -> bool:

@@ -90,6 +90,7 @@ class ContainerdHostState(storage_plan.HostState):
     docker: Docker = Docker()
     daemon: DaemonJson = DaemonJson()
     data: DockerData = DockerData()
+    had_feature: bool = False  # whether Docker was on containerd's store before it was put on the pool
     missing_docker_packages: tuple[str, ...] = ()
     configured_at: float | None = None  # when the newest file of the configuration was written; seconds since 1970
     now: float = 0.0
@@ -173,7 +174,7 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     steps, changes = attempt(lambda: configure(host, spec, "absent"), ([], []))
     daemon_steps, daemon = attempt(
         lambda: (
-            image_store.decide(host.daemon, spec.daemon_options, state="absent")
+            image_store.decide(host.daemon, spec.daemon_options, state="absent", keeps_feature=host.had_feature)
             if configured and uses_store
             else ([], host.daemon)
         ),

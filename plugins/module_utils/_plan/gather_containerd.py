@@ -78,6 +78,7 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
         candidates=tuple(package_manager.candidates(family, missing)) if missing else (),
         docker=docker,
         daemon=daemon,
+        had_feature=image_store.had_feature(daemon.path),
         data=data_root.read(root) if looks_at_docker else data_root.DockerData(),
         containerd=containerd,
         configuration=configuration,
@@ -125,7 +126,9 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     return {
         **found,
         "docker": gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
-        "daemon": image_store.calls(host.daemon, spec.daemon_options, state=options["state"]),
+        "daemon": image_store.calls(
+            host.daemon, spec.daemon_options, state=options["state"], keeps_feature=host.had_feature
+        ),
         "commands": {
             stage: [list(step.command) for step in steps]
             for stage, steps in plan.stages.items()

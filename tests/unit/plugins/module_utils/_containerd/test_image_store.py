@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -56,6 +57,34 @@ def test_what_the_module_is_called_with_comes_to_the_same():
             _steps, after = daemon_json.decide(after, **call)
         assert after == image_store.decide(before, {"debug": True}, state=state)[1]
         before = after
+
+
+@pytest.mark.parametrize(
+    ("copies", "expected"),
+    [
+        ([], False),
+        ([{"features": {"containerd-snapshotter": True}}], True),
+        ([{"features": {"containerd-snapshotter": True}}, {**OURS, "debug": True}], True),
+        ([{"features": {"containerd-snapshotter": True}}, {}], False),
+        ([{}, {"features": {"containerd-snapshotter": True}}, OURS], True),
+        ([{"features": None}], False),
+    ],
+)
+def test_whether_the_feature_was_on_before_is_told_by_the_copy_of_that_moment(tmp_path, copies, expected):
+    path = tmp_path / "daemon.json"
+    for number, copy in enumerate(copies):
+        there = tmp_path / f"daemon.json.{number}.2026-11-30@10:00:0{number}~"
+        there.write_text(json.dumps(copy), encoding="utf-8")
+        os.utime(there, (number, number))
+    (tmp_path / "daemon.json.7.2026-11-30@10:01:00~").write_text("{", encoding="utf-8")
+    assert image_store.had_feature(str(path)) is expected
+
+
+def test_a_feature_that_was_on_before_stays_on():
+    before = DaemonJson.of(text_of({"features": {"containerd-snapshotter": True, "x": True}, "storage-driver": "zfs"}))
+    _steps, daemon = image_store.decide(before, {})
+    _steps, left = image_store.decide(daemon, {}, state="absent", keeps_feature=True)
+    assert left.keys == {"features": {"containerd-snapshotter": True, "x": True}}
 
 
 def test_features_are_not_given_twice():

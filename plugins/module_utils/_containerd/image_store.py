@@ -85,6 +85,7 @@ def decide(
     *,
     state: str = "present",
     flags: t.Sequence[str] = (),
+    version: str = "",
     keeps_feature: bool = False,
 ) -> tuple[list[Step], DaemonJson]:
     """Return the steps that put the feature and the driver into daemon.json, or take them out, and how it is then."""
@@ -94,7 +95,9 @@ def decide(
         )
     after = daemon
     for call in calls(daemon, options, state=state, keeps_feature=keeps_feature):
-        _steps, after = daemon_json.decide(after, flags=flags if call["state"] == "present" else (), **call)
+        _steps, after = daemon_json.decide(
+            after, flags=flags if call["state"] == "present" else (), version=version, **call
+        )
     if after.text == daemon.text:
         return [], daemon
     keys = [daemon_json.DRIVER, "features", *options]

@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, human, parse_ram
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import dockerd_keys
 
 DEFAULT_PATH = "/etc/docker/daemon.json"
 DRIVER = "storage-driver"
@@ -118,34 +119,6 @@ _PREFIXES = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", 
 # JSON's words for what Python reads it as.
 _WORDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
 REPEATABLE = ("dm.mkfsarg", "dm.mountopt")
-
-# dockerd's flags that say the same as a key of daemon.json; with both, it does not start ("the following
-# directives are specified both as a flag and in the configuration file"). Lists are named in the plural in the file.
-_FLAG_KEYS = {
-    "-s": DRIVER,
-    "-H": "hosts",
-    "-D": "debug",
-    "-l": "log-level",
-    "-g": "data-root",
-    "-G": "group",
-    "-b": "bridge",
-    "-p": "pidfile",
-    "--storage-opt": OPTIONS,
-    "--host": "hosts",
-    "--label": "labels",
-    "--log-opt": "log-opts",
-    "--insecure-registry": "insecure-registries",
-    "--registry-mirror": "registry-mirrors",
-    "--exec-opt": "exec-opts",
-    "--dns-opt": "dns-opts",
-    "--authorization-plugin": "authorization-plugins",
-    "--default-ulimit": "default-ulimits",
-    "--add-runtime": "runtimes",
-    "--default-address-pool": "default-address-pools",
-    "--node-generic-resource": "node-generic-resources",
-    "--graph": "data-root",
-}
-
 
 @dataclass(frozen=True)
 class DaemonJson:
@@ -365,10 +338,12 @@ def decide(
     state: str = "present",
     backup: bool = False,
     flags: t.Sequence[str] = (),
+    version: str = "",
 ) -> tuple[list[Step], DaemonJson]:
     """Return the steps that merge what is wished into a daemon.json (or take them out), and how it is then.
 
     ``flags`` are dockerd's command line in its unit: what stands there and in the file keeps it from starting.
+    ``version`` is dockerd's, where that is known.
     """
     both = [
         key for key, given in ((DRIVER, storage_driver), (OPTIONS, storage_opts)) if given and key in (options or {})
@@ -389,7 +364,7 @@ def decide(
                 check_options(wanted.get(OPTIONS, []), whole=True)
             except RefusedErrors as refusal:
                 raise RefusedErrors(f"{path}: {reason}" for reason in refusal.reasons) from refusal
-        _check_flags(wanted, flags, path)
+        _check_keys(wanted, flags, version, path)
     if wanted == current and list(wanted) == list(current):
         return [], daemon
     new = render(wanted, daemon.text) if wanted else None
@@ -465,26 +440,18 @@ def _without(
     return left
 
 
-def flag_keys(flags: t.Sequence[str]) -> dict[str, str]:
-    """Return the keys of daemon.json that dockerd's flags already set, with the flag."""
-    found = {}
-    for flag in flags:
-        word = flag.partition("=")[0]
-        if re.fullmatch(r"-[sHDlgGbp].+", word):  # -sdevicemapper
-            word = word[:2]
-        if word.startswith("-"):
-            found[_FLAG_KEYS.get(word, word.lstrip("-"))] = word
-    return found
-
-
-def _check_flags(wanted: t.Mapping[str, t.Any], flags: t.Sequence[str], path: str) -> None:
-    clashes = {key: flag for key, flag in flag_keys(flags).items() if key in wanted}
+def _check_keys(wanted: t.Mapping[str, t.Any], flags: t.Sequence[str], version: str, path: str) -> None:
+    """Refuse keys with which Docker would not start."""
+    problems = [f"{path}: {problem}" for problem in dockerd_keys.problems(wanted, version)]
+    clashes = dockerd_keys.clashes(wanted, flags)
     if clashes:
         named = ", ".join(f"{flag} ({key})" for key, flag in clashes.items())
-        raise RefusedError(
+        problems.append(
             f"dockerd's unit already sets {named}; a key that stands both there and in {path} keeps Docker from "
             "starting. Take the flag out of the unit or its environment file ('systemctl cat docker')"
         )
+    if problems:
+        raise RefusedErrors(problems)
 
 
 def storage_option(document: t.Mapping[str, t.Any], key: str) -> str | None:

@@ -117,7 +117,9 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     if spec.docker:
         attempt(lambda: _check_docker(host, spec), None)
         daemon_steps, daemon = attempt(
-            lambda: image_store.decide(host.daemon, spec.daemon_options, flags=host.docker.flags),
+            lambda: image_store.decide(
+                host.daemon, spec.daemon_options, flags=host.docker.flags, version=host.docker.version
+            ),
             ([], host.daemon),
         )
         conflicts = attempt(lambda: image_store.leftovers(host.data, host.daemon, host.docker), [])

@@ -69,6 +69,7 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
                 storage_opts=storage_opts(host, spec),
                 options=spec.daemon_options,
                 flags=host.docker.flags,
+                version=host.docker.version,
             )
             if spec.engine == "docker"
             else ([], host.daemon)

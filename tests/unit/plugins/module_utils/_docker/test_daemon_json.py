@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd_keys
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 
 PATH = "/etc/docker/daemon.json"
@@ -394,7 +394,7 @@ def unit_of(text):
         pytest.param(["--storage-opt", "dm.fs=xfs"], {"storage-opts": "--storage-opt"}, id="plural-in-the-file"),
         pytest.param(["-s", "overlay2"], {"storage-driver": "-s"}, id="short"),
         pytest.param(["-soverlay2"], {"storage-driver": "-s"}, id="short-with-its-value"),
-        pytest.param(["-g/srv/docker", "-D"], {"data-root": "-g", "debug": "-D"}, id="several"),
+        pytest.param(["-g/srv/docker", "-D"], {"graph": "-g", "debug": "-D"}, id="several"),
         pytest.param(
             ["--label=a=b", "--insecure-registry=x"],
             {"labels": "--label", "insecure-registries": "--insecure-registry"},
@@ -412,7 +412,7 @@ def unit_of(text):
     ],
 )
 def test_flags_are_known_by_their_keys(flags, expected):
-    assert daemon_json.flag_keys(flags) == expected
+    assert dockerd_keys.flag_keys(flags) == expected
 
 
 def test_flags_in_an_environment_file_that_clash_are_refused(captured, tmp_path):

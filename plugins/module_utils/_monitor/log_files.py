@@ -49,7 +49,8 @@ _HEAD_5424 = re.compile(
     r"\S+ (?P<identifier>\S+) (?:(?P<pid>\d{1,10})|\S+) \S+ (?:-|(?:\[.*?[^\\\\]\])+) ?\ufeff?(?P<message>.*)",
     re.DOTALL,
 )
-_UPTIME = re.compile(r"\[ *\d+\.\d+\] ")  # printk.time
+# printk.time; and behind it with CONFIG_PRINTK_CALLER the thread or processor. Each may be there without the other.
+_UPTIME = re.compile(r"^(?:\[ *\d+\.\d+\] ?)?(?:\[ *[TC]\d+\] ?)?(?=device-mapper: |\w+: \d+ callbacks)")
 _WANTED = (b"dmeventd", b"dm-event", b"lvm", b"device-mapper", b"callbacks suppressed")
 _OPEN: dict[str, t.Callable[..., t.Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error)

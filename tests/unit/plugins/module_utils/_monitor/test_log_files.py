@@ -38,6 +38,15 @@ MODIFIED = NOW + 3600
          "device-mapper: thin: 253:2: x"),
         ("Nov 23 11:00:00 host kernel: device-mapper: thin: 253:2: x", NOW, "kernel", 0,
          "device-mapper: thin: 253:2: x"),
+        # CONFIG_PRINTK_CALLER, and Ubuntu 24.04, which writes RFC 3339.
+        ("Nov 23 11:00:00 host kernel: [   12.345678][ T1234] device-mapper: thin: 253:2: x", NOW, "kernel", 0,
+         "device-mapper: thin: 253:2: x"),
+        ("Nov 23 11:00:00 host kernel: [12345.678901] [    C0] device-mapper: thin: 253:2: x", NOW, "kernel", 0,
+         "device-mapper: thin: 253:2: x"),
+        ("Nov 23 11:00:00 host kernel: [  T37] device-mapper: thin: 253:2: x", NOW, "kernel", 0,
+         "device-mapper: thin: 253:2: x"),
+        ("2026-11-23T10:00:00.250000+00:00 host kernel: [   12.345678] sb_check: 3 callbacks suppressed", NOW + 0.25,
+         "kernel", 0, "sb_check: 3 callbacks suppressed"),
         ("Nov 23 11:00:00 host systemd[1]: dm-event.service: Failed with result 'signal'.", NOW, "systemd", 1,
          "dm-event.service: Failed with result 'signal'."),
         # Later in the year than the file was last written, so it is of the year before.

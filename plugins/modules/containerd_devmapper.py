@@ -110,6 +110,38 @@ options:
           - Keys of the handler's C(options), such as C(ConfigPath); texts, numbers, true or false.
         type: dict
         default: {}
+  layout:
+    description: Where a containerd has what that is not the distribution's.
+    type: dict
+    default: {}
+    version_added: 1.1.0
+    suboptions:
+      preset:
+        description:
+          - Whose containerd it is, V(k3s), V(rke2), V(k0s), V(microk8s) or V(flintlock). The other suboptions take the
+            place of what it says.
+          - V(k3s), V(rke2) and V(k0s) generate the configuration; it is not written to, and the pool is named in a file
+            of its own in their folder of drop-ins. For V(microk8s) it is named in its template.
+          - Known from their documentation, and tried with Debian's containerd laid out like V(k3s) alone.
+        type: str
+      unit:
+        description: The service of systemd that starts it.
+        type: str
+      socket:
+        description: Path of its socket.
+        type: str
+      binary:
+        description: Path of the program. C(ctr) is looked for beside it.
+        type: str
+      config:
+        description: Path of its main file; for the module the same as O(path).
+        type: str
+      root:
+        description: Folder of its data.
+        type: str
+      drop_in:
+        description: Folder whose files the main file imports. With this, the main file is not written to.
+        type: str
   backup:
     description: Keep a copy of the old file beside it, named with the time.
     type: bool
@@ -201,11 +233,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
-    constants,
     containerd_config,
     containerd_daemon,
     cri_runtimes,
     engine_config,
+    layouts,
     snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
@@ -230,6 +262,7 @@ def main() -> None:
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "fs_options": {"type": "str"},
             "runtimes": cri_runtimes.OPTION,
+            "layout": layouts.OPTION,
             "backup": {"type": "bool", "default": False},
             "restart": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -243,21 +276,22 @@ def main() -> None:
 def work(module: AnsibleModule) -> dict:
     params = dict(module.params)
     path, state, backup, restart = (params.pop(name) for name in ("path", "state", "backup", "restart"))
+    layout = layouts.of(params.pop("layout"))
     runtimes = cri_runtimes.of(params.pop("runtimes"))
     if not path.startswith("/"):
         raise errors.RefusedError(f"path must be the whole path of a file, beginning with a slash, not {path!r}")
     settings = snapshotter_settings.SnapshotterSettings(**params)
     snapshotter_settings.check(settings, pool_status.read() if process.find("dmsetup") and state == "present" else ())
     cri_runtimes.check(runtimes)
-    current = containerd_config.read(path)
+    current = containerd_config.read(path, layout.drop_in)
     if state == "present":
         containerd_config.check_sources(containerd_config.upgraded(current))
-    containerd = containerd_daemon.configured(path)
+    containerd = containerd_daemon.configured(path, layout)
     steps, changes = engine_config.decide(current, settings, runtimes, containerd, state=state, backup=backup)
     if steps:
         engine_config.check(current, changes, runtimes, containerd)
     if steps and restart:
-        steps.append(Step(containerd_daemon.RESTART, work=lambda: start_anew(module, changes, containerd.plugins)))
+        steps.append(Step(containerd_daemon.RESTART, work=lambda: start_anew(module, changes, containerd)))
     backups = module_frame.carry_out(module, steps)
     after = containerd_config.after(current, changes)
     found = {
@@ -276,13 +310,13 @@ def work(module: AnsibleModule) -> dict:
 def start_anew(
     module: AnsibleModule,
     changes: t.Sequence[containerd_config.Change],
-    before: t.Sequence[containerd_daemon.Plugin],
+    containerd: containerd_daemon.Containerd,
 ) -> None:
     """Start containerd with the new files, and with the old ones again where something does not work that did."""
     try:
-        containerd_daemon.start(constants.SERVICE)
-        after = containerd_daemon.ask() if before else ()
-        lost = containerd_daemon.lost(before, after)
+        containerd_daemon.start(containerd.layout.unit)
+        after = containerd_daemon.ask(containerd.layout) if containerd.plugins else ()
+        lost = containerd_daemon.lost(containerd.plugins, after)
         if not lost:
             return
         reason = f"does without {', '.join(lost)}" if after else "does not answer"
@@ -290,7 +324,7 @@ def start_anew(
         reason = f"does not start ({error})"
     for change in changes:
         files.carry_out(module, files.Write(change.path, change.before))
-    containerd_daemon.start(constants.SERVICE)
+    containerd_daemon.start(containerd.layout.unit)
     paths = " and ".join(change.path for change in changes)
     raise errors.RefusedError(
         f"with what was written to {paths} containerd {reason}. That is as it was before, and containerd runs with it "

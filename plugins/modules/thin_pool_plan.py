@@ -163,9 +163,12 @@ options:
     type: str
     default: 512K
   zero:
-    description: As O(devicemapper.containers.lvm_thin_pool#module:zero).
+    description:
+      - As O(devicemapper.containers.lvm_thin_pool#module:zero).
+      - >-
+        Without it, zeroing is on for a new pool where O(runtimes) or O(layout) hand its devices to virtual machines, and
+        off for any other new one. With O(engine=containerd) a pool that is there keeps what it has; with others it is off.
     type: bool
-    default: false
   autoextend_threshold:
     description: As O(devicemapper.containers.lvm_profile#module:thin_pool_autoextend_threshold), in percent.
     type: int
@@ -190,6 +193,33 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  layout:
+    description: As O(devicemapper.containers.containerd_devmapper#module:layout).
+    type: dict
+    default: {}
+    version_added: 1.1.0
+    suboptions:
+      preset:
+        description: As O(devicemapper.containers.containerd_devmapper#module:layout.preset).
+        type: str
+      unit:
+        description: The service of systemd that starts containerd.
+        type: str
+      socket:
+        description: Path of its socket.
+        type: str
+      binary:
+        description: Path of the program.
+        type: str
+      config:
+        description: Path of its main file, where that is not the one that the unit names.
+        type: str
+      root:
+        description: Folder of its data.
+        type: str
+      drop_in:
+        description: Folder whose files the main file imports.
+        type: str
   docker_packages:
     description:
       - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked
@@ -526,7 +556,7 @@ containerd:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import cri_runtimes
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import cri_runtimes, layouts
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import loop_files
 
@@ -547,6 +577,7 @@ def main() -> None:
             "async_remove": {"type": "bool"},
             "fs_type": {"type": "str", "choices": ["ext4", "xfs", "ext2"]},
             "runtimes": cri_runtimes.OPTION,
+            "layout": layouts.OPTION,
             "stop_containers": {"type": "bool", "default": False},
             "devices": {"type": "list", "elements": "path"},
             "vg": {"type": "str", "default": "docker"},
@@ -554,7 +585,7 @@ def main() -> None:
             "data_size": {"type": "str", "default": "80%VG"},
             "metadata_size": {"type": "str", "default": "1%VG"},
             "chunk_size": {"type": "str", "default": "512K"},
-            "zero": {"type": "bool", "default": False},
+            "zero": {"type": "bool"},
             "autoextend_threshold": {"type": "int", "default": 80},
             "autoextend_percent": {"type": "int", "default": 20},
             "autoextend_room": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
@@ -571,12 +602,15 @@ def main() -> None:
 
 
 def work(module: AnsibleModule) -> dict:
+    options = dict(module.params)
     # Only the one that is needed: the other would be a quarter of what there is to load.
-    if module.params["engine"] == "containerd":
+    if options["engine"] == "containerd":
         from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_containerd import result
     else:
         from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import result
-    return result(module.params, module.warn)
+
+        options["zero"] = bool(options["zero"])
+    return result(options, module.warn)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,16 @@ class ContainerdConfig:
     path: str
     sources: tuple[Source, ...] = ()
     patterns: tuple[str, ...] = ()  # whole paths that the main file imports
+    # The file of ours where the main one is generated: neither that nor what else is generated is written to.
+    drop_in: str = ""
 
     @property
     def main(self) -> Source | None:
         return self.sources[0] if self.sources and self.sources[0].path == self.path else None
+
+    def may_change(self, source: Source) -> bool:
+        """Whether a file is written by hand, as far as the place tells."""
+        return not self.drop_in or os.path.dirname(source.path) == os.path.dirname(self.drop_in)
 
     def text_of(self, path: str) -> str | None:
         return next((source.text for source in self.sources if source.path == path), None)
@@ -147,10 +153,11 @@ class Section:
     path: toml.Path
     keys: t.Mapping[str, t.Any]
     beside: tuple[Table, ...] = ()
+    label: str = ""  # of what it is a part of; empty: it is called by its header
 
     @property
     def name(self) -> str:
-        return header(self.path)
+        return self.label or header(self.path)
 
     def problems(self, source: Source) -> list[str]:
         return _check_shape(source, self.path)
@@ -169,13 +176,19 @@ def plugin_holder(current: ContainerdConfig, plugin: toml.Path) -> Source | None
     whole by what is imported (services/server/config/config.go, mergeConfig).
     """
     holders = [source for source in current.sources if _table_of(source, plugin) is not None]
+    if current.drop_in:  # containerd 2.x joins what stands in several, and 1.x is found out (effective)
+        holders = [source for source in holders if source.path == current.drop_in]
     if len(holders) > 1:
         raise _scattered(holders, header(plugin))
     return holders[0] if holders else None
 
 
-def read(path: str) -> ContainerdConfig:
-    """Return the files that containerd would read, in its order: each file's imports behind all that came before."""
+def read(path: str, drop_in: str = "") -> ContainerdConfig:
+    """Return the files that containerd would read, in its order: each file's imports behind all that came before.
+
+    ``drop_in`` is a folder for a file of ours where the main one is generated.
+    """
+    ours = f"{drop_in}/{DROP_IN}" if drop_in else ""
     found: list[Source] = []
     patterns: list[str] = []
     pending = [path]
@@ -196,7 +209,9 @@ def read(path: str) -> ContainerdConfig:
                 patterns.append(pattern)
             whole = os.path.normpath(os.path.join(os.path.dirname(file), pattern))
             pending += sorted(glob_files(whole)) if "*" in whole else [whole]
-    return ContainerdConfig(path, tuple(found), tuple(patterns))
+        if not pending and ours not in ("", *seen):  # k0s imports it by its name from the next start on
+            pending.append(ours)
+    return ContainerdConfig(path, tuple(found), tuple(patterns), ours)
 
 
 def glob_files(pattern: str) -> list[str]:
@@ -259,6 +274,10 @@ def decide(
     check_sources(now, others)
     if len(holders) > 1:
         raise _scattered(holders, header(SECTION))
+    if holders and not now.may_change(holders[0]):
+        raise RefusedError(
+            f"{holders[0].path} is generated and has a section {header(SECTION)}: take it out of what that is made of"
+        )
     change = _snapshotter(now, wanted, state, version)
     if state == "absent" and change is None:
         return [], []
@@ -268,7 +287,8 @@ def decide(
     for part in others:
         change = part.change(now, version)
         if change:
-            names.setdefault(change.path, []).append(part.name)
+            named = names.setdefault(change.path, [])
+            named += [part.name] if part.name not in named else []
             now = after(now, [change])
     changes = []
     for path in names:
@@ -282,7 +302,7 @@ def decide(
 def upgraded(current: ContainerdConfig) -> ContainerdConfig:
     """Return a configuration of version 1 as one of version 2, and any other as it is."""
     main = current.main
-    if main is None or not version_1.is_old(main.document):
+    if main is None or current.drop_in or not version_1.is_old(main.document):
         return current
     return after(current, [Change(main.path, main.text, version_1.converted(main.text, main.path))])
 
@@ -443,6 +463,10 @@ def added(current: ContainerdConfig, holder: Source | None, tables: t.Sequence[T
     if holder:
         return Change(holder.path, holder.text, config_text.appended(holder.text, tables, version))
     main = current.main
+    if main and current.drop_in:
+        version = main.document.values.get("version", version)
+        there = current.text_of(current.drop_in)
+        return Change(current.drop_in, there, config_text.appended(there or "", tables, version))
     place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
     if main and place:
         there = next((source for source in current.sources if source.path == place), None)

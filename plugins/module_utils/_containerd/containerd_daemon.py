@@ -12,10 +12,11 @@ import os
 import re
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import constants, effective
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SERVICE
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.layouts import Layout
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 
@@ -75,6 +76,7 @@ class Containerd:
     effective: t.Mapping[str, t.Any] = field(default_factory=dict)
     open_files: frozenset[str] = frozenset()  # databases that the running process has open
     started: float | None = None  # seconds since 1970
+    layout: Layout = Layout()  # with the unit that there is
 
     @property
     def installed(self) -> bool:
@@ -83,7 +85,8 @@ class Containerd:
     @property
     def config_version(self) -> int:
         """The version of a configuration that it takes without converting it."""
-        return 3 if self.version and int(self.version.partition(".")[0]) >= 2 else 2
+        major, minor = (int(part) for part in self.version.split(".")[:2]) if self.version else (0, 0)
+        return 2 if major < 2 else 3 if (major, minor) < (2, 3) else 4
 
     @property
     def unusable_snapshotters(self) -> set[str]:
@@ -101,18 +104,22 @@ class Containerd:
         return f"{folder}/{pool}.db" in self.open_files
 
 
-def read() -> Containerd:
-    """Return what there is of containerd: up to four processes."""
-    path = process.find("containerd") or ""
-    unit = systemd.read_unit(SERVICE)
+def read(layout: Layout = Layout()) -> Containerd:  # noqa: B008  # a frozen value
+    """Return what there is of containerd: up to four processes, and one for each further unit that it may have."""
+    path = process.find(layout.binary) or ""
+    for name in layout.units:
+        unit = systemd.read_unit(name)
+        if unit.get("LoadState") == "loaded" or len(layout.units) == 1:
+            layout = replace(layout, units=(name,))
+            break
     active = unit.get("ActiveState") in ("active", "activating", "reloading")
-    pid = unit.get("MainPID", "0")
-    config = config_path(systemd.flags(unit))
-    found = effective.read(config) if path else {}
-    plugins = ask() if active and process.find("ctr") else ()
+    pid = _process(unit.get("MainPID", "0")) if active else "0"
+    config = layout.config or config_path(systemd.flags(unit))
+    found = effective.read(config, layout.binary) if path else {}
+    plugins = ask(layout) if active and process.find(layout.ctr[0]) else ()
     return Containerd(
         path=path,
-        version=read_version() if path else "",
+        version=read_version(layout.binary) if path else "",
         has_plugin=constants.PLUGIN in found.get("plugins", {}) if found else True,
         unit=unit.get("LoadState", ""),
         active=active,
@@ -124,21 +131,26 @@ def read() -> Containerd:
         effective=found,
         open_files=_open_files(pid) if active else frozenset(),
         started=_started(pid) if active else None,
+        layout=layout,
     )
 
 
-def configured(path: str) -> Containerd:
+def configured(path: str, layout: Layout = Layout()) -> Containerd:  # noqa: B008  # a frozen value
     """Return what there is of containerd that its configuration depends on: up to three processes."""
-    if not process.find("containerd"):
-        return Containerd()
-    answers = os.path.exists(constants.SOCKET) and process.find("ctr")
+    if not process.find(layout.binary):
+        return Containerd(layout=layout)
+    answers = os.path.exists(layout.socket) and process.find(layout.ctr[0])
     return Containerd(
-        version=read_version(), effective=effective.read(path), plugins=ask() if answers else (), config=path
+        version=read_version(layout.binary),
+        effective=effective.read(path, layout.binary),
+        plugins=ask(layout) if answers else (),
+        config=path,
+        layout=layout,
     )
 
 
-def read_version() -> str:
-    return parse_version(process.run("containerd", "--version", timeout=60))
+def read_version(program: str = "containerd") -> str:
+    return parse_version(process.run(program, "--version", timeout=60))
 
 
 def parse_version(text: str) -> str:
@@ -169,10 +181,11 @@ def config_path(flags: t.Sequence[str]) -> str:
     return found
 
 
-def ask() -> tuple[Plugin, ...]:
+def ask(layout: Layout = Layout()) -> tuple[Plugin, ...]:  # noqa: B008  # a frozen value
     """Return the plugins of the running containerd; none where that does not answer."""
+    words = (*layout.ctr, "--connect-timeout", "30s", "plugins", "ls", "--detailed")
     try:
-        return parse_plugins(process.run("ctr", "--connect-timeout", "30s", "plugins", "ls", "--detailed", timeout=60))
+        return parse_plugins(process.run(*words, timeout=60))
     except process.ProcessError:
         return ()
 
@@ -215,6 +228,23 @@ def broken(plugins: t.Sequence[Plugin]) -> list[str]:
         for plugin in plugins
         if plugin.type in _ESSENTIAL and plugin.error and not plugin.is_skipped
     ]
+
+
+def _process(pid: str) -> str:
+    """Return the process that is containerd: the unit's own, or the child of one that starts it, as k3s does."""
+
+    def name_and_parent(number: str) -> tuple[str, str]:
+        try:
+            with open(f"{PROC}/{number}/stat", encoding="utf-8", errors="replace") as file:
+                before, _bracket, rest = file.read().rpartition(")")
+        except OSError:
+            return "", ""
+        return before.partition("(")[2], rest.split()[1]
+
+    if name_and_parent(pid)[0].startswith("containerd") or not os.path.isdir(PROC):
+        return pid
+    others = (number for number in os.listdir(PROC) if number.isdecimal())
+    return next((number for number in others if name_and_parent(number) == ("containerd", pid)), pid)
 
 
 def _open_files(pid: str) -> frozenset[str]:
@@ -261,7 +291,9 @@ def check(containerd: Containerd) -> None:
             "containerd', mend it, and restart containerd"
         )
     if containerd.unit == "masked":
-        raise RefusedError("containerd.service is masked, so it cannot be started: run 'systemctl unmask containerd'")
+        unit = containerd.layout.unit
+        name = unit.rpartition(".")[0]
+        raise RefusedError(f"{unit} is masked, so it cannot be started: run 'systemctl unmask {name}'")
 
 
 def check_version(version: str, source: str) -> None:

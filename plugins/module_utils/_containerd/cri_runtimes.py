@@ -53,6 +53,11 @@ OPTION = {
 }
 
 
+# Those that mount a container's filesystem on the host, so that nobody in it reads what it did not write. Any other
+# may hand the device to a virtual machine, as those of Kata Containers and Firecracker do.
+_MOUNTING = ("io.containerd.runc.v1", "io.containerd.runc.v2", "io.containerd.runsc.v1")
+
+
 @dataclass(frozen=True)
 class Runtime:
     """A handler as it is asked for; None leaves a key as it is."""
@@ -63,6 +68,11 @@ class Runtime:
     pod_annotations: t.Sequence[str] | None = None
     privileged_without_host_devices: bool | None = None
     options: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def hands_device_over(self) -> bool:
+        """Whether whoever is in a container may read its device as a whole."""
+        return self.runtime_type not in _MOUNTING
 
     def keys(self) -> dict[str, t.Any]:
         """Return the keys of the handler's own section."""
@@ -138,16 +148,18 @@ def parts(
     for runtime in runtimes:
         path = (*handlers, runtime.name)
         images = (*_IMAGES, "runtime_platforms", runtime.name)
+        # Its tables are named otherwise in each version of a configuration, which a package may be yet to bring.
+        label = f"handler {runtime.name}"
         if state == "absent":
-            found += [Section(path, {}), Section(images, {})]
+            found += [Section(path, {}, label=label), Section(images, {}, label=label)]
             continue
         theirs, *below = _tables(path, own.get(runtime.name, {}))
         others = (table for name in own if name != runtime.name for table in _tables((*handlers, name), own[name]))
-        found.append(Section(path, {**theirs.keys, **runtime.keys()}, (*others, *below)))
+        found.append(Section(path, {**theirs.keys, **runtime.keys()}, (*others, *below), label))
         if runtime.options:
-            found.append(Section((*path, "options"), runtime.options))
+            found.append(Section((*path, "options"), runtime.options, label=label))
         if maps_images:
-            found.append(Section(images, {"snapshotter": SNAPSHOTTER}))
+            found.append(Section(images, {"snapshotter": SNAPSHOTTER}, label=label))
     return found
 
 

@@ -25,28 +25,28 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 Values = t.Dict[str, t.Any]
 
 
-def read(path: str) -> Values:
+def read(path: str, program: str = "containerd") -> Values:
     """Return the configuration of a main file, or containerd's own where there is no such file or it is not taken."""
     if os.path.exists(path):
         with contextlib.suppress(process.ProcessError):
-            return dump(path)
+            return dump(path, program)
     with contextlib.suppress(process.ProcessError, toml.TomlError):
-        return toml.parse(process.run("containerd", "config", "default", timeout=60)).values
+        return toml.parse(process.run(program, "config", "default", timeout=60)).values
     return {}
 
 
-def dump(path: str) -> Values:
+def dump(path: str, program: str = "containerd") -> Values:
     """Return the configuration of a main file. Raises ProcessError where containerd does not take it."""
-    text = process.run("containerd", "--config", path, "config", "dump", timeout=60)
+    text = process.run(program, "--config", path, "config", "dump", timeout=60)
     try:
         return toml.parse(text).values
     except toml.TomlError as error:
         raise process.ProcessError(
-            f"what 'containerd config dump' printed is not TOML ({error})", ("containerd",)
+            f"what '{program} config dump' printed is not TOML ({error})", (program,)
         ) from error
 
 
-def dump_of(texts: t.Sequence[str]) -> Values:
+def dump_of(texts: t.Sequence[str], program: str = "containerd") -> Values:
     """Return the configuration of files that are not there yet, the main one first, in containerd's order.
 
     Each gets a file in a folder that root alone may read, and the first imports the others.
@@ -56,7 +56,7 @@ def dump_of(texts: t.Sequence[str]) -> Values:
         for number, (path, text) in enumerate(zip(paths, texts)):
             with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(_importing(text, paths[1:] if number == 0 else []))
-        return dump(paths[0])
+        return dump(paths[0], program)
 
 
 def _importing(text: str, paths: t.Sequence[str]) -> str:
@@ -89,12 +89,18 @@ class Difference(t.NamedTuple):
     after: t.Any
 
 
-def check(before: t.Mapping[str, t.Any], texts: t.Sequence[str], handlers: t.Collection[str], path: str) -> None:
+def check(
+    before: t.Mapping[str, t.Any],
+    texts: t.Sequence[str],
+    handlers: t.Collection[str],
+    path: str,
+    program: str = "containerd",
+) -> None:
     """Have containerd read files that are not there yet, the main one first, and refuse what nobody asked for.
 
     ``before`` is what it makes of those that are there, ``handlers`` are the runtime handlers that are set or taken out.
     """
-    after = dump_of(texts) if texts else {}
+    after = dump_of(texts, program) if texts else {}
     strange = [found.path for found in differences(before, after) if not _is_asked_for(found.path, handlers)]
     if before and texts and strange:
         raise RefusedErrors(

@@ -61,4 +61,4 @@ def check(
         after = containerd_config.after(current, changes)
         texts = [source.text for source in after.sources] if after.main else []
         names = {runtime.name for runtime in runtimes}
-        effective.check(containerd.effective, texts, names, current.path)
+        effective.check(containerd.effective, texts, names, current.path, containerd.layout.binary)

@@ -36,6 +36,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     Name,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.layouts import Layout
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
     SnapshotterSettings,
 )
@@ -46,6 +47,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker.da
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Plan
 
@@ -61,9 +63,33 @@ class ContainerdSpec(storage_plan.StorageSpec):
     settings: SnapshotterSettings  # the pool's name among them is this pool's
     runtimes: tuple[Runtime, ...] = ()  # of Kubernetes, on the snapshotter
     packages: tuple[str, ...] = ()  # containerd's and Docker's
+    layout: Layout = Layout()
     docker: bool = False  # whether Docker is put on containerd's image store
     daemon_options: t.Mapping[str, t.Any] = field(default_factory=dict)
     existing_data: str = "refuse"  # or backup
+
+    @property
+    def hands_devices_over(self) -> list[str]:
+        """Through what virtual machines get the pool's devices as a whole."""
+        named = [f"handler {runtime.name}" for runtime in self.runtimes if runtime.hands_device_over]
+        return [*named, *(["flintlock"] if self.layout.hands_devices_over else [])]
+
+    def with_zero(self, lvm: LvmState) -> ContainerdSpec:
+        """Return the spec with zeroing for a pool that is yet to be made, where nobody says it."""
+        if self.zero is not None or lvm.volume(self.vg, self.pool):
+            return self
+        return replace(self, zero=bool(self.hands_devices_over))
+
+    def stake(self, lvm: LvmState) -> str:
+        """Return what is at stake where a pool that is there gives virtual machines chunks as they were left."""
+        pool = lvm.volume(self.vg, self.pool)
+        if pool is None or not pool.is_pool or pool.zero or self.zero or not self.hands_devices_over:
+            return ""
+        return (
+            f"{', '.join(self.hands_devices_over)}: whoever is in a virtual machine reads its whole device, and zeroing of "
+            f"{self.vg}/{self.pool} is off, so that parts of a chunk that it did not write hold what a container before "
+            "it left there. Set zero: true, which counts for what is written from then on"
+        )
 
     @property
     def docker_packages(self) -> tuple[str, ...]:
@@ -141,7 +167,7 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     plan.add("docker_stop", [Step("stop Docker")] if docker.active and restart else [])
     plan.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
     pool.add_to(plan)
-    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
+    plan.add("boot", boot_steps, _boot_path(host, spec), host.boot_text or "", boot_text or "")
     if steps and spec.wants_containerd(host.containerd):
         steps.append(Step(containerd_daemon.RESTART))
     _add_configuration(plan, steps, changes)
@@ -191,12 +217,12 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     stop = host.containerd.active and bool(pool.takes("thin_pool") or paths or steps)
     plan = Plan(lvm=pool.lvm, records=paths)
     plan.add("docker_stop", [Step("stop Docker")] if stop and uses_store and host.docker.active else [])
-    plan.add("containers", _stop_containers(records) if stop and works else [])
-    plan.add("snapshots", _remove_snapshots(records) if stop and works else [])
+    plan.add("containers", _stop_containers(records, host.containerd.layout.ctr) if stop and works else [])
+    plan.add("snapshots", _remove_snapshots(records, host.containerd.layout.ctr) if stop and works else [])
     plan.add("containerd_stop", [Step("stop containerd")] if stop else [])
     plan.add("devices", _remove_devices(records))
     pool.add_to(plan)
-    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
+    plan.add("boot", boot_steps, _boot_path(host, spec), host.boot_text or "", "")
     plan.add("records", [Step(f"remove {path}") for path in paths])
     _add_configuration(plan, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
@@ -246,36 +272,36 @@ def _by_namespace(names: t.Iterable[Name]) -> dict[str, list[str]]:
     return found
 
 
-def _stop_containers(records: ContainerdMetadata) -> list[Step]:
+def _stop_containers(records: ContainerdMetadata, ctr: tuple[str, ...]) -> list[Step]:
     return [
         Step(
             f"stop containers {', '.join(names)} of namespace {namespace}",
-            ("ctr", "--namespace", namespace, "tasks", "delete", "--force", *names),
+            (*ctr, "--namespace", namespace, "tasks", "delete", "--force", *names),
         )
         for namespace, names in _by_namespace(records.tasks).items()
     ]
 
 
-def _remove_snapshots(records: ContainerdMetadata) -> list[Step]:
+def _remove_snapshots(records: ContainerdMetadata, ctr: tuple[str, ...]) -> list[Step]:
     """Return the steps that make containerd forget the snapshots; what it would remember it would not make again.
 
     Containers go last: their snapshots would be collected as garbage at some moment, and could not be named then.
     """
     steps = []
     for namespace, keys in _by_namespace(records.keys).items():
-        command = ("ctr", "--namespace", namespace, "snapshots", "--snapshotter", SNAPSHOTTER, "delete", *keys)
+        command = (*ctr, "--namespace", namespace, "snapshots", "--snapshotter", SNAPSHOTTER, "delete", *keys)
         steps.append(Step(f"remove {len(keys)} snapshots of namespace {namespace}", command))
     for namespace, names in _by_namespace(records.containers).items():
-        command = ("ctr", "--namespace", namespace, "containers", "delete", "--keep-snapshot", *names)
+        command = (*ctr, "--namespace", namespace, "containers", "delete", "--keep-snapshot", *names)
         steps.append(Step(f"remove containers {', '.join(names)} of namespace {namespace}", command))
     for namespace, keys in _by_namespace(records.stuck).items():
-        steps += _release(records, namespace, len(keys))
+        steps += _release(records, namespace, len(keys), ctr)
     return steps
 
 
-def _release(records: ContainerdMetadata, namespace: str, number: int) -> list[Step]:
+def _release(records: ContainerdMetadata, namespace: str, number: int, ctr: tuple[str, ...]) -> list[Step]:
     """Return the steps that leave snapshots to garbage collection: nothing holds them, and the end of a lease waits."""
-    ctr = ("ctr", "--namespace", namespace)
+    ctr = (*ctr, "--namespace", namespace)
     steps = [
         Step(
             f"let image content {digest} of namespace {namespace} be unpacked anew",
@@ -321,8 +347,8 @@ def _is_older(host: ContainerdHostState) -> bool:
     return host.containerd.started + 1 < host.configured_at <= host.now
 
 
-def _boot_path(spec: ContainerdSpec) -> str:
-    return boot_drop_in.path(containerd_daemon.SERVICE, spec.vg, spec.pool)
+def _boot_path(host: ContainerdHostState, spec: ContainerdSpec) -> str:
+    return boot_drop_in.path(host.containerd.layout.unit, spec.vg, spec.pool)
 
 
 def _boot_link(host: ContainerdHostState, spec: ContainerdSpec, state: str) -> tuple[list[Step], str | None]:
@@ -331,7 +357,7 @@ def _boot_link(host: ContainerdHostState, spec: ContainerdSpec, state: str) -> t
         return [], host.boot_text
     return boot_drop_in.decide(
         host.boot_text,
-        service=containerd_daemon.SERVICE,
+        service=host.containerd.layout.unit,
         vg=spec.vg,
         pool=spec.pool,
         state=state,
@@ -352,6 +378,20 @@ def needed_packages(
 
 def _check_containerd(host: ContainerdHostState, spec: ContainerdSpec) -> None:
     containerd_daemon.check(host.containerd)
+    layout = host.containerd.layout
+    main = host.configuration.main
+    if layout.drop_in and main is None:
+        raise RefusedError(
+            f"{host.configuration.path} is not there: it is generated when {layout.unit} starts for the first time, so "
+            "start that"
+        )
+    if layout.drop_in.endswith(".toml.d") and main and f"{layout.drop_in}/*.toml" not in host.configuration.patterns:
+        raise RefusedError(
+            f"{main.path} is generated and does not import {layout.drop_in}/*.toml, in which the pool would be named: "
+            "upgrade to a release that does, or write that as imports into its template, before 'template \"base\"'"
+        )
+    if spec.docker and not layout.is_systems:
+        raise RefusedError("docker: Docker finds the system's containerd alone, and not the one of this layout")
     if spec.settings.fs_type == "ext2" and host.containerd.version.startswith("1.6"):
         raise RefusedError(
             f"{host.containerd.path} is containerd {host.containerd.version}, which knows fs_type ext4 and xfs alone: "

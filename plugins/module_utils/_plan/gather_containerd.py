@@ -14,12 +14,14 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    constants,
     containerd_config,
     containerd_daemon,
     containerd_metadata,
     cri_runtimes,
     engine_config,
     image_store,
+    layouts,
     snapshotter_settings,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, process
@@ -40,14 +42,17 @@ def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
     """Return the spec that the options spell."""
     pool = storage_plan.StorageSpec(**gather.pool_options(options))
     gather.check(pool)
-    settings = snapshotter_settings.SnapshotterSettings(
-        pool_name=pool.dm_name, **{key: options[key] for key in SETTINGS}
-    )
+    layout = layouts.of(options["layout"])
+    given = {key: options[key] for key in SETTINGS}
+    if layout.root and given["root_path"] in (None, f"{constants.ROOT}/{constants.PLUGIN}"):
+        given["root_path"] = f"{layout.root}/{constants.PLUGIN}"
+    settings = snapshotter_settings.SnapshotterSettings(pool_name=pool.dm_name, **given)
     return containerd_plan.ContainerdSpec(
         **gather.pool_options(options),
         settings=settings,
         runtimes=cri_runtimes.of(options["runtimes"]),
         packages=tuple(options["packages"]),
+        layout=layout,
         docker=options["docker"],
         daemon_options=options["daemon_options"],
         existing_data=options["existing_data"],
@@ -57,14 +62,15 @@ def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
 def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> containerd_plan.ContainerdHostState:
     """Return what the host is like; without a ``family`` of distributions, packages are not asked for."""
     lvm = gather.read_report()
-    containerd = containerd_daemon.read()
-    configuration = containerd_config.read(containerd.config)
+    containerd = containerd_daemon.read(spec.layout)
+    configuration = containerd_config.read(containerd.config, spec.layout.drop_in)
     folder = spec.settings.root_path or configuration.root_path
+    root = spec.layout.root or configuration.root
     daemon = daemon_json.read()
     # On the way back, what daemon.json says tells whether Docker is on the pool.
     looks_at_docker = spec.docker or (not family and image_store.is_configured(daemon))
     docker = dockerd.read() if looks_at_docker else dockerd.Docker()
-    root = data_root.find_root(daemon, docker.flags, spec.daemon_options)
+    docker_root = data_root.find_root(daemon, docker.flags, spec.daemon_options)
     missing: list = []
     if family:
         needed = containerd_plan.needed_packages(family, spec, spec.wants_containerd(containerd), process.find)
@@ -79,17 +85,17 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
         docker=docker,
         daemon=daemon,
         had_feature=image_store.had_feature(daemon.path),
-        data=data_root.read(root) if looks_at_docker else data_root.DockerData(),
+        data=data_root.read(docker_root) if looks_at_docker else data_root.DockerData(),
         containerd=containerd,
         configuration=configuration,
         records=containerd_metadata.read(
             folder,
             spec.dm_name,
-            configuration.root,
+            root,
             configuration.state,
             has_docker=image_store.is_configured(daemon),
         ),
-        boot_text=files.read(boot_drop_in.path(containerd_daemon.SERVICE, spec.vg, spec.pool)),
+        boot_text=files.read(boot_drop_in.path(containerd.layout.unit, spec.vg, spec.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
         now=time.time(),
     )
@@ -111,6 +117,10 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
             raise errors.RefusedError("devices is empty: name at least one block device for the pool")
         family = package_manager.read_family()
         host = read(names, spec, family)
+        stake = spec.stake(host.lvm)
+        if stake:
+            warn(stake)
+        spec = spec.with_zero(host.lvm)
         plan = containerd_plan.plan_setup(host, spec)
         _steps, changes = containerd_plan.configure(host, spec, "present")
         if changes:
@@ -121,7 +131,8 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     containerd = host.containerd
     if containerd.active and not containerd.plugin:
         warn("containerd runs but does not answer ctr: whether its snapshotter works could not be verified")
-    found = gather.plan_result(host, spec, plan, manager, containerd_daemon.SERVICE)
+    found = gather.plan_result(host, spec, plan, manager, containerd.layout.unit)
+    found["zero"] = spec.zero
     found["packages"]["docker"] = list(host.missing_docker_packages)
     return {
         **found,
@@ -140,6 +151,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
             "active": containerd.active,
             "plugin": containerd.plugin or None,
             "config": containerd.config,
+            "unit": containerd.layout.unit,
             "root_path": host.records.folder,
             "records": plan.records,
             "running": ["/".join(name) for name in host.records.tasks],

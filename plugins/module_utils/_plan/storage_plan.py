@@ -46,7 +46,7 @@ class StorageSpec:
     data_size: Size
     metadata_size: Size
     chunk_size: int  # bytes
-    zero: bool
+    zero: bool | None  # None leaves that of a pool that is there
     autoextend_threshold: int  # percent
     autoextend_percent: int
     autoextend_room: str  # warn, fail, ignore

@@ -257,6 +257,15 @@ NO_LOG_FILES = [
 
 # Each module with options that are right, and the rows.
 RUNTIME = {"name": "kata-fc", "runtime_type": "io.containerd.kata-fc.v2"}
+WRONG_LAYOUTS = [
+    ({"preset": "k8s"}, "layout: preset must be k3s, rke2, k0s, microk8s, flintlock, not 'k8s'"),
+    ({"unit": "containerd"}, "layout: unit must be the name of a service, not 'containerd'"),
+    ({"socket": "run/x.sock"}, "layout: socket must be a whole path, not 'run/x.sock'"),
+    ({"drop_in": "/a/../b"}, "layout: drop_in must be a whole path, not '/a/../b'"),
+    ({"binary": "/a b"}, "layout: binary must be a whole path, not '/a b'"),
+    ({"colour": "red"}, "(?i)unsupported parameters"),
+    ("k3s", "(?i)cannot be converted to a dict|dictionary requested"),
+]
 WRONG_RUNTIMES = [
     ([{"runtime_type": "io.containerd.kata-fc.v2"}], "missing required arguments: name"),
     ([{"name": "kata-fc"}], "missing required arguments: runtime_type"),
@@ -374,6 +383,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             ),
             *wrong("fs_options", [("nodiscard", "fs_options are for ext4 and ext2 alone")], fs_type="xfs"),
             *wrong("runtimes", WRONG_RUNTIMES),
+            *wrong("layout", WRONG_LAYOUTS),
             *no_bool("backup"),
             *no_bool("restart"),
             *no_choice("state", "present", "absent"),
@@ -718,6 +728,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("async_remove"),
             *no_choice("fs_type", "ext4", "xfs", "ext2"),
             *wrong("runtimes", WRONG_RUNTIMES, engine="containerd"),
+            *wrong("layout", WRONG_LAYOUTS, engine="containerd"),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
             *wrong("vg", WRONG_NAMES),
             *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),
@@ -911,7 +922,7 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
     monkeypatch.setattr(dockerd, "read", dockerd.Docker)
     monkeypatch.setattr(dockerd, "read_unit", dict)
     containerd = containerd_daemon.Containerd("/usr/bin/containerd", "1.7.24", config=str(found.folder / "config.toml"))
-    monkeypatch.setattr(containerd_daemon, "read", lambda: containerd)
+    monkeypatch.setattr(containerd_daemon, "read", lambda _layout: containerd)
     monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(found.folder / "docker"))
     monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(found.folder / "etc" / "daemon.json"))
     monkeypatch.setattr(package_manager, "read_family", lambda: "debian")

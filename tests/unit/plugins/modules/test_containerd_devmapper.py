@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import constants
 from ansible_collections.devicemapper.containers.plugins.modules import containerd_devmapper
 
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd"
@@ -119,22 +118,26 @@ START = ("systemctl enable containerd.service", "systemctl restart containerd.se
 
 
 @pytest.fixture
-def running(monkeypatch, tmp_path, commands):
-    """Have a socket, and return what has containerd asked for its plugins."""
-    socket = tmp_path / "containerd.sock"
-    socket.touch()
-    monkeypatch.setattr(constants, "SOCKET", str(socket))
-    return lambda text, rc=0: commands.expect("ctr --connect-timeout 30s plugins ls --detailed", text, rc=rc)
+def socket(tmp_path):
+    (tmp_path / "containerd.sock").touch()
+    return str(tmp_path / "containerd.sock")
 
 
-def test_containerd_is_restarted_with_it(run_module, commands, pools, asked, there, running):
+@pytest.fixture
+def running(commands, socket):
+    """Return what has containerd asked for its plugins."""
+    command = f"ctr --address {socket} --connect-timeout 30s plugins ls --detailed"
+    return lambda text, rc=0: commands.expect(command, text, rc=rc)
+
+
+def test_containerd_is_restarted_with_it(run_module, commands, pools, asked, there, running, socket):
     asked(path=there, will="")
     running(PLUGINS)
     commands.expect("containerd --config /", captured_of("default.toml"))
     for command in START:
         commands.expect(command)
     running(PLUGINS)
-    result = run_module(containerd_devmapper, path=str(there), restart=True, **WISH)
+    result = run_module(containerd_devmapper, path=str(there), restart=True, layout={"socket": socket}, **WISH)
     assert result["actions"][1:] == ["restart containerd, and see that every plugin works that did"]
     assert "devmapper" in there.read_text(encoding="utf-8")
 
@@ -149,7 +152,7 @@ def test_containerd_is_restarted_with_it(run_module, commands, pools, asked, the
     ids=["without-cri", "silent", "not-started"],
 )
 def test_where_something_does_not_work_any_more_the_file_is_put_back(
-    run_module, commands, pools, asked, there, running, after, says
+    run_module, commands, pools, asked, there, running, socket, after, says
 ):
     asked(path=there, will="")
     running(PLUGINS)
@@ -160,13 +163,13 @@ def test_where_something_does_not_work_any_more_the_file_is_put_back(
         after(commands, running)
     for command in START:
         commands.expect(command)
-    result = run_module(containerd_devmapper, path=str(there), restart=True, **WISH)
+    result = run_module(containerd_devmapper, path=str(there), restart=True, layout={"socket": socket}, **WISH)
     assert (result["failed"], f"with what was written to {there} {says}" in result["msg"]) == (True, True)
     assert result["msg"].endswith("and containerd runs with it again: see 'journalctl -u containerd'")
     assert there.read_text(encoding="utf-8") == PACKAGED
 
 
-def test_a_file_that_was_not_there_is_removed_again(run_module, commands, pools, asked, path, running):
+def test_a_file_that_was_not_there_is_removed_again(run_module, commands, pools, asked, path, running, socket):
     asked("2.1.9", will="")
     running(PLUGINS)
     commands.expect("containerd --config /", captured_of("default.toml", "2.1.9"))
@@ -175,7 +178,7 @@ def test_a_file_that_was_not_there_is_removed_again(run_module, commands, pools,
     running(WITHOUT_CRI)
     for command in START:
         commands.expect(command)
-    result = run_module(containerd_devmapper, path=str(path), restart=True, **WISH)
+    result = run_module(containerd_devmapper, path=str(path), restart=True, layout={"socket": socket}, **WISH)
     assert result["failed"]
     assert not path.exists()
 

@@ -332,7 +332,7 @@ def containerd(monkeypatch, tmp_path):
         plugin="devmapper not configured: skip plugin",
         config=str(config),
     )
-    monkeypatch.setattr(containerd_daemon, "read", lambda: found)
+    monkeypatch.setattr(containerd_daemon, "read", lambda _layout: found)
     return found
 
 
@@ -364,6 +364,7 @@ def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
         "active": True,
         "plugin": "devmapper not configured: skip plugin",
         "config": str(tmp_path / "config.toml"),
+        "unit": "containerd.service",
         "root_path": f"{tmp_path}/root/io.containerd.snapshotter.v1.devmapper",
         "records": [],
         "running": [],

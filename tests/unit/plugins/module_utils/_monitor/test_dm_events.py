@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, dm_messages
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import (
     Event,
     Line,
@@ -318,7 +318,7 @@ def test_an_event_concerns_a_pool_unless_it_is_anothers(event, expected):
 
 
 def test_every_kind_has_a_severity_and_is_in_the_documentation():
-    used = {kind for table in dm_events._TABLES.values() for kind, _pattern in table}
+    used = {kind for table in dm_messages.TABLES.values() for kind, _pattern in table}
     assert used | {"unknown", "hook_output", "suppressed"} == set(dm_events.KINDS)
     assert set(dm_events.KINDS.values()) == set(dm_events.SEVERITIES)
     # Not as YAML, which the oldest Python of managed hosts lacks.

@@ -13,11 +13,13 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
     constants,
     containerd_config,
+    layouts,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_daemon import Containerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.containerd_metadata import (
     ContainerdMetadata,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.cri_runtimes import Runtime
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshotter_settings import (
     SnapshotterSettings,
 )
@@ -508,3 +510,65 @@ def test_packages_follow_the_filesystem():
     assert needed(["mkfs.ext4"], "xfs") == ["xfsprogs"]
     assert needed(["mkfs.ext4"], "ext2") == ["e2fsprogs"]
     assert Path(FOLDER).name == constants.PLUGIN
+
+
+KATA = Runtime("kata-fc", "io.containerd.kata-fc.v2")
+RUNC = Runtime("other", "io.containerd.runc.v2")
+
+
+@pytest.mark.parametrize(
+    ("zero", "changes", "expected"),
+    [
+        (None, {}, False),
+        (None, {"runtimes": (RUNC,)}, False),
+        (None, {"runtimes": (RUNC, KATA)}, True),
+        (None, {"runtimes": (Runtime("mine", "/opt/shim"),)}, True),
+        (None, {"layout": layouts.PRESETS["flintlock"]}, True),
+        (False, {"runtimes": (KATA,)}, False),
+        (True, {}, True),
+    ],
+)
+def test_a_new_pool_is_zeroed_where_virtual_machines_get_its_devices(zero, changes, expected):
+    spec = replace(WISH, zero=zero, **changes).with_zero(LvmState())
+    assert spec.zero is expected
+    assert spec.stake(LvmState()) == ""
+
+
+def test_a_pool_that_is_there_stays_as_it_is_and_what_is_at_stake_is_said(converged):
+    spec = replace(SEEN, zero=None, runtimes=(KATA,))
+    assert spec.with_zero(converged.lvm).zero is None
+    assert "handler kata-fc: whoever is in a virtual machine reads its whole device" in spec.stake(converged.lvm)
+    assert replace(spec, zero=True).stake(converged.lvm) == ""
+    assert replace(spec, runtimes=(RUNC,)).stake(converged.lvm) == ""
+    pool = replace(converged.lvm.volume("docker", "thinpool"), zero=True)
+    volumes = tuple(pool if one.full_name == pool.full_name else one for one in converged.lvm.volumes)
+    assert spec.stake(replace(converged.lvm, volumes=volumes)) == ""
+
+
+K3S = layouts.PRESETS["k3s"]
+
+
+def test_another_containerds_unit_and_ctr_are_used(ours, tmp_path):
+    layout = replace(K3S, units=("k3s.service",), drop_in="")
+    host = replace(ours, containerd=replace(ours.containerd, layout=layout), records=RECORDS)
+    plan = containerd_plan.plan_teardown(host, replace(SEEN, layout=layout), stop_containers=True)
+    assert all(step.command[1:3] == ("--address", K3S.socket) for step in plan.stages["snapshots"])
+    plan = containerd_plan.plan_setup(replace(host, boot_text=None, records=ContainerdMetadata(FOLDER, "docker-thinpool", 3, 3, True, True)), SEEN)
+    assert plan.stages["boot"][0].action.startswith("write /etc/systemd/system/k3s.service.d/thin-pool-docker-thinpool")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"configuration": containerd_config.ContainerdConfig(K3S.config)}, "config.toml is not there: it is generated"),
+        ({}, "is generated and does not import .*config-v3.toml.d/.*: upgrade to a release that does"),
+    ],
+)
+def test_a_generated_configuration_must_be_there_and_import_the_folder(converged, changes, says):
+    host = replace(converged, containerd=replace(converged.containerd, layout=K3S), **changes)
+    assert re.search(says, " ".join(refused(host, replace(SEEN, layout=K3S))))
+
+
+def test_docker_finds_the_systems_containerd_alone(converged):
+    host = replace(converged, containerd=replace(converged.containerd, layout=replace(K3S, drop_in="")))
+    assert "Docker finds the system's containerd alone" in " ".join(refused(host, replace(SEEN, docker=True)))

@@ -39,7 +39,9 @@ POOL = SnapshotterSettings(
     root_path="/var/lib/containerd/io.containerd.snapshotter.v1.devmapper",
     base_image_size="10GB",
 )
-KATA = Runtime("kata-fc", "io.containerd.kata-fc.v2", privileged_without_host_devices=True, options={"ConfigPath": "/x"})
+KATA = Runtime(
+    "kata-fc", "io.containerd.kata-fc.v2", privileged_without_host_devices=True, options={"ConfigPath": "/x"}
+)
 
 
 def start() -> tuple:

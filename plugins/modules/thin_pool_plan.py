@@ -166,8 +166,9 @@ options:
     description:
       - As O(devicemapper.containers.lvm_thin_pool#module:zero).
       - >-
-        Without it, zeroing is on for a new pool where O(runtimes) or O(layout) hand its devices to virtual machines, and
-        off for any other new one. With O(engine=containerd) a pool that is there keeps what it has; with others it is off.
+        Without it, zeroing is on for a new pool where O(runtimes) or O(layout) hand its devices to virtual machines,
+        and off for any other new one. With O(engine=containerd) a pool that is there keeps what it has; with others it
+        is off.
     type: bool
   autoextend_threshold:
     description: As O(devicemapper.containers.lvm_profile#module:thin_pool_autoextend_threshold), in percent.

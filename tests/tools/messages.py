@@ -4,9 +4,10 @@
 
 """List what Linux and dmeventd can say of thin pools: the format strings of their sources, for the test of dm_events.
 
-Usage: messages.py FOLDER, the folder drivers/md of a tree of Linux, or messages.py FILE, lvm2's dmeventd_thin.c. Prints
-one message a line: the prefix that it is written behind, a tab, and its format. What is given to ``ti->error`` is written
-by device mapper's core, behind table. dmeventd's are behind nothing; those for debugging are left out.
+Usage: messages.py FOLDER, the folder drivers/md of a tree of Linux, or messages.py FILE, lvm2's dmeventd_thin.c.
+
+Prints one message a line: the prefix that it is written behind, a tab, and its format. What is given to ``ti->error``
+is written by device mapper's core, behind table. dmeventd's are behind nothing; those for debugging are left out.
 """
 
 from __future__ import annotations

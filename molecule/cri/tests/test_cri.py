@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Images reach the pool by every way that containerd 2.x has: ctr, CRI, Docker; and overlayfs beside it goes on working."""
+"""Images reach the pool by every way that containerd 2.x has: ctr, CRI, Docker; and overlayfs goes on working."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ PACKAGED = """version = 2
 """
 
 
+BROKEN = """
+[plugins."io.containerd.cri.v1.runtime".containerd]
+  default_runtime_name = "gone"
+"""
+
+
 def states(host) -> dict[str, str]:
     """Return the state of every plugin of the running containerd, by its name in configurations."""
     rows = [line.split() for line in seen.root(host, "ctr plugins ls").splitlines()[1:]]
@@ -58,8 +64,9 @@ def cri(host, method: str, message: bytes = b"") -> str:
     frame = b"\0" + len(message).to_bytes(4, "big") + message
     command = (
         f"echo {base64.b64encode(frame).decode()} | base64 --decode | curl --silent --show-error --include "
-        "--http2-prior-knowledge --unix-socket /run/containerd/containerd.sock --header 'content-type: application/grpc' "
-        f"--header 'te: trailers' --data-binary @- --output - http://localhost/runtime.v1.{method} | tr -d '\\000'"
+        "--http2-prior-knowledge --unix-socket /run/containerd/containerd.sock "
+        "--header 'content-type: application/grpc' --header 'te: trailers' --data-binary @- --output - "
+        f"http://localhost/runtime.v1.{method} | tr -d '\\000'"
     )
     answer = seen.root(host, command)
     assert re.search(r"(?m)^grpc-status: 0\r?$", answer), answer
@@ -136,8 +143,7 @@ def test_docker_is_on_the_pool(host):
 def test_where_a_plugin_would_not_work_any_more_the_file_is_put_back(host):
     # CRI takes this file and does not start with it, and config dump has no word about it.
     before = seen.root(host, f"cat {CONFIG}")
-    broken = 'sed -i "s/path = .*opt\\"/&\\n[plugins.\\"io.containerd.cri.v1.runtime\\".containerd]\\ndefault_runtime_name = \\"gone\\"/"'
-    seen.root(host, f"{broken} {CONFIG}")
+    seen.root(host, f"cat >> {CONFIG} <<'END'\n{BROKEN}END")
     changed = seen.root(host, f"cat {CONFIG}")
     assert changed != before
     try:
@@ -164,7 +170,10 @@ def test_reboot_brings_it_all_back(host):
 
 
 def test_reset_gives_back_what_was_there(host):
-    absent = ("--extra-vars=containerd_devmapper_state=absent", "--extra-vars=containerd_devmapper_stop_containers=true")
+    absent = (
+        "--extra-vars=containerd_devmapper_state=absent",
+        "--extra-vars=containerd_devmapper_stop_containers=true",
+    )
     for options in (("--check", "--diff"), ()):
         status, output = seen.run_playbook("shared/containerd_devmapper.yml", ROLE[1], *absent, *options)
         assert status == 0, output

@@ -465,8 +465,8 @@ def added(current: ContainerdConfig, holder: Source | None, tables: t.Sequence[T
     main = current.main
     if main and current.drop_in:
         version = main.document.values.get("version", version)
-        there = current.text_of(current.drop_in)
-        return Change(current.drop_in, there, config_text.appended(there or "", tables, version))
+        text = current.text_of(current.drop_in)
+        return Change(current.drop_in, text, config_text.appended(text or "", tables, version))
     place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
     if main and place:
         there = next((source for source in current.sources if source.path == place), None)
@@ -474,8 +474,9 @@ def added(current: ContainerdConfig, holder: Source | None, tables: t.Sequence[T
         return Change(
             place, there.text if there else None, config_text.appended(there.text if there else "", tables, named)
         )
-    text = main.text if main else ""
-    return Change(current.path, text if main else None, config_text.appended(text, tables, version))
+    return Change(
+        current.path, main.text if main else None, config_text.appended(main.text if main else "", tables, version)
+    )
 
 
 def _drop_in(pattern: str) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 PROC = "/proc"
 
 
-# The sentence of the step in which all of containerd is looked at; one for a containerd that runs and one that does not.
+# The sentence of the step in which all of containerd is looked at; the same whether it runs already or not.
 RESTART = "restart containerd, and see that every plugin works that did"
 
 # What Docker, CRI and ctr need every one of; of the other types a host may have what does not load, and needs it not.
@@ -94,7 +94,9 @@ class Containerd:
         disabled = self.effective.get("disabled_plugins", ())
         kind = f"{constants.SNAPSHOTTER_TYPE}."
         off = {uri[len(kind) :] for uri in disabled if uri.startswith(kind)}
-        return off | {plugin.id for plugin in self.plugins if plugin.type == constants.SNAPSHOTTER_TYPE and plugin.error}
+        return off | {
+            plugin.id for plugin in self.plugins if plugin.type == constants.SNAPSHOTTER_TYPE and plugin.error
+        }
 
     def has_open(self, folder: str, pool: str) -> bool:
         """Whether the running snapshotter works with a pool's devices, and so with the pool.

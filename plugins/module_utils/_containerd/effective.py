@@ -41,9 +41,7 @@ def dump(path: str, program: str = "containerd") -> Values:
     try:
         return toml.parse(text).values
     except toml.TomlError as error:
-        raise process.ProcessError(
-            f"what '{program} config dump' printed is not TOML ({error})", (program,)
-        ) from error
+        raise process.ProcessError(f"what '{program} config dump' printed is not TOML ({error})", (program,)) from error
 
 
 def dump_of(texts: t.Sequence[str], program: str = "containerd") -> Values:
@@ -98,15 +96,15 @@ def check(
 ) -> None:
     """Have containerd read files that are not there yet, the main one first, and refuse what nobody asked for.
 
-    ``before`` is what it makes of those that are there, ``handlers`` are the runtime handlers that are set or taken out.
+    ``before`` is what it makes of those that are there, ``handlers`` are the handlers that are set or taken out.
     """
     after = dump_of(texts, program) if texts else {}
     strange = [found.path for found in differences(before, after) if not _is_asked_for(found.path, handlers)]
     if before and texts and strange:
         raise RefusedErrors(
-            f"{path}: containerd would read {'.'.join(found)} otherwise than now, though nobody asks for that. 2.x heeds "
-            "some keys of CRI not in version 1, and in version 2 only beside handlers: save what 'containerd config "
-            "migrate' prints in its place, which is what it reads now, or take the key out"
+            f"{path}: containerd would read {'.'.join(found)} otherwise than now, though nobody asks for that. "
+            "2.x heeds some keys of CRI not in version 1, and in version 2 only beside handlers: save what 'containerd "
+            "config migrate' prints in its place, which is what it reads now, or take the key out"
             for found in strange
         )
 
@@ -116,6 +114,4 @@ def _is_asked_for(path: toml.Path, handlers: t.Collection[str]) -> bool:
         return True
     if path[0] in ("version", "imports", "disabled_plugins", "required_plugins"):  # of another version, or of a copy
         return True
-    return any(
-        name in ("runtimes", "runtime_platforms") and below in handlers for name, below in zip(path, path[1:])
-    )
+    return any(name in ("runtimes", "runtime_platforms") and below in handlers for name, below in zip(path, path[1:]))

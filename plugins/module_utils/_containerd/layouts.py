@@ -4,7 +4,7 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""Where a containerd has what: the distribution's, and those that others bring along and generate the configuration of."""
+"""Where a containerd has what: the distribution's, and those that others bring along and configure."""
 
 from __future__ import annotations
 
@@ -119,4 +119,4 @@ def of(given: t.Mapping[str, str | None]) -> Layout:
         raise RefusedErrors(problems)
     if "unit" in named:
         layout = replace(layout, units=(named.pop("unit"),))
-    return replace(layout, **named)
+    return replace(layout, **t.cast(t.Dict[str, t.Any], named))

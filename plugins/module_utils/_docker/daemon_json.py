@@ -120,6 +120,7 @@ _PREFIXES = {"devicemapper": "dm.", "overlay2": "overlay2.", "btrfs": "btrfs.", 
 _WORDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
 REPEATABLE = ("dm.mkfsarg", "dm.mountopt")
 
+
 @dataclass(frozen=True)
 class DaemonJson:
     """A daemon.json as it is, or shall be: its text, and what that says."""

@@ -6,8 +6,8 @@
 
 """What dockerd's configuration may be made of: keys of daemon.json, and the flags that stand against them.
 
-Asked of dockerd 20.10, 26.1 and 28.5 (tests/unit/docker), and read of 29 (moby, daemon/config/config.go): with an unknown
-key, or with a key and the flag that says the same, dockerd does not start.
+Asked of dockerd 20.10, 26.1 and 28.5 (tests/unit/docker), and read of 29 (moby, daemon/config/config.go): with an
+unknown key, or with a key and the flag that says the same, dockerd does not start.
 """
 
 from __future__ import annotations
@@ -17,21 +17,108 @@ import re
 import typing as t
 
 KEYS = frozenset(
-    """
-    allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge
-    bridge-accept-fwmark builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts
-    containerd containerd-namespace containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd
-    data-root debug default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
-    default-network-opts default-runtime default-shm-size default-stop-timeout default-ulimits deprecated-key-path
-    dns dns-opts dns-search exec-opts exec-root experimental features firewall-backend fixed-cidr fixed-cidr-v6
-    graph group host-gateway-ip host-gateway-ips hosts http-proxy https-proxy icc init init-path insecure-registries
-    ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver log-format
-    log-level log-opts max-concurrent-downloads max-concurrent-uploads max-download-attempts metrics-addr
-    min-api-version mtu network-control-plane-mtu network-diagnostic-port no-new-privileges no-proxy
-    node-generic-resources nri-opts oom-score-adjust pidfile raw-logs registry-mirrors restart rootless runtimes
-    seccomp-profile selinux-enabled shutdown-timeout storage-driver storage-opts swarm-default-advertise-addr tls
-    tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap
-    """.split()
+    [
+        "allow-direct-routing",
+        "allow-nondistributable-artifacts",
+        "api-cors-header",
+        "authorization-plugins",
+        "bip",
+        "bip6",
+        "bridge",
+        "bridge-accept-fwmark",
+        "builder",
+        "cdi-spec-dirs",
+        "cgroup-parent",
+        "cluster-advertise",
+        "cluster-store",
+        "cluster-store-opts",
+        "containerd",
+        "containerd-namespace",
+        "containerd-plugins-namespace",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "cri-containerd",
+        "data-root",
+        "debug",
+        "default-address-pools",
+        "default-cgroupns-mode",
+        "default-gateway",
+        "default-gateway-v6",
+        "default-ipc-mode",
+        "default-network-opts",
+        "default-runtime",
+        "default-shm-size",
+        "default-stop-timeout",
+        "default-ulimits",
+        "deprecated-key-path",
+        "dns",
+        "dns-opts",
+        "dns-search",
+        "exec-opts",
+        "exec-root",
+        "experimental",
+        "features",
+        "firewall-backend",
+        "fixed-cidr",
+        "fixed-cidr-v6",
+        "graph",
+        "group",
+        "host-gateway-ip",
+        "host-gateway-ips",
+        "hosts",
+        "http-proxy",
+        "https-proxy",
+        "icc",
+        "init",
+        "init-path",
+        "insecure-registries",
+        "ip",
+        "ip-forward",
+        "ip-forward-no-drop",
+        "ip-masq",
+        "ip6tables",
+        "iptables",
+        "ipv6",
+        "labels",
+        "live-restore",
+        "log-driver",
+        "log-format",
+        "log-level",
+        "log-opts",
+        "max-concurrent-downloads",
+        "max-concurrent-uploads",
+        "max-download-attempts",
+        "metrics-addr",
+        "min-api-version",
+        "mtu",
+        "network-control-plane-mtu",
+        "network-diagnostic-port",
+        "no-new-privileges",
+        "no-proxy",
+        "node-generic-resources",
+        "nri-opts",
+        "oom-score-adjust",
+        "pidfile",
+        "raw-logs",
+        "registry-mirrors",
+        "restart",
+        "rootless",
+        "runtimes",
+        "seccomp-profile",
+        "selinux-enabled",
+        "shutdown-timeout",
+        "storage-driver",
+        "storage-opts",
+        "swarm-default-advertise-addr",
+        "tls",
+        "tlscacert",
+        "tlscert",
+        "tlskey",
+        "tlsverify",
+        "userland-proxy",
+        "userland-proxy-path",
+        "userns-remap",
+    ]
 )
 # Those that not every one of these versions takes: the majors that do not start with them.
 _WITHOUT = {

@@ -60,9 +60,7 @@ def answer_to(document: dict, *flags: str) -> str:
         json.dump({ENDING: "0", **document}, file)
         file.flush()
         command = ["dockerd", "--config-file", file.name, *flags]
-        done = subprocess.run(
-            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
-        )
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.stdout
 
 
@@ -73,7 +71,7 @@ def candidates() -> set[str]:
 
 
 def ask(*more: str) -> dict:
-    text = subprocess.run(["dockerd", "--help"], check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    text = subprocess.run(["dockerd", "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
     flags = re.findall(r"(?m)^\s+(?:(-\w), )?(--[a-z0-9-]+)(?: (\S+))?  ", text)
     flags = [flag for flag in flags if flag[1] not in ("--help", "--version", "--validate", "--config-file")]
     flags += [("", name, kind) for name, kind in HIDDEN.items() if name not in text]

@@ -87,7 +87,9 @@ def test_a_file_that_containerd_does_not_take_never_counts(run_module, commands,
 
 
 def test_what_containerd_would_do_beside_what_is_asked_is_refused(run_module, pools, asked, there):
-    asked(path=there, will=captured_of("default.toml").replace('snapshotter = "overlayfs"', 'snapshotter = "native"', 1))
+    asked(
+        path=there, will=captured_of("default.toml").replace('snapshotter = "overlayfs"', 'snapshotter = "native"', 1)
+    )
     result = run_module(containerd_devmapper, check=True, path=str(there), **WISH)
     assert "plugins.io.containerd.grpc.v1.cri.containerd.snapshotter otherwise than now" in result["msg"]
     assert there.read_text(encoding="utf-8") == PACKAGED
@@ -104,7 +106,9 @@ def test_a_second_run_changes_nothing(run_module, commands, pools, asked, there,
     assert there.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize(("release", "version"), [("1.6.20", 2), ("1.7.24", 2), ("2.0.9", 3), ("2.1.9", 3)])
+@pytest.mark.parametrize(
+    ("release", "version"), [("1.6.20", 2), ("1.7.24", 2), ("2.0.9", 3), ("2.1.9", 3), ("2.3.4", 4)]
+)
 def test_a_file_that_is_made_has_the_version_of_this_containerd(run_module, pools, asked, path, release, version):
     asked(release)
     run_module(containerd_devmapper, path=str(path), **WISH)
@@ -145,7 +149,10 @@ def test_containerd_is_restarted_with_it(run_module, commands, pools, asked, the
 @pytest.mark.parametrize(
     ("after", "says"),
     [
-        (lambda commands, running: running(WITHOUT_CRI), "containerd does without io.containerd.grpc.v1.cri (no runc). "),
+        (
+            lambda commands, running: running(WITHOUT_CRI),
+            "containerd does without io.containerd.grpc.v1.cri (no runc). ",
+        ),
         (lambda commands, running: running("", rc=1), "containerd does not answer. "),
         (None, "containerd does not start (systemctl restart containerd.service failed with status 1: "),
     ],

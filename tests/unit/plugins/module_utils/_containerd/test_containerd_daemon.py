@@ -26,7 +26,10 @@ def captured(release, name):
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_version_is_found(release):
     found = containerd_daemon.Containerd(version=containerd_daemon.parse_version(captured(release, "version.txt")))
-    assert (found.version, found.config_version) == (release, 3 if release.startswith("2.") else 2)
+    assert (found.version, found.config_version) == (
+        release,
+        4 if release.startswith("2.3") else 3 if release.startswith("2.") else 2,
+    )
 
 
 @pytest.mark.parametrize("release", ASKED)

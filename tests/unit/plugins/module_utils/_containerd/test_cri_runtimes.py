@@ -70,7 +70,7 @@ def decide(path: Path, containerd: str, *runtimes: Runtime, state: str = "presen
 
 @pytest.mark.parametrize(
     ("release", "handler"),
-    [("1.7.24", OF_VERSION_2), ("2.0.9", OF_VERSION_3), ("2.1.9", OF_VERSION_3)],
+    [("1.7.24", OF_VERSION_2), ("2.0.9", OF_VERSION_3), ("2.1.9", OF_VERSION_3), ("2.3.4", OF_VERSION_3)],
 )
 def test_containerds_own_configuration_gets_the_handler_and_loses_it_again(path, release, handler):
     path.write_text((CAPTURED / release / "default.toml").read_text(encoding="utf-8"), encoding="utf-8")

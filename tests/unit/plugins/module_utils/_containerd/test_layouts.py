@@ -114,7 +114,9 @@ def test_the_unit_is_the_one_that_there_is_and_containerd_its_child(monkeypatch,
     os.symlink("/root/p.db", str(tmp_path / "9" / "fd" / "3"))
     layout = layouts.PRESETS["k3s"]
     commands.expect(f"{layout.binary} config default", "version = 3\n")
-    commands.expect(f"/var/lib/rancher/k3s/data/current/bin/ctr --address {layout.socket} --connect-timeout 30s plugins ls")
+    commands.expect(
+        f"/var/lib/rancher/k3s/data/current/bin/ctr --address {layout.socket} --connect-timeout 30s plugins ls"
+    )
     commands.expect(f"{layout.binary} --version", "containerd github.com/k3s-io/containerd v2.0.4-k3s2 x\n")
     found = containerd_daemon.read(layout)
     assert (found.layout.unit, found.version, found.config) == ("k3s-agent.service", "2.0.4", layout.config)

@@ -112,7 +112,10 @@ def test_what_is_there_stays_and_comes_back(path, text, expected):
         ("[]", []),
         ("[ ]", []),
         ('[{platform = "linux", snapshotter = "native"}]', [{"platform": "linux", "snapshotter": "native"}]),
-        ('[\n {platform = "linux", snapshotter = "native"}, # c ]\n]', [{"platform": "linux", "snapshotter": "native"}]),
+        (
+            '[\n {platform = "linux", snapshotter = "native"}, # c ]\n]',
+            [{"platform": "linux", "snapshotter": "native"}],
+        ),
         ('[{platform = "linux", snapshotter = "native"} # ]\n]', [{"platform": "linux", "snapshotter": "native"}]),
     ],
 )

@@ -43,12 +43,24 @@ def test_a_key_is_refused_where_dockerd_refuses_it(version):
 @pytest.mark.parametrize(
     ("document", "version", "says"),
     [
-        ({"hots": []}, "26.1.5", "hots is no key that Docker knows, and it does not start with it: did you mean hosts?"),
+        (
+            {"hots": []},
+            "26.1.5",
+            "hots is no key that Docker knows, and it does not start with it: did you mean hosts?",
+        ),
         ({"storage_driver": "x"}, "", "did you mean storage-driver?"),
         ({"Log-Driver": "x"}, "", "did you mean log-driver?"),
         ({"something": 1}, "", "something is no key that Docker knows, and it does not start with it: take it out"),
-        ({"log-opt": "x"}, "28.5.2", "log-opt is the name of a flag, which Docker does not heed in a file: write log-opts"),
-        ({"add-runtime": 1}, "", "add-runtime is the name of a flag, which Docker does not heed in a file: write runtimes"),
+        (
+            {"log-opt": "x"},
+            "28.5.2",
+            "log-opt is the name of a flag, which Docker does not heed in a file: write log-opts",
+        ),
+        (
+            {"add-runtime": 1},
+            "",
+            "add-runtime is the name of a flag, which Docker does not heed in a file: write runtimes",
+        ),
         ({"graph": "/x"}, "24.0.9", "graph is no key of Docker 24.0.9, which does not start with it: take it out"),
         ({"graph": "/x"}, "23.0.1", ""),
         ({"graph": "/x"}, "", ""),

@@ -33,23 +33,23 @@ REASONS = {("thin", "%s"): "ooms_reason, one of the two sentences about free met
 
 def filled(prefix: str, text: str) -> set[str]:
     """Return what a format may come out as."""
-    found = set()
-    for number in (0, 1):
-        for begins in ("253:4", "provision_block"):
-            words = next((list(given) for around, given in WORDS[:: -1 if number else 1] if around in text), [])
-            starts = text.startswith("%s: ") and prefix in ("thin", "thin metadata", "space map metadata")
+    return {_filled(prefix, text, number, begins) for number in (0, 1) for begins in ("253:4", "provision_block")}
 
-            def put(match: re.Match[str], words: list[str] = words, starts: bool = starts, begins: str = begins) -> str:
-                if match[1] in NUMBERS:
-                    return NUMBERS[match[1]][number]
-                if match[1] == "pg":
-                    return "dm-3"
-                if starts and match.start() == 0:
-                    return begins if prefix == "thin" else "dm_pool_commit_metadata"
-                return words.pop(0) if words else "17"
 
-            found.add(re.sub(r"%\.?\d*(llu|lx|pg|[a-z])", put, text).replace("%%", "%"))
-    return found
+def _filled(prefix: str, text: str, number: int, begins: str) -> str:
+    words = next((list(given) for around, given in WORDS[:: -1 if number else 1] if around in text), [])
+    starts = text.startswith("%s: ") and prefix in ("thin", "thin metadata", "space map metadata")
+
+    def put(match: re.Match[str]) -> str:
+        if match[1] in NUMBERS:
+            return NUMBERS[match[1]][number]
+        if match[1] == "pg":
+            return "dm-3"
+        if starts and match.start() == 0:
+            return begins if prefix == "thin" else "dm_pool_commit_metadata"
+        return words.pop(0) if words else "17"
+
+    return re.sub(r"%\.?\d*(llu|lx|pg|[a-z])", put, text).replace("%%", "%")
 
 
 def messages(path: Path) -> list[tuple[str, str]]:

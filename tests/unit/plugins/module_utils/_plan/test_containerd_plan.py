@@ -198,7 +198,12 @@ UNPACKED = '[[plugins."io.containerd.transfer.v1.local".unpack_config]]'
     [
         ("containerd", "1.7.24~ds1-6+deb13u1", CONFIGURE, "version = 2\n"),
         ("containerd", "2.1.9+ds1-5", CONFIGURE.replace(" in ", f", {UNPACKED} in "), "version = 3\n"),
-        ("containerd.io=2.1.5-1", "2.1.5-1", CONFIGURE.replace("set ", f"set {OLD}, ").replace(" in /", f", {UNPACKED} in /"), OF_DOCKER),
+        (
+            "containerd.io=2.1.5-1",
+            "2.1.5-1",
+            CONFIGURE.replace("set ", f"set {OLD}, ").replace(" in /", f", {UNPACKED} in /"),
+            OF_DOCKER,
+        ),
         ("containerd.io", "1.7.27-1", CONFIGURE.replace("set ", f"set {OLD}, "), OF_DOCKER),
     ],
 )
@@ -553,14 +558,19 @@ def test_another_containerds_unit_and_ctr_are_used(ours, tmp_path):
     host = replace(ours, containerd=replace(ours.containerd, layout=layout), records=RECORDS)
     plan = containerd_plan.plan_teardown(host, replace(SEEN, layout=layout), stop_containers=True)
     assert all(step.command[1:3] == ("--address", K3S.socket) for step in plan.stages["snapshots"])
-    plan = containerd_plan.plan_setup(replace(host, boot_text=None, records=ContainerdMetadata(FOLDER, "docker-thinpool", 3, 3, True, True)), SEEN)
+    plan = containerd_plan.plan_setup(
+        replace(host, boot_text=None, records=ContainerdMetadata(FOLDER, "docker-thinpool", 3, 3, True, True)), SEEN
+    )
     assert plan.stages["boot"][0].action.startswith("write /etc/systemd/system/k3s.service.d/thin-pool-docker-thinpool")
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"configuration": containerd_config.ContainerdConfig(K3S.config)}, "config.toml is not there: it is generated"),
+        (
+            {"configuration": containerd_config.ContainerdConfig(K3S.config)},
+            "config.toml is not there: it is generated",
+        ),
         ({}, "is generated and does not import .*config-v3.toml.d/.*: upgrade to a release that does"),
     ],
 )

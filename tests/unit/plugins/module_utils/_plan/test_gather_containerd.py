@@ -46,7 +46,9 @@ def config(monkeypatch, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(f'version = 2\nroot = "{tmp_path}/root"\nimports = ["{dropped_in}"]\n', encoding="utf-8")
     monkeypatch.setattr(process, "find", lambda program: None)
-    monkeypatch.setattr(containerd_daemon, "read", lambda _layout: Containerd(path="/usr/bin/containerd", config=str(path)))
+    monkeypatch.setattr(
+        containerd_daemon, "read", lambda _layout: Containerd(path="/usr/bin/containerd", config=str(path))
+    )
     return path, dropped_in
 
 

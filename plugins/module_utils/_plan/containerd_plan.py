@@ -86,8 +86,8 @@ class ContainerdSpec(storage_plan.StorageSpec):
         if pool is None or not pool.is_pool or pool.zero or self.zero or not self.hands_devices_over:
             return ""
         return (
-            f"{', '.join(self.hands_devices_over)}: whoever is in a virtual machine reads its whole device, and zeroing "
-            f"of {self.vg}/{self.pool} is off, so that parts of a chunk that it did not write hold what a container "
+            f"{', '.join(self.hands_devices_over)}: whoever is in a virtual machine reads its whole device, and "
+            f"zeroing of {self.vg}/{self.pool} is off, so that parts of a chunk that it did not write hold what a container "
             "before it left there. Set zero: true, which counts for what is written from then on"
         )
 

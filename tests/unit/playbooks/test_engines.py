@@ -1,0 +1,77 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks that serve both engines, with one variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).resolve().parents[3]
+ENGINES = (None, "docker", "containerd")
+
+
+def tasks(name: str) -> list[dict]:
+    return yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text(encoding="utf-8"))[0]["tasks"]
+
+
+def defaults(role: str) -> dict:
+    return yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+
+
+def trusted(value):
+    """Return a value as Ansible has it of a playbook: texts in it may be templates."""
+    if isinstance(value, dict):
+        return {key: trusted(one) for key, one in value.items()}
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def templated(text: str, **variables):
+    return Templar(DataLoader(), variables=trusted(variables)).template(trusted(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"), [("verify", ("direct_lvm", "containerd_devmapper")), ("grow", ("direct_lvm", "direct_lvm"))]
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_variable_chooses_one_role(name, roles, engine):
+    given = {} if engine is None else {"thin_pool_engine": engine}
+    run = [task for task in tasks(name) if templated(f"{{{{ {task['when']} }}}}", **given) in (True, "True")]
+    (task,) = run
+    assert task["ansible.builtin.include_role"]["name"].rpartition(".")[2] == roles[engine == "containerd"]
+    assert ("vars" in task) == (name == "grow" and engine == "containerd")
+
+
+def test_containerds_pool_grows_by_its_own_variables_and_their_defaults():
+    given = tasks("grow")[1]["vars"]
+    own = defaults("containerd_devmapper")
+    pools = {key.partition("direct_lvm_")[2] for key in defaults("direct_lvm")}
+    both = {key for key in pools if f"containerd_devmapper_{key}" in own}
+    # What the pool alone is about, and not whose it is.
+    assert {key.partition("direct_lvm_")[2] for key in given} == {"devices", *both} - {
+        "daemon_options",
+        "existing_data",
+        "state",
+        "stop_containers",
+    }
+    for key, text in given.items():
+        name = key.replace("direct_lvm_", "containerd_devmapper_")
+        if name in own:
+            assert templated(text) == own[name], key
+        assert templated(text, **{name: "x"}) == "x"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_backup_is_of_the_engines_pool(engine):
+    play = yaml.safe_load((ROOT / "playbooks" / "backup.yml").read_text(encoding="utf-8"))[0]
+    options = play["tasks"][0]["devicemapper.containers.thin_pool_backup"]
+    given = {**play["vars"], **({} if engine is None else {"thin_pool_engine": engine})}
+    assert templated(options["vg"], **given) == ("containerd" if engine == "containerd" else "docker")
+    assert templated(options["name"], **given) == "thinpool"
+    assert templated(options["vg"], **given, backup_vg="x") == "x"

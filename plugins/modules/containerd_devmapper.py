@@ -315,7 +315,7 @@ def start_anew(
     """Start containerd with the new files, and with the old ones again where something does not work that did."""
     try:
         containerd_daemon.start(containerd.layout.unit)
-        after = containerd_daemon.ask(containerd.layout) if containerd.plugins else ()
+        after = containerd_daemon.ask_started(containerd.layout) if containerd.plugins else ()
         lost = containerd_daemon.lost(containerd.plugins, after)
         if not lost:
             return

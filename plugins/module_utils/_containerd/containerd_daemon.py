@@ -22,6 +22,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 
 # Where the kernel shows processes; another folder in tests.
 PROC = "/proc"
+# How often it is asked after a start, a second apart: a unit that starts it as one of several things may be up before.
+ATTEMPTS = 30
 
 
 # The sentence of the step in which all of containerd is looked at; the same whether it runs already or not.
@@ -190,6 +192,16 @@ def ask(layout: Layout = Layout()) -> tuple[Plugin, ...]:  # noqa: B008  # a fro
         return parse_plugins(process.run(*words, timeout=60))
     except process.ProcessError:
         return ()
+
+
+def ask_started(layout: Layout) -> tuple[Plugin, ...]:
+    """Return the plugins of a containerd that is starting; none where it does not answer in time."""
+    for attempt in range(ATTEMPTS):
+        plugins = ask(layout)
+        if plugins:
+            return plugins
+        time.sleep(1 if attempt + 1 < ATTEMPTS else 0)
+    return ()
 
 
 def parse_plugins(text: str) -> tuple[Plugin, ...]:

@@ -87,8 +87,8 @@ class ContainerdSpec(storage_plan.StorageSpec):
             return ""
         return (
             f"{', '.join(self.hands_devices_over)}: whoever is in a virtual machine reads its whole device, and "
-            f"zeroing of {self.vg}/{self.pool} is off, so that parts of a chunk that it did not write hold what a container "
-            "before it left there. Set zero: true, which counts for what is written from then on"
+            f"zeroing of {self.vg}/{self.pool} is off, so that parts of a chunk that it did not write hold what a "
+            "container before it left there. Set zero: true, which counts for what is written from then on"
         )
 
     @property

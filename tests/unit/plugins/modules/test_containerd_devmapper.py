@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import containerd_daemon
 from ansible_collections.devicemapper.containers.plugins.modules import containerd_devmapper
 
 CAPTURED = Path(__file__).resolve().parents[2] / "containerd"
@@ -128,8 +129,9 @@ def socket(tmp_path):
 
 
 @pytest.fixture
-def running(commands, socket):
+def running(commands, socket, monkeypatch):
     """Return what has containerd asked for its plugins."""
+    monkeypatch.setattr(containerd_daemon, "ATTEMPTS", 1)
     command = f"ctr --address {socket} --connect-timeout 30s plugins ls --detailed"
     return lambda text, rc=0: commands.expect(command, text, rc=rc)
 

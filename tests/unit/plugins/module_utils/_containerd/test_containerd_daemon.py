@@ -165,6 +165,13 @@ def test_a_containerd_that_does_not_answer_says_nothing(commands):
     assert containerd_daemon.ask() == ()
 
 
+def test_a_containerd_that_is_starting_is_asked_again(commands, monkeypatch):
+    monkeypatch.setattr(containerd_daemon.time, "sleep", lambda seconds: None)
+    commands.expect("ctr", rc=1)
+    commands.expect("ctr", ALL)
+    assert len(containerd_daemon.ask_started(containerd_daemon.Layout())) == 3
+
+
 def test_a_process_that_is_gone_has_nothing_open(monkeypatch, tmp_path):
     monkeypatch.setattr(containerd_daemon, "PROC", str(tmp_path))
     assert (containerd_daemon._open_files("9"), containerd_daemon._started("9")) == (frozenset(), None)

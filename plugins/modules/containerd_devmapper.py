@@ -319,7 +319,11 @@ def start_anew(
         lost = containerd_daemon.lost(containerd.plugins, after)
         if not lost:
             return
-        reason = f"does without {', '.join(lost)}" if after else "does not answer"
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        own = containerd_daemon.state_of(after)
+        # With containerd 2.x little works beside a snapshotter that does not, whose error is the one to be read.
+        cause = "" if own == "ok" else f"; its devmapper snapshotter says: {own}"
+        reason = f"does without {', '.join(lost[:3])}{more}{cause}" if after else "does not answer"
     except process.ProcessError as error:
         reason = f"does not start ({error})"
     for change in changes:

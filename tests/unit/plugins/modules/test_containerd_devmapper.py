@@ -153,7 +153,8 @@ def test_containerd_is_restarted_with_it(run_module, commands, pools, asked, the
     [
         (
             lambda commands, running: running(WITHOUT_CRI),
-            "containerd does without io.containerd.grpc.v1.cri (no runc). ",
+            "containerd does without io.containerd.grpc.v1.cri (no runc); its devmapper snapshotter says: it is not "
+            "there. ",
         ),
         (lambda commands, running: running("", rc=1), "containerd does not answer. "),
         (None, "containerd does not start (systemctl restart containerd.service failed with status 1: "),

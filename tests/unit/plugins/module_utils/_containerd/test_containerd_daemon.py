@@ -142,6 +142,13 @@ def test_a_host_on_which_more_than_the_snapshotter_is_broken_is_refused():
         containerd_daemon.check(containerd)
 
 
+def test_where_the_snapshotter_itself_is_what_hinders_the_others_it_may_be_mended():
+    plugins = containerd_daemon.parse_plugins(ALL)
+    ours = containerd_daemon.Plugin("io.containerd.snapshotter.v1", "devmapper", "no such pool")
+    containerd = containerd_daemon.Containerd("/usr/bin/containerd", "2.1.9", plugins=(*plugins, ours))
+    containerd_daemon.check(containerd)
+
+
 @pytest.mark.parametrize(
     ("after", "expected"),
     [

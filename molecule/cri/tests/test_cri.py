@@ -69,7 +69,8 @@ def cri(host, method: str, message: bytes = b"") -> str:
         f"http://localhost/runtime.v1.{method} | tr -d '\\000'"
     )
     answer = seen.root(host, command)
-    assert re.search(r"(?m)^grpc-status: 0\r?$", answer), answer
+    # The trailer follows the message at once.
+    assert re.search(r"grpc-status: 0\r?\n", answer), answer
     return answer
 
 
@@ -83,7 +84,8 @@ def registry(host) -> str:
     """Return an image in a registry on the guest, which is started for it."""
     seen.root(
         host,
-        "systemd-run --unit registry-of-the-tests docker-registry serve /etc/registry-of-the-tests.yml && "
+        "systemctl is-active --quiet registry-of-the-tests || systemd-run --unit registry-of-the-tests "
+        "docker-registry serve /etc/registry-of-the-tests.yml && "
         "until curl --silent --fail http://localhost:5000/v2/; do sleep 1; done",
     )
     seen.root(host, seen.IMPORT_ARCHIVE)
@@ -105,7 +107,6 @@ def test_an_image_is_imported_onto_the_pool_by_the_transfer_service(host):
     before = snapshots(host, "devmapper")
     seen.root(host, "ctr images import --snapshotter devmapper $(ls -d /tmp/tmp.*/image.tar | head -n 1)")
     assert snapshots(host, "devmapper") > before
-    assert f"{POOL}-snap-" in seen.root(host, "dmsetup table --target thin")
     command = f"{seen.CTR_RUN} --rm {seen.BUSYBOX} imported /bin/sh -c 'busybox mount | busybox grep \" / \"'"
     assert seen.root(host, command).startswith(f"/dev/mapper/{POOL}-snap-")
 

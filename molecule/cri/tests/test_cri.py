@@ -75,8 +75,10 @@ def cri(host, method: str, message: bytes = b"") -> str:
 
 
 def pull(host, image: str, handler: str = "") -> None:
-    spec = field(1, image.encode()) + (field(19, handler.encode()) if handler else b"")
-    cri(host, "ImageService/PullImage", field(1, spec))
+    """Have CRI pull an image; for a handler by the annotation of a pod, which is what containerd 2.1 goes by."""
+    annotation = field(1, b"io.containerd.cri.runtime-handler") + field(2, handler.encode())
+    pod = field(3, field(7, annotation)) if handler else b""
+    cri(host, "ImageService/PullImage", field(1, field(1, image.encode())) + pod)
 
 
 @pytest.fixture(scope="module")

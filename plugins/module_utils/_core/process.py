@@ -28,6 +28,8 @@ _LONGEST_REASON = 64 * 1024  # bytes of what a program complains of
 
 # LVM_SUPPRESS_FD_WARNINGS: Ansible's open pipes are no concern of LVM's (lvm(8)).
 _ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
+# Somebody's wishes for LVM commands of their own, which would send or shape the output of ours (lvm(8)).
+_NOT_INHERITED = ("LVM_COMMAND_PROFILE", "LVM_OUT_FD", "LVM_ERR_FD", "LVM_REPORT_FD")
 # LVM lives in sbin, which a shell reached through su or a bare ssh command may not have in its PATH.
 _PATH = os.pathsep.join(
     (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
@@ -84,6 +86,13 @@ def capture(
     *command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT, ends_with_us: bool = False
 ) -> tuple[int, str]:
     """Run a command like :func:`run` and return its exit status too, for programs that answer with it."""
+    return finish(*command, accept=accept, timeout=timeout, ends_with_us=ends_with_us)[:2]
+
+
+def finish(
+    *command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT, ends_with_us: bool = False
+) -> tuple[int, str, str]:
+    """Run a command like :func:`run` and return its exit status, its output, and what it complained of."""
     process = _start(command, subprocess.PIPE)
     try:
         out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=timeout))
@@ -102,7 +111,7 @@ def capture(
             _end(process)
         raise
     _check(command, process.returncode, accept, err)
-    return process.returncode, out
+    return process.returncode, out, err
 
 
 def lines(*command: str, timeout: float = TIMEOUT, longest: int = LONGEST_LINE) -> t.Iterator[bytes]:
@@ -141,6 +150,7 @@ def _complete(output: t.BinaryIO, longest: int) -> t.Iterator[bytes]:
 
 
 def _start(command: tuple[str, ...], errors: t.Any) -> t.Any:
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     try:
         # Not AnsibleModule.run_command(), which knows no timeout, nor subprocess.run(), which kills outright at the end
         # of one: an LVM command that is killed may leave a device suspended, and all its I/O hanging.
@@ -149,7 +159,7 @@ def _start(command: tuple[str, ...], errors: t.Any) -> t.Any:
             stdin=_standard_input[-1],
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **_ENVIRONMENT, "PATH": _PATH},
+            env={**inherited, **_ENVIRONMENT, "PATH": _PATH},
             executable=find(command[0]),
         )
     except (OSError, ValueError) as error:  # the latter: a null character, or half of one, in a word

@@ -33,6 +33,8 @@ class Step:
     A step that writes to a device as it was found carries what was found, which is held and looked at again first.
     A command that can fail half way, with harm to others, carries the command that makes up for that.
     What no single command does carries a function.
+    A command that LVM can be asked about beforehand carries the words to ask with. One that is worth nothing when a
+    later step of the same run fails carries what takes it back.
     """
 
     action: str
@@ -41,6 +43,8 @@ class Step:
     device: LockableDevice | None = None
     remedy: tuple[str, ...] = ()
     work: t.Callable[[], None] | None = None
+    rehearsal: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
 
 
 class StepRunner(t.Protocol):
@@ -60,18 +64,31 @@ def actions(steps: t.Iterable[Step]) -> list[str]:
 
 def take_steps(steps: t.Sequence[Step], host: StepRunner) -> None:
     """Take the steps in their order; the first failure without a remedy ends it, and a rerun decides anew."""
-    for step in steps:
-        with contextlib.ExitStack() as held:
-            if step.device is not None:
-                held.enter_context(step.device.locked())
-            if step.write is not None:
-                host.write(step.write)
-            if step.command:
-                try:
-                    host.run(*step.command)
-                except ProcessError:
-                    if not step.remedy:
-                        raise
-                    host.run(*step.remedy)
-            if step.work is not None:
-                step.work()
+    taken: list[Step] = []
+    try:
+        for step in steps:
+            _take(step, host)
+            taken.append(step)
+    except Exception:
+        for step in reversed(taken):
+            if step.undo:
+                with contextlib.suppress(ProcessError):
+                    host.run(*step.undo)
+        raise
+
+
+def _take(step: Step, host: StepRunner) -> None:
+    with contextlib.ExitStack() as held:
+        if step.device is not None:
+            held.enter_context(step.device.locked())
+        if step.write is not None:
+            host.write(step.write)
+        if step.command:
+            try:
+                host.run(*step.command)
+            except ProcessError:
+                if not step.remedy:
+                    raise
+                host.run(*step.remedy)
+        if step.work is not None:
+            step.work()

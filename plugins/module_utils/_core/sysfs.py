@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 
+BLOCK = "/sys/class/block"  # a link for each block device, partitions too
+
 
 def attribute(directory: str, name: str) -> str | None:
     """Return what a file of sysfs says; None where there is none."""
@@ -26,3 +28,16 @@ def listdir(path: str) -> list[str]:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def sector_size(path: str) -> int:
+    """Return the bytes of a device's logical block, 0 where the kernel does not know the device.
+
+    Documentation/ABI/stable/sysfs-block; a partition has those of its disk.
+    """
+    sys = os.path.realpath(f"{BLOCK}/{os.path.basename(path)}")
+    for folder in (sys, os.path.dirname(sys)):
+        found = attribute(folder, "queue/logical_block_size")
+        if found:
+            return int(found)
+    return 0

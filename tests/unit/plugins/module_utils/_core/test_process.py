@@ -185,3 +185,15 @@ def test_a_program_that_reads_what_is_lent_to_it_ends_before_that_is_taken_back(
             signal.signal(signal.SIGALRM, before)
             started[0].kill()
             started[0].wait()
+
+
+def test_wishes_for_other_lvm_commands_are_not_handed_on(commands, monkeypatch):
+    for name in ("LVM_COMMAND_PROFILE", "LVM_OUT_FD", "LVM_ERR_FD", "LVM_REPORT_FD", "LVM_SYSTEM_DIR"):
+        monkeypatch.setenv(name, "3")
+    commands.expect("lvm", "report", stderr="WARNING: x\n", rc=5)
+    assert process.finish("lvm", accept=(0, 5)) == (5, "report", "WARNING: x\n")
+    (options,) = commands.options
+    assert [name for name in sorted(options["env"]) if name.startswith("LVM_")] == [
+        "LVM_SUPPRESS_FD_WARNINGS",
+        "LVM_SYSTEM_DIR",
+    ]

@@ -137,3 +137,41 @@ def test_what_no_command_does_is_done_after_what_one_does():
     host = Recorder()
     steps.take_steps([Step("both", ("lvs",), work=lambda: host.asked.append("worked")), Step("run", ("vgs",))], host)
     assert host.asked == [("lvs",), "worked", ("vgs",)]
+
+
+def test_what_was_done_for_a_step_that_fails_is_taken_back():
+    one = Step("label one", ("pvcreate", "1"), undo=("pvremove", "1"))
+    two = Step("label two", ("pvcreate", "2"), undo=("pvremove", "2"))
+    last = Step("make a group", ("vgcreate",))
+    host = Recorder(failing=("vgcreate",))
+    with pytest.raises(ProcessError):
+        steps.take_steps([one, Step("tell"), two, last], host)
+    assert host.asked[2:] == [("vgcreate",), ("pvremove", "2"), ("pvremove", "1")]
+
+
+def test_only_what_was_done_is_taken_back():
+    """What failed may have become somebody else's meanwhile."""
+    host = Recorder(failing=("pvcreate", "2"))
+    one, two = (Step("label", ("pvcreate", name), undo=("pvremove", name)) for name in ("1", "2"))
+    with pytest.raises(ProcessError):
+        steps.take_steps([one, two], host)
+    assert host.asked == [("pvcreate", "1"), ("pvcreate", "2"), ("pvremove", "1")]
+
+
+def test_what_cannot_be_taken_back_hides_no_error():
+    class Stubborn(Recorder):
+        def run(self, *command):
+            self.asked.append(command)
+            if command[0] != "pvcreate":
+                raise ProcessError(command[0], command)
+
+    host = Stubborn()
+    with pytest.raises(ProcessError, match="vgcreate"):
+        steps.take_steps([Step("a", ("pvcreate",), undo=("pvremove",)), Step("b", ("vgcreate",))], host)
+    assert host.asked == [("pvcreate",), ("vgcreate",), ("pvremove",)]
+
+
+def test_nothing_is_taken_back_where_all_goes_well():
+    host = Recorder()
+    steps.take_steps([Step("label", ("pvcreate",), undo=("pvremove",)), Step("group", ("vgcreate",))], host)
+    assert host.asked == [("pvcreate",), ("vgcreate",)]

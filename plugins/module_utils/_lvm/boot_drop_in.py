@@ -30,8 +30,22 @@ def path(service: str, vg: str, pool: str) -> str:
 def text(vg: str, pool: str) -> str:
     """Return the drop-in's text."""
     name = f"{vg}/{pool}"
+    # LVM succeeds without doing it where the pool has the activation skip flag, or where lvm.conf leaves the pool out
+    # (activation/volume_list) or monitors nothing (activation/monitoring), all seen; so it is asked what came of it.
     # $$ is systemd's way to write a dollar sign (systemd.service(5), "Command lines"), % would need two as well.
-    activate = f"for second in $$(seq {PATIENCE}); do lvchange --activate y {name} && exit; sleep 1; done; exit 1"
+    active = f"lvs --noheadings --options lv_name --select lv_active=active {name} | grep --quiet ."
+    monitored = f"lvs --noheadings --options lv_name --select seg_monitor=monitored {name} | grep --quiet ."
+    activate = (
+        f"for second in $$(seq {PATIENCE}); do lvchange --activate y {name} && {active} && exit; sleep 1; done; "
+        f'echo "thin pool {name} is not active, so nothing may start on it: see lvs --all {vg} and what LVM said; '
+        "if it said nothing, the pool has the activation skip flag, or activation/volume_list in lvm.conf leaves it "
+        'out" >&2; exit 1'
+    )
+    watch = (
+        f"lvchange --monitor y {name} && {monitored} && exit; "
+        f'echo "dmeventd does not watch thin pool {name}, so it would never be extended: see what LVM said; if it '
+        'said nothing, see activation/monitoring in lvm.conf" >&2; exit 1'
+    )
     return (
         "# Kept by the Ansible collection devicemapper.containers: the pool is active and watched before this starts.\n"
         "[Unit]\n"
@@ -40,7 +54,7 @@ def text(vg: str, pool: str) -> str:
         "\n"
         "[Service]\n"
         f"ExecStartPre=/bin/sh -c '{activate}'\n"
-        f"ExecStartPre=/bin/sh -c 'lvchange --monitor y {name}'\n"
+        f"ExecStartPre=/bin/sh -c '{watch}'\n"
     )
 
 

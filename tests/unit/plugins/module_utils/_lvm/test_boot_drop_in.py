@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
@@ -44,4 +47,28 @@ def test_the_pool_is_activated_and_watched_before_the_start():
     lines = TEXT.splitlines()
     assert lines.index("[Service]") < len(lines) - 2
     assert "lvchange --activate y docker/thin-pool" in lines[-2]
-    assert lines[-1] == "ExecStartPre=/bin/sh -c 'lvchange --monitor y docker/thin-pool'"
+    assert "lvchange --monitor y docker/thin-pool" in lines[-1]
+
+
+# What LVM's commands say by their exit status, and what is then to be seen: volumes by the selection of lvs.
+@pytest.mark.parametrize(
+    ("status", "seen", "line", "starts", "said"),
+    [
+        pytest.param(0, "lv_active=active", -2, True, "", id="active"),
+        pytest.param(0, "seg_monitor=monitored", -2, False, "is not active", id="skipped"),
+        pytest.param(5, "lv_active=active", -2, False, "is not active", id="failed"),
+        pytest.param(0, "seg_monitor=monitored", -1, True, "", id="watched"),
+        pytest.param(0, "lv_active=active", -1, False, "activation/monitoring", id="not-watched"),
+        pytest.param(5, "seg_monitor=monitored", -1, False, "dmeventd does not watch", id="cannot-be-watched"),
+    ],
+)
+def test_the_service_starts_only_on_a_pool_that_is_seen(tmp_path, monkeypatch, status, seen, line, starts, said):
+    monkeypatch.setattr(boot_drop_in, "PATIENCE", 1)
+    for program, script in (("lvchange", f"exit {status}"), ("lvs", f'case "$*" in *{seen}*) echo x;; esac')):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (tmp_path / program).chmod(0o755)
+    command = boot_drop_in.text("docker", "thin-pool").splitlines()[line].partition("=")[2].replace("$$", "$")
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(command, shell=True, check=False, capture_output=True, text=True, env={"PATH": path})
+    assert (ran.returncode == 0, said in ran.stderr) == (starts, True)
+    assert starts or "docker/thin-pool" in ran.stderr

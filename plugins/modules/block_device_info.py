@@ -18,12 +18,20 @@ description:
     membership in a volume group, also of another system or one whose metadata is missing; read-only, removable, zoned
     and too small disks. What cannot be found out is a reason too.
   - A physical volume in no volume group is free.
+  - LVM itself is asked in its test mode, which writes nothing, whether it would take a device that nothing else speaks
+    against.
 options:
   devices:
     description: Paths of block devices. Several names of one device are told each.
     type: list
     elements: path
     required: true
+  vg:
+    description:
+      - Volume group that they are for. It is told whether they may be taken into that, and LVM is asked whether it
+        would.
+    type: str
+    version_added: 1.1.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes.info
 seealso:
@@ -89,17 +97,23 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, process
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
+    device_names,
     lvm_state,
     physical_volumes,
+    rehearsal,
+    volume_groups,
 )
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"devices": {"type": "list", "elements": "path", "required": True}},
+        argument_spec={
+            "devices": {"type": "list", "elements": "path", "required": True},
+            "vg": {"type": "str"},
+        },
         supports_check_mode=True,
     )
     module_frame.run(module, lambda: work(module), only_reads=True)
@@ -107,11 +121,14 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     # Without LVM there is no report; a disk with an LVM label is not free then, since nobody can say whose it is.
+    vg = module.params["vg"] or ""
+    if vg:
+        device_names.check_name("volume group", vg)
     lvm = lvm_state.read() if process.find("lvm") else lvm_state.LvmState()
-    return {"changed": False, "devices": [as_result(lvm, name) for name in module.params["devices"]]}
+    return {"changed": False, "devices": [as_result(lvm, name, vg) for name in module.params["devices"]]}
 
 
-def as_result(lvm: lvm_state.LvmState, name: str) -> dict[str, t.Any]:
+def as_result(lvm: lvm_state.LvmState, name: str, vg: str) -> dict[str, t.Any]:
     """Return what is known of one device."""
     problem = block_devices.problem(name)
     if not problem:
@@ -130,7 +147,7 @@ def as_result(lvm: lvm_state.LvmState, name: str) -> dict[str, t.Any]:
             "vg": None,
         }
     volume = lvm.device(device.path)
-    reasons = physical_volumes.refusals(lvm, device)
+    reasons = physical_volumes.refusals(lvm, device, group=vg) or unwanted(lvm, device, vg)
     return {
         "device": name,
         "path": device.path,
@@ -140,6 +157,23 @@ def as_result(lvm: lvm_state.LvmState, name: str) -> dict[str, t.Any]:
         "signatures": [str(signature) for signature in device.signatures],
         "vg": volume.vg or None if volume else None,
     }
+
+
+def unwanted(lvm: lvm_state.LvmState, device: block_devices.BlockDevice, vg: str) -> list[str]:
+    """Return what LVM, or the group, has against a device that nothing else speaks against."""
+    if not process.find("lvm"):
+        return []
+    try:
+        if vg:
+            steps, _after = volume_groups.decide(lvm, name=vg, devices=[device])
+        else:
+            steps, _after = physical_volumes.decide(lvm, [device])
+        rehearsal.check(steps)
+    except errors.RefusedErrors as refusal:
+        return list(refusal.reasons)
+    except errors.RefusedError as refusal:
+        return [str(refusal)]
+    return []
 
 
 if __name__ == "__main__":

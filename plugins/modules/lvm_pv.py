@@ -110,7 +110,13 @@ physical_volumes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, physical_volumes, results
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    effects,
+    lvm_state,
+    physical_volumes,
+    rehearsal,
+    results,
+)
 
 
 def main() -> None:
@@ -135,9 +141,11 @@ def work(module: AnsibleModule) -> dict:
     devices = physical_volumes.examine(lvm, wanted.pop("devices"), destroy_contents=wanted.pop("destroy_contents"))
     paths = [device.path for device in devices]
     steps, after = physical_volumes.decide(lvm, devices, **wanted)
+    rehearsal.check(steps)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = lvm_state.read()
+        planned, after = after, lvm_state.read()
+        effects.check_devices(planned, after, paths)
     before, now = (results.physical_volumes(state, paths) for state in (lvm, after))
     return module_frame.result(
         steps, {"physical_volumes": before}, {"physical_volumes": now}, "physical volumes", physical_volumes=now

@@ -214,9 +214,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
+    effects,
+    lvm_config,
     lvm_state,
+    pool_sizing,
     pool_spec,
     profiles,
+    rehearsal,
     results,
     thin_pools,
 )
@@ -265,20 +269,28 @@ def work(module: AnsibleModule) -> dict:
     spec = spec_of(module.params)
     spec.check()
     lvm = lvm_state.read()
-    if profile is None:  # the one that is attached stays, and says when the pool is extended
-        there = lvm.volume(spec.vg, spec.name)
-        profile = there.profile if there else ""
+    there, group = lvm.volume(spec.vg, spec.name), lvm.group(spec.vg)
+    if profile is None and there and group:  # the one that counts stays, and says when the pool is extended
+        profile = there.profile or group.profile
     policy = None
     if profile and state == "present":
         policy = profiles.policy(profile, required=spec.profile is not None)
-        spec = replace(spec, threshold=policy.threshold, percent=policy.percent)
+        spec = replace(spec, threshold=policy.threshold, percent=policy.percent, can_monitor=policy.can_monitor)
+        if there and group and there.is_pool:
+            extension = pool_sizing.auto_extension(group, there, lvm.spare(spec.vg), policy.percent)
+            extension = rehearsal.asked(lvm, group, there, extension, may_write=policy.may_write)
+            spec = replace(spec, can_extend=not extension.data_refusal)
     signatures = block_devices.contents(thin_pools.convertible(lvm, spec) if state == "present" else ())
     steps, after = thin_pools.decide(lvm, spec, state=state, signatures=signatures)
+    if steps and policy and not policy.may_write:
+        raise errors.RefusedError(f"thin pool {spec.full_name} cannot be changed: {rehearsal.WRITES_NOTHING}")
     if steps and policy and policy.missing_thin_check:
-        raise errors.RefusedError(lvm_state.no_thin_check(spec.full_name, policy.missing_thin_check))
+        raise errors.RefusedError(lvm_config.no_thin_check(spec.full_name, policy.missing_thin_check))
+    rehearsal.check(steps)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = lvm_state.read()
+        planned, after = after, lvm_state.read()
+        effects.check_pool(planned, after, spec.vg, spec.name)
     before, now = (results.pool(state.volume(spec.vg, spec.name)) for state in (lvm, after))
     return module_frame.result(
         steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {spec.full_name}", thin_pool=now

@@ -59,6 +59,12 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  resize:
+    description:
+      - Let LVM use all of the group's devices that were enlarged, a disk of a virtual machine for example.
+    type: bool
+    default: false
+    version_added: 1.1.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes
 seealso:
@@ -138,8 +144,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     device_names,
+    effects,
     lvm_state,
     physical_volumes,
+    rehearsal,
     results,
     volume_groups,
 )
@@ -156,6 +164,7 @@ def main() -> None:
             "remove_unlisted": {"type": "bool", "default": False},
             "wipe_signatures": {"type": "bool", "default": False},
             "destroy_contents": {"type": "bool", "default": False},
+            "resize": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -176,9 +185,11 @@ def work(module: AnsibleModule) -> dict:
         lvm, wanted["devices"], destroy_contents=wanted.pop("destroy_contents")
     )
     steps, after = volume_groups.decide(lvm, **wanted)
+    rehearsal.check(steps)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:
-        after = lvm_state.read()
+        planned, after = after, lvm_state.read()
+        effects.check_group(planned, after, name)
     before, now = (results.volume_group(state, name) for state in (lvm, after))
     return module_frame.result(
         steps, {"volume_group": before}, {"volume_group": now}, f"volume group {name}", volume_group=now

@@ -221,6 +221,11 @@ options:
       drop_in:
         description: Folder whose files the main file imports.
         type: str
+  resize_devices:
+    description: Whether LVM shall use all of the devices of the volume group that were enlarged.
+    type: bool
+    default: false
+    version_added: 1.1.0
   docker_packages:
     description:
       - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked
@@ -592,6 +597,7 @@ def main() -> None:
             "autoextend_room": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
             "wipe_signatures": {"type": "bool", "default": False},
             "destroy_contents": {"type": "bool", "default": False},
+            "resize_devices": {"type": "bool", "default": False},
             "docker_packages": {"type": "list", "elements": "str", "default": []},
             "storage_opts": {"type": "list", "elements": "str", "default": []},
             "daemon_options": {"type": "dict", "default": {}},

@@ -80,7 +80,7 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
         metadata_total=blocks,
         needs_check=changes.get("needs_check", False),
     )
-    mark = lvm_state.low_water_mark(volume.size, volume.chunk_size, policy.threshold)
+    mark = pool_status.low_water_mark(volume.size, volume.chunk_size, policy.threshold)
     volume = replace(volume, low_water_mark=changes.get("low_water_mark", mark))
     group = lvm_state.VolumeGroup(
         name=volume.vg,

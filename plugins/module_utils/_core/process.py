@@ -79,14 +79,7 @@ def run(*command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT
     because LVM's errors would land inside its JSON. A program that ``ends_with_us`` is over when this is left, by an
     exception of a signal's or a time limit's too; others go on then, and keep the lock that they inherited.
     """
-    return capture(*command, accept=accept, timeout=timeout, ends_with_us=ends_with_us)[1]
-
-
-def capture(
-    *command: str, accept: t.Container[int] = (0,), timeout: float = TIMEOUT, ends_with_us: bool = False
-) -> tuple[int, str]:
-    """Run a command like :func:`run` and return its exit status too, for programs that answer with it."""
-    return finish(*command, accept=accept, timeout=timeout, ends_with_us=ends_with_us)[:2]
+    return finish(*command, accept=accept, timeout=timeout, ends_with_us=ends_with_us)[1]
 
 
 def finish(

@@ -55,6 +55,7 @@ class BlockDevice:
     signatures: tuple[Signature, ...] = ()
     obstacles: tuple[str, ...] = ()  # what no switch overrides: mounts, holders, partitions, read-only, ...
     contents: str | None = ""  # what it holds without a signature; None: not looked for
+    sector_size: int = 0  # bytes of a logical block; 0: not known
 
     @property
     def label(self) -> str:
@@ -179,6 +180,7 @@ def examine(name: str, *, look: bool = True) -> BlockDevice:
         signatures=found,
         obstacles=tuple(obstacles),
         contents=contents,
+        sector_size=int(attribute(disk, "queue/logical_block_size") or 0),
     )
 
 

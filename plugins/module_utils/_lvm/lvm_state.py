@@ -16,7 +16,12 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import sector_size
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
+    pool_status,
+    suspended_devices,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 
 # Written into the volume groups and pools that this collection makes; only what carries it is ever removed.
@@ -33,22 +38,34 @@ MISSING = (
 _FIELDS = {
     "vg": (
         "vg_name vg_uuid vg_attr vg_size vg_extent_size vg_extent_count vg_free_count vg_seqno vg_tags vg_systemid "
-        "vg_lock_type vg_missing_pv_count"
+        "vg_lock_type vg_missing_pv_count vg_profile max_pv"
     ),
     "pv": (
         "pv_name pv_uuid vg_name pv_size dev_size pe_start pv_pe_count pv_pe_alloc_count pv_in_use pv_missing "
-        "pv_duplicate"
+        "pv_duplicate pv_allocatable"
     ),
     "seg": (
         "vg_name lv_name lv_uuid lv_attr lv_size lv_tags lv_active lv_device_open lv_suspended lv_health_status "
         "lv_check_needed lv_profile lv_when_full lv_kernel_major lv_kernel_minor segtype data_lv metadata_lv "
         "pool_lv lv_metadata_size data_percent metadata_percent chunk_size zero discards transaction_id seg_monitor "
-        "lv_inactive_table"
+        "lv_inactive_table lv_skip_activation"
     ),
     # Not needed, but the report has these sections whether one wants them or not, and then with every field.
     "lv": "lv_uuid",
     "pvseg": "pv_uuid",
 }
+
+# What shapes the report beside these words, of all that lvm.conf can set (lvmconfig --typeconfig full, sections global,
+# log and report); the host's own settings stand behind it (lvm.conf(5), "--config").
+_SETTINGS = (
+    'log/prefix="  " log/command_names=0 log/silent=0 log/verbose=0 log/report_command_log=0 '
+    "report/compact_output=0 report/buffered=1 report/aligned=1 report/headings=1 report/prefixes=0 report/quoted=1 "
+    'report/columns_as_rows=0 report/binary_values_as_numeric=0 report/mark_hidden_devices=1 report/separator=" " '
+    'report/list_item_separator="," report/two_word_unknown_device=0 report/compact_output_cols="" '
+    'report/segs_sort_full="vg_name,lv_name,seg_start"'
+)
+# Every line of a report begins with one of these; what else LVM prints into it does not (lib/report, libdm-report.c).
+_JSON = ("{", "}", "[", "]", '"', ",")
 
 
 def _number(value: t.Any) -> int:
@@ -92,9 +109,12 @@ class PhysicalVolume:
     missing: bool = False
     duplicate: bool = False
     uuid: str = ""
+    vg_uuid: str = ""  # of its group; empty: in no group, or in one that is only planned
+    allocatable: bool = True
+    sector_size: int = 0  # bytes of a logical block; 0: not known
 
     @classmethod
-    def from_row(cls, row: t.Mapping[str, t.Any]) -> PhysicalVolume:
+    def from_row(cls, row: t.Mapping[str, t.Any], vg_uuid: str = "") -> PhysicalVolume:
         return cls(
             device=os.path.realpath(str(row["pv_name"]))
             if str(row["pv_name"]).startswith("/")
@@ -110,11 +130,22 @@ class PhysicalVolume:
             missing=_flag(row["pv_missing"]),
             duplicate=_flag(row.get("pv_duplicate")),
             uuid=str(row["pv_uuid"]),
+            vg_uuid=vg_uuid,
+            allocatable=_flag(row.get("pv_allocatable", "allocatable")),
         )
+
+    @property
+    def has_shrunk(self) -> bool:
+        """Whether the device has become smaller than LVM's extents on it."""
+        return bool(self.vg) and 0 < self.device_size < self.data_start + self.size
 
     def can_grow(self, extent_size: int) -> bool:
         """Whether the device has room for another extent; pv_size never equals dev_size, so the difference tells."""
         return self.device_size - self.data_start - self.size >= extent_size
+
+    def unused(self, extent_size: int) -> int:
+        """Return how many extents the device has room for beside those that LVM knows."""
+        return max(0, (self.device_size - self.data_start) // extent_size - self.extents)
 
 
 @dataclass(frozen=True)
@@ -132,6 +163,8 @@ class VolumeGroup:
     missing_devices: int = 0
     sequence: int = 0  # grows with every change of the group's metadata
     uuid: str = ""
+    profile: str = ""  # of every volume that has none of its own
+    most_devices: int = 0  # 0: any number
 
     @classmethod
     def from_row(cls, row: t.Mapping[str, t.Any]) -> VolumeGroup:
@@ -147,32 +180,14 @@ class VolumeGroup:
             missing_devices=_number(row["vg_missing_pv_count"]),
             sequence=_number(row["vg_seqno"]),
             uuid=str(row["vg_uuid"]),
+            profile=str(row.get("vg_profile") or ""),
+            most_devices=_number(row.get("max_pv")),
         )
 
     @property
     def is_ours(self) -> bool:
         """Whether this collection made it."""
         return OWNER_TAG in self.tags
-
-    def obstacles(self, local_system_id: str) -> list[str]:
-        """Return why the group may not be changed from a host with this system ID; empty where it may."""
-        reasons = []
-        if self.attributes[2:3] == "x":
-            reasons.append(f"volume group {self.name} is exported: see 'vgimport {self.name}'")
-        if self.attributes[0:1] == "r":
-            reasons.append(f"volume group {self.name} is read-only: see 'vgchange --permission rw {self.name}'")
-        if self.attributes[5:6] in ("c", "s") or self.lock_type not in ("", "none"):
-            reasons.append(f"volume group {self.name} is shared with other hosts; a pool for containers needs its own")
-        if self.system_id and self.system_id != local_system_id:
-            reasons.append(f"volume group {self.name} belongs to another system (system ID {self.system_id})")
-        if self.missing_devices:
-            reasons.append(
-                # vgreduce(8) refuses by itself where a volume would lose a part. A power cut right after vgextend
-                # leaves this too, where the new disk had not written its label through yet (seen).
-                f"volume group {self.name} misses {self.missing_devices} of its devices. Bring them back; or, if they "
-                f"are gone for good and nothing of the group lies on them, run 'vgreduce --removemissing {self.name}'"
-            )
-        return reasons
 
 
 @dataclass(frozen=True)
@@ -209,9 +224,12 @@ class LogicalVolume:
     low_water_mark: int | None = None  # chunks, as the running kernel table has it; None while inactive
     uuid: str = ""
     inactive_table: bool = False  # whether a table is loaded that is not in use
+    vg_uuid: str = ""  # of its group; empty: of one that is only planned
+    skips_activation: bool = False
+    is_linear: bool = True  # in all of its segments
 
     @classmethod
-    def from_row(cls, row: t.Mapping[str, t.Any]) -> LogicalVolume:
+    def from_row(cls, row: t.Mapping[str, t.Any], vg_uuid: str = "") -> LogicalVolume:
         return cls(
             vg=str(row["vg_name"]),
             name=_text(row["lv_name"]),
@@ -242,6 +260,9 @@ class LogicalVolume:
             monitored=row["seg_monitor"] == "monitored",
             uuid=str(row["lv_uuid"]),
             inactive_table=_flag(row.get("lv_inactive_table")),
+            vg_uuid=vg_uuid,
+            skips_activation=_flag(row.get("lv_skip_activation")),
+            is_linear=str(row["segtype"]) == "linear",
         )
 
     @property
@@ -271,58 +292,114 @@ class LogicalVolume:
         return PoolName(self.vg, self.name)
 
 
+class Copy(t.NamedTuple):
+    """A device that LVM leaves out of its report: a copy of a physical volume, or one that its group gave up."""
+
+    device: str  # canonical path
+    of: str  # the physical volume's UUID, or the group's name
+
+
 @dataclass(frozen=True)
 class LvmState:
-    """Everything LVM knows of a host at one moment; the default is a host without LVM."""
+    """Everything LVM knows of a host at one moment; the default is a host without LVM.
+
+    A group is known by its UUID. Where several have one name, that name means the one that group() returns, and its
+    devices and volumes.
+    """
 
     groups: tuple[VolumeGroup, ...] = ()
     devices: tuple[PhysicalVolume, ...] = ()
     volumes: tuple[LogicalVolume, ...] = ()
     system_id: str = ""  # of this host; only asked for where a group carries one
     in_dev: frozenset[str] = frozenset()  # names in /dev, which no new group can have
+    duplicates: tuple[Copy, ...] = ()
+    given_up: tuple[Copy, ...] = ()  # by vgreduce --removemissing, and back since
 
     @classmethod
-    def parse(cls, text: str) -> LvmState:
-        """Return the values in the JSON of ``lvm fullreport``.
+    def parse(cls, text: str, complaints: str = "") -> LvmState:
+        """Return the values in the JSON of ``lvm fullreport``, and in what it complained of meanwhile.
 
         Each volume group has its own element of ``report``, and one more lists the physical volumes in no group.
         Since 2.03.26 a ``log`` stands beside them (log/report_command_log); it is left alone.
         """
-        sections: dict[str, list[dict[str, t.Any]]] = {"vg": [], "pv": [], "seg": []}
+        groups, devices = [], []
+        volumes: dict[tuple[str, str], LogicalVolume] = {}
         try:
-            for element in json.loads(text)["report"]:
-                for section, rows in sections.items():
-                    rows.extend(element.get(section) or [])
-            volumes: dict[str, LogicalVolume] = {}
-            for row in sections["seg"]:
-                volume = LogicalVolume.from_row(row)
-                volumes.setdefault(volume.uuid, volume)  # a volume has a row for each of its segments
-            return cls(
-                groups=tuple(VolumeGroup.from_row(row) for row in sections["vg"]),
-                devices=tuple(PhysicalVolume.from_row(row) for row in sections["pv"]),
-                volumes=tuple(volumes.values()),
-            )
+            for element in _document(text)["report"]:
+                own = [VolumeGroup.from_row(row) for row in element.get("vg") or []]
+                uuid = own[0].uuid if own else ""
+                groups += own
+                devices += [PhysicalVolume.from_row(row, uuid) for row in element.get("pv") or []]
+                for row in element.get("seg") or []:
+                    segment = LogicalVolume.from_row(row, uuid)
+                    # A volume has a row for each of its segments. The volumes of a copied group keep their UUIDs,
+                    # whatever vgimportclone makes of the group's own (seen).
+                    known = volumes.setdefault((uuid, segment.uuid), segment)
+                    linear = known.is_linear and segment.is_linear
+                    volumes[uuid, segment.uuid] = replace(known, is_linear=linear)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            shown = next((line.strip() for line in text.splitlines() if not line.strip().startswith(_JSON)), "")
+            said = "; ".join(filter(None, [shown, *map(str.strip, complaints.splitlines())]))[:500]
             raise RefusedError(
-                f"LVM's report could not be understood ({type(error).__name__}: {error}): see 'lvm fullreport "
-                "--reportformat json', and whether lvm2 is 2.02.158 or later"
+                f"LVM's report could not be understood ({type(error).__name__}: {error}"
+                + (f"; LVM said: {said}" if said else "")
+                + "): see 'lvm fullreport --reportformat json', the settings that lvm.conf has in its sections log and "
+                "report, and whether lvm2 is 2.02.158 or later"
             ) from error
+        return cls(
+            groups=tuple(groups),
+            devices=tuple(devices),
+            volumes=tuple(volumes.values()),
+            duplicates=_copies(_DUPLICATE, complaints),
+            given_up=_copies(_GIVEN_UP, complaints),
+        )
+
+    def is_foreign(self, group: VolumeGroup) -> bool:
+        """Whether LVM leaves the group to another system (lvmsystemid(7)).
+
+        One whose ID is among local/extra_system_ids counts too, since LVM changes it but does not activate it (seen).
+        """
+        return group.system_id not in ("", self.system_id)
 
     def group(self, name: str) -> VolumeGroup | None:
-        return next((group for group in self.groups if group.name == name), None)
+        """Return the group that a name stands for: LVM's own choice, where it makes one, is that of this system.
+
+        Where it makes none, the one in use is told of, then one of ours.
+        """
+        active = {volume.vg_uuid for volume in self.volumes if volume.active}
+        return min(
+            (group for group in self.groups if group.name == name),
+            key=lambda group: (self.is_foreign(group), group.uuid not in active, not group.is_ours, group.uuid),
+            default=None,
+        )
+
+    def namesakes(self, group: VolumeGroup) -> list[VolumeGroup]:
+        """Return the other groups that keep LVM from knowing which one the name means; foreign ones do not."""
+        return [
+            other
+            for other in self.groups
+            if other.name == group.name and other.uuid != group.uuid and not self.is_foreign(other)
+        ]
+
+    @staticmethod
+    def holds(group: VolumeGroup, item: PhysicalVolume | LogicalVolume) -> bool:
+        """Whether a device or volume is of this group, and not of one that is merely called the same."""
+        return item.vg == group.name and (not group.uuid or item.vg_uuid in ("", group.uuid))
 
     def device(self, path: str) -> PhysicalVolume | None:
         """Return the physical volume on a device, given by its canonical path."""
         return next((device for device in self.devices if device.device == path), None)
 
-    def devices_of(self, group: str) -> list[PhysicalVolume]:
-        return [device for device in self.devices if device.vg == group]
+    def devices_of(self, name: str) -> list[PhysicalVolume]:
+        group = self.group(name)
+        return [device for device in self.devices if group and self.holds(group, device)]
 
     def volume(self, group: str, name: str) -> LogicalVolume | None:
-        return next((volume for volume in self.volumes if (volume.vg, volume.name) == (group, name)), None)
+        return next((volume for volume in self.volumes_of(group) if volume.name == name), None)
 
-    def volumes_of(self, group: str) -> list[LogicalVolume]:
-        return [volume for volume in self.volumes if volume.vg == group]
+    def volumes_of(self, name: str) -> list[LogicalVolume]:
+        group = self.group(name)
+        return [volume for volume in self.volumes if group and self.holds(group, volume)]
 
     def spare(self, group: str) -> LogicalVolume | None:
         """Return the volume that LVM keeps for the repair of a pool's metadata (lvmthin(7), "pmspare")."""
@@ -330,22 +407,50 @@ class LvmState:
 
     def with_group(self, group: VolumeGroup) -> LvmState:
         """Return a state in which a group is as planned."""
-        return replace(self, groups=(*(other for other in self.groups if other.name != group.name), group))
+        others = (other for other in self.groups if (other.name, other.uuid) != (group.name, group.uuid))
+        return replace(self, groups=(*others, group))
 
     def with_device(self, device: PhysicalVolume) -> LvmState:
+        device = replace(device, vg_uuid=self._uuid(device.vg, device.vg_uuid) if device.vg else "")
         return replace(self, devices=(*(other for other in self.devices if other.device != device.device), device))
 
     def with_volume(self, volume: LogicalVolume) -> LvmState:
-        return replace(self, volumes=(*(v for v in self.volumes if (v.vg, v.name) != (volume.vg, volume.name)), volume))
+        volume = replace(volume, vg_uuid=self._uuid(volume.vg, volume.vg_uuid))
+        key = (volume.vg, volume.vg_uuid, volume.name)
+        return replace(self, volumes=(*(v for v in self.volumes if (v.vg, v.vg_uuid, v.name) != key), volume))
+
+    def _uuid(self, name: str, known: str) -> str:
+        """Return the UUID of the group that something planned will be of."""
+        group = self.group(name)
+        return known or (group.uuid if group else "")
 
     def without(self, *, group: str = "", device: str = "", volume: tuple[str, str] = ("", "")) -> LvmState:
         """Return a state in which something is gone."""
+        gone = self.group(group)
+        lost = self.volume(*volume)
         return replace(
             self,
-            groups=tuple(g for g in self.groups if g.name != group),
+            groups=tuple(g for g in self.groups if g != gone),
             devices=tuple(d for d in self.devices if d.device != device),
-            volumes=tuple(v for v in self.volumes if (v.vg, v.name) != volume and v.vg != (group or None)),
+            volumes=tuple(v for v in self.volumes if v != lost and not (gone and self.holds(gone, v))),
         )
+
+
+def _document(text: str) -> dict[str, t.Any]:
+    """Return the JSON in what LVM printed: lines that it prints into it, or around it, are left out."""
+    lines = [line for line in text.splitlines() if line.strip().startswith(_JSON)]
+    return json.JSONDecoder().raw_decode("\n".join(lines).strip())[0]
+
+
+# lib/cache/lvmcache.c, _print_duplicate_pvs() and others: the report has the device alone that LVM chose.
+_DUPLICATE = re.compile(r"Not using device (?P<device>\S+) for PV (?P<of>[\w-]+)\.")
+# lib/metadata/metadata.c, vg_read(): what a device says of its group is older than what the group says.
+_GIVEN_UP = re.compile(r"outdated PV (?P<device>\S+) seqno \d+ has been removed in current VG (?P<of>\S+) seqno")
+
+
+def _copies(pattern: re.Pattern, complaints: str) -> tuple[Copy, ...]:
+    found = (Copy(os.path.realpath(match["device"]), match["of"]) for match in pattern.finditer(complaints))
+    return tuple(dict.fromkeys(found))
 
 
 def read() -> LvmState:
@@ -367,72 +472,24 @@ def read() -> LvmState:
         "--nosuffix",
         "--reportformat",
         "json",
+        "--config",
+        _SETTINGS,
     ]
     for section, fields in _FIELDS.items():
         command += ["--configreport", section, "--options", fields.replace(" ", ",")]
     # Status 5 with a report: a device is missing or a group could not be read; what was read still counts.
-    lvm = replace(LvmState.parse(process.run(*command, accept=(0, 5))), in_dev=frozenset(os.listdir(DEVICES)))
+    _status, report, complaints = process.finish(*command, accept=(0, 5))
+    lvm = replace(LvmState.parse(report, complaints), in_dev=frozenset(os.listdir(DEVICES)))
+    for device in lvm.devices:
+        lvm = lvm.with_device(replace(device, sector_size=sector_size(device.device)))
     if any(group.system_id for group in lvm.groups):
         # "system ID: name", or nothing behind the colon (lvmsystemid(7)).
-        lvm = replace(lvm, system_id=process.run("lvm", "systemid").rpartition("system ID:")[2].strip())
+        answer = process.run("lvm", "systemid").rpartition("system ID:")[2]
+        lvm = replace(lvm, system_id=answer.partition("\n")[0].strip())
     if any(volume.is_pool and volume.active for volume in lvm.volumes):
-        marks = parse_low_water_marks(process.run("dmsetup", "table", "--target", "thin-pool"))
-        lvm = replace(
-            lvm,
-            volumes=tuple(
-                replace(volume, low_water_mark=marks.get(volume.dm_name, marks.get(f"{volume.dm_name}-tpool")))
-                if volume.is_pool and volume.active
-                else volume
-                for volume in lvm.volumes
-            ),
-        )
+        marks = pool_status.parse_low_water_marks(process.run("dmsetup", "table", "--target", "thin-pool"))
+        for volume in lvm.volumes:
+            if volume.is_pool and volume.active:
+                mark = marks.get(volume.dm_name, marks.get(volume.dm_name + "-tpool"))
+                lvm = lvm.with_volume(replace(volume, low_water_mark=mark))
     return lvm
-
-
-_POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d{1,18})", re.MULTILINE)
-
-
-def parse_low_water_marks(text: str) -> dict[str, int]:
-    """Return the low water mark, in chunks, of each pool in the output of ``dmsetup table``.
-
-    Line format: Documentation/admin-guide/device-mapper/thin-provisioning.rst, "thin-pool <metadata dev>
-    <data dev> <data block size> <low water mark>".
-    """
-    return {match["name"]: int(match["mark"]) for match in _POOL_TABLE.finditer(text)}
-
-
-def low_water_mark(pool_size: int, chunk_size: int, threshold: int) -> int:
-    """Return the mark that LVM gives a pool: the free chunks at which the kernel sends its event.
-
-    lib/thin/thin.c _thin_pool_add_target_line(); 0, "never", from a threshold of 100 percent on.
-    """
-    return pool_size // chunk_size * (100 - max(threshold, 50)) // 100 if threshold < 100 else 0
-
-
-def configuration(*keys: str, profile: str = "") -> dict[str, str]:
-    """Return values of LVM's configuration as it takes effect, with a metadata profile where one is named."""
-    words = ["lvmconfig", "--typeconfig", "full"] + (["--metadataprofile", profile] if profile else [])
-    found = re.findall(r"^\s*(\w+)=(?:\"(.*)\"|(.*))$", process.run(*words, *keys), re.MULTILINE)
-    return {key: quoted or plain for key, quoted, plain in found}
-
-
-THIN_CHECK = "global/thin_check_executable"
-
-
-def missing_thin_check(values: t.Mapping[str, str]) -> str:
-    """Return the program that LVM would check a pool's metadata with before it activates it, where it is not there.
-
-    Without it LVM activates the pool unchecked, or in older versions not at all, which then shows at the next boot.
-    An empty setting is the administrator's word that nothing is checked (lvm.conf(5), global/thin_check_executable).
-    """
-    program = values.get(THIN_CHECK.partition("/")[2], "")
-    return program if program and not os.access(program, os.X_OK) else ""
-
-
-def no_thin_check(name: str, program: str) -> str:
-    """Return what is to be told of a pool whose metadata cannot be checked."""
-    return (
-        f"{program}, with which LVM checks the metadata of {name} before it activates it, is not there, and after a "
-        "reboot the pool may not come up: install thin-provisioning-tools (Debian family) or "
-        "device-mapper-persistent-data (Red Hat family), or correct global/thin_check_executable in lvm.conf"
-    )

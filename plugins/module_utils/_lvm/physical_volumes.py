@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, disk_contents
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import LABEL, BlockDevice
@@ -35,18 +35,27 @@ def examine(lvm: LvmState, names: t.Iterable[str], *, destroy_contents: bool = F
     ]
 
 
-def refusals(lvm: LvmState, device: BlockDevice, *, group: str = "", wipe_signatures: bool = False) -> list[str]:
+def refusals(
+    lvm: LvmState, device: BlockDevice, *, group: str = "", in_any: bool = False, wipe_signatures: bool = False
+) -> list[str]:
     """Return every reason why a device may not be taken into a group; empty where it may, or is in it.
 
-    This is the one check behind lvm_pv, lvm_vg and block_device_info.
+    ``in_any`` tells that it may be in any group. This is the one check behind lvm_pv, lvm_vg and block_device_info.
     """
     volume = lvm.device(device.path)
     if volume is None:
-        return device.refusals(wipe_signatures=wipe_signatures)
+        return _unlisted(lvm, device) or device.refusals(wipe_signatures=wipe_signatures)
     reasons = []
-    if volume.vg and volume.vg != group:
-        where = f", not to {group}" if group else ""
-        reasons.append(f"{device.label} belongs to volume group {volume.vg}{where}: choose another device")
+    wanted = lvm.group(group)
+    if volume.vg and not in_any and not (wanted and lvm.holds(wanted, volume)):
+        if volume.vg == group:
+            reasons.append(
+                f"{device.label} belongs to another volume group {volume.vg} (UUID {volume.vg_uuid}), as a disk of "
+                "another host does: choose another device"
+            )
+        else:
+            where = f", not to {group}" if group else ""
+            reasons.append(f"{device.label} belongs to volume group {volume.vg}{where}: choose another device")
     if volume.in_use and not volume.vg:
         reasons.append(
             f"{device.label} is marked as used by a volume group whose metadata is missing here: bring the group's "
@@ -67,6 +76,25 @@ def refusals(lvm: LvmState, device: BlockDevice, *, group: str = "", wipe_signat
     return reasons
 
 
+def _unlisted(lvm: LvmState, device: BlockDevice) -> list[str]:
+    """Return what LVM has against a labelled device that it leaves out of its report."""
+    for copy in lvm.duplicates:
+        if copy.device == device.path:
+            used = next((volume.device for volume in lvm.devices if volume.uuid == copy.of), "another device")
+            return [
+                f"{device.label} has the same physical volume on it as {used} (UUID {copy.of}), which LVM uses: it is "
+                "a copy of that disk, or another path to it. Choose another device"
+            ]
+    for copy in lvm.given_up:
+        if copy.device == device.path:
+            return [
+                f"{device.label} was given up by volume group {copy.of} ('vgreduce --removemissing') while it was "
+                f"away, and is back with its old label. If nothing on it is needed, 'vgck --updatemetadata {copy.of}' "
+                "clears that, and it may be taken anew"
+            ]
+    return []
+
+
 def decide(
     lvm: LvmState,
     devices: t.Iterable[BlockDevice],
@@ -81,9 +109,7 @@ def decide(
     after = lvm
     for device in devices:
         volume = lvm.device(device.path)
-        reasons = refusals(
-            lvm, device, group=volume.vg if volume else "", wipe_signatures=wipe_signatures or state == "absent"
-        )
+        reasons = refusals(lvm, device, in_any=True, wipe_signatures=wipe_signatures or state == "absent")
         if state == "absent":
             if volume is None:
                 continue
@@ -100,25 +126,29 @@ def decide(
             steps += initialise(device)
             after = after.with_device(planned(device))
         elif resize:
-            group = after.group(volume.vg)
-            extent_size = group.extent_size if group else 4 * 1024 * 1024
-            if volume.can_grow(extent_size):
-                steps.append(
-                    Step(
-                        f"grow physical volume {device.path} to {human(volume.device_size)}",
-                        ("pvresize", "--yes", device.path),
-                    )
-                )
-                added = (volume.device_size - volume.data_start) // extent_size - volume.extents if group else 0
-                size = volume.size + added * extent_size if group else volume.device_size
-                after = after.with_device(replace(volume, size=size, extents=volume.extents + added))
-                if group:
-                    after = after.with_group(
-                        replace(group, extents=group.extents + added, extents_free=group.extents_free + added)
-                    )
+            more, after = grow(after, volume)
+            steps += more
     if refused:
         raise RefusedErrors(refused)
     return steps, after
+
+
+def grow(lvm: LvmState, volume: PhysicalVolume) -> tuple[list[Step], LvmState]:
+    """Return the step that lets LVM use all of a device that was enlarged, if it was, and the state after it."""
+    group = lvm.group(volume.vg)
+    extent_size = group.extent_size if group else 4 * MIB
+    if not volume.can_grow(extent_size):
+        return [], lvm
+    step = Step(
+        f"grow physical volume {volume.device} to {human(volume.device_size)}", ("pvresize", "--yes", volume.device)
+    )
+    if group is None:
+        return [step], lvm.with_device(replace(volume, size=volume.device_size))
+    added = volume.unused(extent_size)
+    after = lvm.with_device(
+        replace(volume, size=volume.size + added * extent_size, extents=volume.extents + added)
+    ).with_group(replace(group, extents=group.extents + added, extents_free=group.extents_free + added))
+    return [step], after
 
 
 def initialise(device: BlockDevice) -> list[Step]:
@@ -138,6 +168,9 @@ def initialise(device: BlockDevice) -> list[Step]:
             f"create physical volume {device.path}",
             ("pvcreate", "--yes", device.path),
             device=replace(device, signatures=()),
+            # LVM never ends in its test mode where there is a signature to be wiped, see rehearsal.
+            rehearsal=() if device.signatures else ("pvcreate", "--yes", device.path),
+            undo=("pvremove", "--yes", device.path),
         )
     )
     return steps
@@ -154,4 +187,5 @@ def planned(device: BlockDevice) -> PhysicalVolume:
         extents=0,
         extents_used=0,
         in_use=False,
+        sector_size=device.sector_size,
     )

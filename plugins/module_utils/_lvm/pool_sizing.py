@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
     LvmState,
@@ -44,14 +44,18 @@ class AutoExtension:
     metadata_needed: int
     free: int
     extent_size: int  # bytes
+    metadata_growth: int = 0  # of what the metadata needs, without its spare
+    data_refusal: str = ""  # LVM's word, where it was asked and would not
+    metadata_refusal: str = ""
+    spare_is_left: bool = False  # whether LVM extends the metadata without its spare, which has no room
 
     @property
     def data_possible(self) -> bool:
-        return self.data_needed <= self.free
+        return self.data_needed <= self.free and not self.data_refusal
 
     @property
     def metadata_possible(self) -> bool:
-        return self.metadata_needed <= self.free
+        return (self.metadata_needed <= self.free or self.spare_is_left) and not self.metadata_refusal
 
 
 def auto_extension(group: VolumeGroup, pool: LogicalVolume, spare: LogicalVolume | None, percent: int) -> AutoExtension:
@@ -69,7 +73,28 @@ def auto_extension(group: VolumeGroup, pool: LogicalVolume, spare: LogicalVolume
         metadata_needed=metadata_growth + max(0, metadata + metadata_growth - spare_now),
         free=group.extents_free,
         extent_size=group.extent_size,
+        metadata_growth=metadata_growth,
     )
+
+
+def figures_suffice(lvm: LvmState, group: VolumeGroup, pool: LogicalVolume) -> bool:
+    """Whether so many free extents are so many that LVM can give the pool: else it is to be asked.
+
+    They are where the group has the usual policy, every device may be allocated from and has its size, and the pool's
+    parts are linear, with the group's policy (lvs(8), lv_attr, allocation policy: i).
+    """
+    parts = [lvm.volume(group.name, name) for name in (pool.data_volume, pool.metadata_volume)]
+    return (
+        is_plain(lvm, group)
+        and all(part is None or (part.is_linear and part.attributes[2:3] == "i") for part in parts)
+        and pool.attributes[2:3] == "i"
+    )
+
+
+def is_plain(lvm: LvmState, group: VolumeGroup) -> bool:
+    """Whether all free extents of a group are of use to any new volume."""
+    usable = all(device.allocatable and not device.has_shrunk for device in lvm.devices_of(group.name))
+    return group.attributes[4:5] == "n" and usable
 
 
 def targets(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, data_now: int, metadata_now: int) -> Targets:
@@ -144,7 +169,7 @@ def overdue_extension(
         return [], after
     # By the policy's percentage, or by what brings it below the threshold (lib/metadata/lv_manip.c, _adjust_amount()).
     growth = max(-(-extents * spec.percent // 100), int(used * 100 / spec.threshold) + 1 - extents)
-    if growth > free:
+    if growth > free or not spec.can_extend:
         return [], after
     step = Step(
         f"extend thin pool {now.full_name} by its profile now: {used / extents * 100:.2f} percent of it are in use",
@@ -158,4 +183,4 @@ def overdue_extension(
 def loaded_mark(pool: LogicalVolume, spec: PoolSpec) -> int:
     """Return the mark that a table loaded now gets: that of the attached profile, whose threshold the spec knows."""
     known = pool.profile and spec.profile in (None, pool.profile)
-    return lvm_state.low_water_mark(pool.size, pool.chunk_size, spec.threshold if known else 100)
+    return pool_status.low_water_mark(pool.size, pool.chunk_size, spec.threshold if known else 100)

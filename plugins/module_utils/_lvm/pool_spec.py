@@ -49,6 +49,8 @@ class PoolSpec:
     when_full: str | None = None  # queue or error
     monitor: bool = True
     active: bool = True
+    can_monitor: bool = True  # whether LVM monitors anything (lvm.conf, activation/monitoring)
+    can_extend: bool = True  # whether LVM would extend the pool by its profile, where it had to be asked
 
     @property
     def pool_name(self) -> PoolName:

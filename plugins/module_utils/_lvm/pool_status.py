@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -87,3 +88,23 @@ def parse(text: str) -> dict[str, PoolStatus]:
                     f"what 'dmsetup status' says of {name} cannot be understood: {line[:200]!r}"
                 ) from error
     return found
+
+
+_POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d{1,18})", re.MULTILINE)
+
+
+def parse_low_water_marks(text: str) -> dict[str, int]:
+    """Return the low water mark, in chunks, of each pool in the output of ``dmsetup table``.
+
+    Line format: Documentation/admin-guide/device-mapper/thin-provisioning.rst, "thin-pool <metadata dev>
+    <data dev> <data block size> <low water mark>".
+    """
+    return {match["name"]: int(match["mark"]) for match in _POOL_TABLE.finditer(text)}
+
+
+def low_water_mark(pool_size: int, chunk_size: int, threshold: int) -> int:
+    """Return the mark that LVM gives a pool: the free chunks at which the kernel sends its event.
+
+    lib/thin/thin.c _thin_pool_add_target_line(); 0, "never", from a threshold of 100 percent on.
+    """
+    return pool_size // chunk_size * (100 - max(threshold, 50)) // 100 if threshold < 100 else 0

@@ -17,7 +17,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_config
 
 DEFAULT_DIRECTORY = "/etc/lvm/profile"  # where LVM is not installed yet; what Debian's and Red Hat's packages use
 THRESHOLD = "thin_pool_autoextend_threshold"
@@ -74,7 +74,7 @@ def read(name: str, *, directory: str | None = None) -> Profile:
 
 def profile_directory() -> str:
     """Return the directory of LVM's profiles on this host."""
-    return lvm_state.configuration("config/profile_dir").get("profile_dir") or DEFAULT_DIRECTORY
+    return lvm_config.configuration("config/profile_dir").get("profile_dir") or DEFAULT_DIRECTORY
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class Policy:
     percent: int
     found: bool = True  # the profile's file could be read
     missing_thin_check: str = ""  # the program that LVM would check the metadata with, where it is not there
+    can_monitor: bool = True  # lvm.conf, activation/monitoring
+    may_write: bool = True  # lvm.conf, global/metadata_read_only
 
 
 def policy(name: str, *, required: bool = False) -> Policy:
@@ -96,8 +98,11 @@ def policy(name: str, *, required: bool = False) -> Policy:
     if required:
         check_name(name)
     try:
-        keys = (f"activation/{THRESHOLD}", f"activation/{PERCENT}", lvm_state.THIN_CHECK)
-        found = lvm_state.configuration(*keys, profile=name)
+        keys = (
+            *(f"activation/{THRESHOLD}", f"activation/{PERCENT}"),
+            *(lvm_config.THIN_CHECK, lvm_config.MONITORING, lvm_config.READ_ONLY),
+        )
+        found = lvm_config.configuration(*keys, profile=name)
     except process.ProcessError as error:
         if required:
             raise RefusedError(
@@ -108,7 +113,9 @@ def policy(name: str, *, required: bool = False) -> Policy:
     return Policy(
         int(found.get(THRESHOLD, 100)),
         int(found.get(PERCENT, 20)),
-        missing_thin_check=lvm_state.missing_thin_check(found),
+        missing_thin_check=lvm_config.missing_thin_check(found),
+        can_monitor=lvm_config.can_monitor(found),
+        may_write=lvm_config.may_write(found),
     )
 
 

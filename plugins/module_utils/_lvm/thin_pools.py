@@ -11,10 +11,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import KIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles, pool_status
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LogicalVolume,
@@ -32,6 +32,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import (
     Targets,
     check_room,
+    figures_suffice,
+    is_plain,
     loaded_mark,
     overdue_extension,
     targets,
@@ -56,11 +58,18 @@ def decide(
         return _remove(lvm, spec, group)
     if group is None:
         raise RefusedError(f"volume group {spec.vg} does not exist: make it first (module lvm_vg), or correct vg")
-    obstacles = group.obstacles(lvm.system_id)
-    if obstacles:
-        raise RefusedError("\n".join(obstacles))
+    in_the_way = obstacles.of_group(lvm, group)
+    if in_the_way:
+        raise RefusedErrors(obstacle.message for obstacle in in_the_way)
+    if spec.monitor and spec.active and not spec.can_monitor:
+        raise RefusedError(
+            f"thin pool {spec.full_name} cannot be monitored, and so is never extended: lvm.conf has "
+            "activation/monitoring=0, with which LVM's commands monitor nothing and say that they succeeded. Set it "
+            "to 1, or set monitor to false"
+        )
     data = lvm.volume(spec.vg, spec.name)
     if data is not None and data.is_pool:
+        _check_nobody_elses(lvm, data)
         return _change(lvm, spec, group, data)
     if spec.size is None:
         raise RefusedError(f"thin pool {spec.full_name} does not exist: set size to create it")
@@ -68,6 +77,25 @@ def decide(
     if data is None and metadata is None:
         return _create(lvm, spec, group)
     return _convert(lvm, spec, group, data, metadata, signatures or {})
+
+
+def _check_nobody_elses(lvm: LvmState, pool: LogicalVolume) -> None:
+    """Refuse a pool that LVM itself has made thin volumes in: no engine starts on it, and its devices are somebody's.
+
+    Docker and containerd tell the kernel a transaction id of their own, and LVM's stays 0 (seen).
+    """
+    inside = [volume.name for volume in lvm.volumes_of(pool.vg) if volume.pool == pool.name]
+    if inside:
+        raise RefusedError(
+            f"thin pool {pool.full_name} holds LVM thin volumes ({', '.join(sorted(inside))}): it is somebody's, and "
+            "neither Docker nor containerd can share it with them. Choose another name for the pool"
+        )
+    if pool.transaction_id > 0:
+        raise RefusedError(
+            f"thin pool {pool.full_name} has the transaction id {pool.transaction_id} in LVM, so LVM thin volumes were "
+            "made in it, and neither Docker nor containerd can use it. Choose another name for the pool, or remove it "
+            f"('lvremove {pool.full_name}') if it is not needed"
+        )
 
 
 def convertible(lvm: LvmState, spec: PoolSpec) -> list[LogicalVolume]:
@@ -112,7 +140,7 @@ def _new(spec: PoolSpec, group: VolumeGroup, wanted: Targets, tags: tuple[str, .
         zero=bool(spec.zero),
         discards="passdown",
         monitored=spec.monitor,
-        low_water_mark=lvm_state.low_water_mark(size, chunk_size, spec.threshold if spec.profile else 100),
+        low_water_mark=pool_status.low_water_mark(size, chunk_size, spec.threshold if spec.profile else 100),
     )
 
 
@@ -180,13 +208,21 @@ def _create(lvm: LvmState, spec: PoolSpec, group: VolumeGroup) -> tuple[list[Ste
         raise RefusedError(
             f"thin pool {spec.full_name} would be smaller than one chunk of {human(chunk_size)}: raise size"
         )
-    command = (
-        *("lvcreate", "--yes", "--type", "thin-pool", "--name", spec.name, "--extents", str(wanted.data)),
-        *("--poolmetadatasize", f"{wanted.metadata * group.extent_size}b", "--poolmetadataspare", "y"),
-        *_pool_options(spec),
-        *("--addtag", OWNER_TAG, spec.vg),
+    # LVM is asked without the profile, which need not be there yet.
+    command, asked = (
+        (
+            *("lvcreate", "--yes", "--type", "thin-pool", "--name", spec.name, "--extents", str(wanted.data)),
+            *("--poolmetadatasize", f"{wanted.metadata * group.extent_size}b", "--poolmetadataspare", "y"),
+            *_pool_options(options),
+            *("--addtag", OWNER_TAG, spec.vg),
+        )
+        for options in (spec, replace(spec, profile=None))
     )
-    step = Step(f"create thin pool {spec.full_name}: {_describe(spec, group, wanted, chunk_size)}", command)
+    step = Step(
+        f"create thin pool {spec.full_name}: {_describe(spec, group, wanted, chunk_size)}",
+        command,
+        rehearsal=() if cleared or is_plain(lvm, group) else asked,
+    )
     pool = _new(spec, group, wanted, (OWNER_TAG,))
     return [*cleared, step, *_afterwards(spec)], _made(lvm, spec, group, wanted, pool)
 
@@ -313,6 +349,7 @@ def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolu
     data_now, metadata_now = pool.size // extent_size, pool.metadata_size // extent_size
     steps, lvm, group = mend_spare(lvm, group, pool)
     wanted = targets(lvm, spec, group, data_now, metadata_now)
+    ask = not figures_suffice(lvm, group, pool)
     after = pool
     if pool.active != spec.active and spec.active:
         for part in (lvm.volume(pool.vg, pool.metadata_volume), lvm.volume(pool.vg, pool.data_volume)):
@@ -325,6 +362,12 @@ def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolu
                     )
                 )
                 lvm = lvm.with_volume(replace(part, active=False))
+        if pool.skips_activation:
+            raise RefusedError(
+                f"thin pool {pool.full_name} is not active and has the activation skip flag, with which LVM's commands "
+                f"leave it so and say that they succeeded: run 'lvchange --setactivationskip n {pool.full_name}' if it "
+                "may be active"
+            )
         steps.append(_active_step(spec))
         # Activating loads the table anew and begins to monitor (lvm.conf, activation/monitoring).
         after = replace(after, active=True, low_water_mark=loaded_mark(after, spec), monitored=True)
@@ -345,7 +388,8 @@ def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolu
             Step(
                 f"grow metadata of thin pool {pool.full_name} from {metadata_now} to {wanted.metadata} extents "
                 f"({human(wanted.metadata * extent_size)})",
-                ("lvextend", "--yes", "--poolmetadatasize", f"+{growth * extent_size}b", pool.full_name),
+                command := ("lvextend", "--yes", "--poolmetadatasize", f"+{growth * extent_size}b", pool.full_name),
+                rehearsal=command if ask else (),
             )
         )
         after = replace(after, metadata_size=wanted.metadata * extent_size)
@@ -354,7 +398,8 @@ def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolu
             Step(
                 f"grow data of thin pool {pool.full_name} from {data_now} to {wanted.data} extents "
                 f"({human(wanted.data * extent_size)})",
-                ("lvextend", "--yes", "--extents", str(wanted.data), pool.full_name),
+                command := ("lvextend", "--yes", "--extents", str(wanted.data), pool.full_name),
+                rehearsal=command if ask else (),
             )
         )
         after = replace(after, size=wanted.data * extent_size)
@@ -375,7 +420,7 @@ def _change(lvm: LvmState, spec: PoolSpec, group: VolumeGroup, pool: LogicalVolu
     if spec.profile is not None and pool.profile != spec.profile:
         steps.append(_profile_step(spec))
         after = replace(after, profile=spec.profile)
-    mark = lvm_state.low_water_mark(after.size, after.chunk_size, spec.threshold if after.profile else 100)
+    mark = pool_status.low_water_mark(after.size, after.chunk_size, spec.threshold if after.profile else 100)
     if spec.profile and after.active and spec.active and after.low_water_mark != mark:
         steps.append(
             Step(

@@ -15,8 +15,12 @@ from dataclasses import replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, physical_volumes
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    device_names,
+    obstacles,
+    physical_volumes,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import LABEL, BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LvmState,
@@ -40,6 +44,7 @@ def decide(
     tags: t.Sequence[str] = (),
     remove_unlisted: bool = False,
     wipe_signatures: bool = False,
+    resize: bool = False,
 ) -> tuple[list[Step], LvmState]:
     """Return the steps that make the volume group what is wished (or remove it), and the state after them."""
     device_names.check_name("volume group", name)
@@ -49,9 +54,9 @@ def decide(
                 f"{tag!r} is not a tag that LVM allows: letters, digits and _ + . - / = ! : # & (lvm(8))"
             )
     group = lvm.group(name)
-    obstacles = group.obstacles(lvm.system_id) if group else []
-    if obstacles:
-        raise RefusedErrors(obstacles)
+    in_the_way = obstacles.of_group(lvm, group) if group else []
+    if in_the_way:
+        raise RefusedErrors(obstacle.message for obstacle in in_the_way)
     if state == "absent":
         return _remove(lvm, group)
     if group is None and not devices:
@@ -66,7 +71,13 @@ def decide(
         _check_extent_size(name, group, extent_size)
     if group is None:
         return _create(lvm, name, devices, extent_size or DEFAULT_EXTENT_SIZE, tags, wipe_signatures)
-    return _change(lvm, group, devices, tags, remove_unlisted, wipe_signatures)
+    steps, after = _change(lvm, group, devices, tags, remove_unlisted, wipe_signatures)
+    if resize:
+        for device in lvm.devices_of(name):
+            if after.device(device.device) in after.devices_of(name):
+                more, after = physical_volumes.grow(after, device)
+                steps += more
+    return steps, after
 
 
 def _check_extent_size(name: str, group: VolumeGroup | None, extent_size: int) -> None:
@@ -97,8 +108,45 @@ def _take(
     ]
     if refusals:
         raise RefusedErrors(refusals)
+    _check_joining(lvm, name, lacking)
     steps, after = physical_volumes.decide(lvm, lacking, wipe_signatures=wipe_signatures)
+    if all(map(_can_be_asked_about, lacking)):
+        # Whether the group takes them is asked, and with it whether LVM takes them at all.
+        steps = [replace(step, rehearsal=()) for step in steps]
     return steps, lacking, after
+
+
+def _can_be_asked_about(device: BlockDevice) -> bool:
+    """Whether LVM can be asked what it says of a device: one that is to be wiped first has it try for ever (seen)."""
+    return all(signature.type == LABEL for signature in device.signatures)
+
+
+def _check_joining(lvm: LvmState, name: str, lacking: t.Sequence[BlockDevice]) -> None:
+    """Refuse devices that the group does not take, as far as this is known without asking LVM."""
+    group, members = lvm.group(name), lvm.devices_of(name)
+    if not lacking:
+        return
+    paths = ", ".join(device.label for device in lacking)
+    if group and group.attributes[1:2] != "z":
+        raise RefusedError(
+            f"volume group {name} is not resizeable, so {paths} cannot be added to it: run 'vgchange --resizeable y "
+            f"{name}' if it may grow"
+        )
+    if group and 0 < group.most_devices < len(members) + len(lacking):
+        raise RefusedError(
+            f"volume group {name} may have {group.most_devices} devices at most, so {paths} cannot be added to it: run "
+            f"'vgchange --maxphysicalvolumes 0 {name}' if it may have more"
+        )
+    # Of the others LVM itself says it, unless lvm.conf allows it (devices/allow_mixed_block_sizes).
+    known = [device.sector_size for device in members] + [device.sector_size for device in lacking]
+    sizes = {size for size in known if size}
+    mixed = [device.label for device in lacking if not _can_be_asked_about(device)]
+    if len(sizes) > 1 and mixed:
+        raise RefusedError(
+            f"the devices of volume group {name} would have sectors of different sizes "
+            f"({' and '.join(map(str, sorted(sizes)))} bytes) with {', '.join(mixed)}, which LVM does not join by "
+            "default: choose another device"
+        )
 
 
 def _join(lvm: LvmState, group: VolumeGroup, devices: t.Iterable[BlockDevice]) -> LvmState:
@@ -133,7 +181,15 @@ def _create(
     for tag in all_tags:
         command += ["--addtag", tag]
     paths = [device.path for device in lacking]
-    steps.append(Step(f"create volume group {name} on {', '.join(paths)}", (*command, name, *paths)))
+    asked = all(map(_can_be_asked_about, lacking))
+    command += [name, *paths]
+    steps.append(
+        Step(
+            f"create volume group {name} on {', '.join(paths)}",
+            tuple(command),
+            rehearsal=tuple(command) if asked else (),
+        )
+    )
     group = VolumeGroup(name=name, extent_size=extent_size, extents=0, extents_free=0, tags=all_tags)
     return steps, _join(after, group, lacking)
 
@@ -149,8 +205,10 @@ def _change(
     steps, lacking, after = _take(lvm, group.name, devices, wipe_signatures)
     if lacking:
         paths = [device.path for device in lacking]
+        command = ("vgextend", "--yes", group.name, *paths)
+        asked = all(map(_can_be_asked_about, lacking))
         steps.append(
-            Step(f"add {', '.join(paths)} to volume group {group.name}", ("vgextend", "--yes", group.name, *paths))
+            Step(f"add {', '.join(paths)} to volume group {group.name}", command, rehearsal=command if asked else ())
         )
         after = _join(after, group, lacking)
     new_tags = [tag for tag in tags if tag not in group.tags]

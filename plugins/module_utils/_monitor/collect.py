@@ -39,7 +39,7 @@ def look() -> PoolSnapshot:
     pools = pool_health.pools(lvm, (volume for volume in lvm.volumes if volume.is_pool), statuses)
     own = {}
     for pool in pools:
-        if not pool.volume.profile and pool.policy.threshold >= 100:
+        if not pool.profile and pool.policy.threshold >= 100:
             policy = profiles.policy(pool.volume.dm_name)
             if policy.found and policy.threshold < 100:
                 own[pool.pool_name] = policy

@@ -9,16 +9,18 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     device_names,
-    lvm_state,
+    lvm_config,
+    obstacles,
     pool_sizing,
     pool_status,
     profiles,
+    rehearsal,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
@@ -26,6 +28,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
     LvmState,
     VolumeGroup,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obstacles import Obstacle
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
@@ -77,6 +80,17 @@ class Pool:
     status: PoolStatus | None  # None: the kernel runs no such pool, or did not answer
     policy: Policy
     extension: AutoExtension
+    obstacles: tuple[Obstacle, ...] = ()  # what keeps LVM from its group
+    active_parts: tuple[str, ...] = ()  # of its parts those that are active, where the pool itself is not
+    unused: t.Mapping[str, int] = field(default_factory=dict)  # bytes that enlarged devices have and LVM does not use
+    not_allocatable: tuple[str, ...] = ()  # devices of the group that LVM may not take extents from
+    shrunk: tuple[str, ...] = ()  # devices that have become smaller than LVM's extents on them
+    given_up: tuple[str, ...] = ()  # devices that the group gave up, and that are back
+
+    @property
+    def profile(self) -> str:
+        """The profile that counts: its own, or its group's."""
+        return self.volume.profile or self.group.profile
 
     @property
     def pool_name(self) -> PoolName:
@@ -102,7 +116,7 @@ class Pool:
     @property
     def mark(self) -> int:
         """The low water mark that the profile asks for, in chunks; 0: none."""
-        return lvm_state.low_water_mark(self.volume.size, self.volume.chunk_size, self.policy.threshold)
+        return pool_status.low_water_mark(self.volume.size, self.volume.chunk_size, self.policy.threshold)
 
     @property
     def armed(self) -> bool:
@@ -110,16 +124,44 @@ class Pool:
 
 
 def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
-    """Return what is known of pools, by group and name: one process for each profile that is attached to them."""
+    """Return what is known of pools, by group and name: one process for each profile that is attached to them.
+
+    Of groups with one name only the one that the name stands for is told of: what is told is told by names.
+    """
     volumes = sorted(volumes, key=lambda volume: (volume.vg, volume.name))
-    policies = {profile: profiles.policy(profile) for profile in {volume.profile for volume in volumes}}
+    policies: dict[str, Policy] = {}
     found = []
     for volume in volumes:
-        group, policy = lvm.group(volume.vg), policies[volume.profile]
-        if group is not None:
-            _device, status = pool_status.find(statuses, volume.dm_name)
-            extension = pool_sizing.auto_extension(group, volume, lvm.spare(volume.vg), policy.percent)
-            found.append(Pool(volume, group, status, policy, extension))
+        group = lvm.group(volume.vg)
+        if group is None or not lvm.holds(group, volume):
+            continue
+        profile = volume.profile or group.profile
+        if profile not in policies:
+            policies[profile] = profiles.policy(profile)
+        policy = policies[profile]
+        _device, status = pool_status.find(statuses, volume.dm_name)
+        extension = pool_sizing.auto_extension(group, volume, lvm.spare(volume.vg), policy.percent)
+        devices = lvm.devices_of(volume.vg)
+        parts = (lvm.volume(volume.vg, part) for part in (volume.metadata_volume, volume.data_volume))
+        found.append(
+            Pool(
+                volume,
+                group,
+                status,
+                policy,
+                rehearsal.asked(lvm, group, volume, extension, may_write=policy.may_write),
+                obstacles=tuple(obstacles.of_group(lvm, group)),
+                active_parts=tuple(part.full_name for part in parts if part and part.active and not volume.active),
+                unused={
+                    device.device: device.unused(group.extent_size) * group.extent_size
+                    for device in devices
+                    if device.can_grow(group.extent_size) and device.unused(group.extent_size)
+                },
+                not_allocatable=tuple(device.device for device in devices if not device.allocatable),
+                shrunk=tuple(device.device for device in devices if device.has_shrunk),
+                given_up=tuple(copy.device for copy in lvm.given_up if copy.of == group.name),
+            )
+        )
     return found
 
 
@@ -134,6 +176,23 @@ def judge(pool: Pool, limits: Limits) -> list[Reason]:
     return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
 
 
+def _activate(pool: Pool) -> str:
+    """Return what brings an inactive pool up, of what LVM does in its state."""
+    name = pool.volume.full_name
+    commands = [f"lvchange --activate n {' '.join(pool.active_parts)}"] if pool.active_parts else []
+    if pool.volume.skips_activation:
+        commands.append(f"lvchange --setactivationskip n {name}")
+    words = " && ".join([*commands, f"lvchange --activate y {name}"])
+    if pool.obstacles:
+        return f"see to its volume group first, then run '{words}'"
+    if pool.active_parts:
+        # LVM prohibits the one while the other is active (seen after lvconvert was killed).
+        return f"a part of it is active by itself, as an interrupted command leaves it. Run '{words}'"
+    if pool.volume.skips_activation:
+        return f"it has the activation skip flag. Run '{words}' if it may be active"
+    return f"run '{words}'"
+
+
 def _unstick(volume: LogicalVolume) -> str:
     """Return the commands that bring a pool back into use as LVM has it, whatever was loaded for it and not used."""
     parts = (volume.name, volume.data_volume, volume.metadata_volume)
@@ -145,17 +204,17 @@ def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
     """What keeps the pool from working at all."""
     name, volume, status = pool.pool_name, pool.volume, pool.status
     mode = status.mode if status else ""
-    if pool.group.missing_devices:
+    for obstacle in pool.obstacles:
+        yield Reason(obstacle.kind, "critical", obstacle.message)
+    if pool.shrunk:
         yield Reason(
-            "device_missing",
+            "device_shrunk",
             "critical",
-            f"{pool.group.missing_devices} of the devices of volume group {volume.vg} are missing: see 'pvs' and bring "
-            "them back, then run 'vgchange --refresh'; until then nothing of the group can be changed",
+            f"{', '.join(pool.shrunk)} of volume group {volume.vg} has become smaller than LVM's extents on it: what "
+            "lies behind its end cannot be read or written. Give the device its size back",
         )
     if not volume.active:
-        yield Reason(
-            "inactive", "critical", f"{name} is not active, so nothing can use it: run 'lvchange --activate y {name}'"
-        )
+        yield Reason("inactive", "critical", f"{name} is not active, so nothing can use it: {_activate(pool)}")
         return
     if not volume.live and not volume.suspended:
         yield Reason(
@@ -237,16 +296,22 @@ def _of_extension(pool: Pool) -> t.Iterator[Reason]:
         yield Reason(
             "profile_missing",
             "warning",
-            f"the profile {volume.profile} of {name} has no file that LVM can read, so it is never extended: make it "
-            f"again (module lvm_profile, name: {volume.profile})",
+            f"the profile {pool.profile} of {name} has no file that LVM can read, so it is never extended: make it "
+            f"again (module lvm_profile, name: {pool.profile})",
         )
     elif policy.threshold >= 100:
-        without = f"its profile {volume.profile} says so" if volume.profile else "it has no profile"
+        without = f"its profile {pool.profile} says so" if pool.profile else "it has no profile"
         yield Reason("no_autoextend", "warning", f"{name} is never extended by itself: {without}")
-    else:
-        for part, needed, percent, possible in (
-            ("data", extension.data_needed, pool.data_percent, extension.data_possible),
-            ("metadata", extension.metadata_needed, pool.metadata_percent, extension.metadata_possible),
+    elif not pool.obstacles:  # which say by themselves that nothing can be changed
+        for part, needed, percent, possible, refusal in (
+            ("data", extension.data_needed, pool.data_percent, extension.data_possible, extension.data_refusal),
+            (
+                "metadata",
+                extension.metadata_needed,
+                pool.metadata_percent,
+                extension.metadata_possible,
+                extension.metadata_refusal,
+            ),
         ):
             if not possible:
                 due = percent is not None and percent > policy.threshold
@@ -254,11 +319,28 @@ def _of_extension(pool: Pool) -> t.Iterator[Reason]:
                     f"{part}_extension_impossible",
                     "critical" if due else "warning",
                     f"the {part} of {name} cannot be extended: that takes {needed} extents "
-                    f"({human(needed * extension.extent_size)}), and volume group {volume.vg} has {extension.free} "
+                    f"({human(needed * extension.extent_size)}), and "
+                    + (f"LVM says '{refusal}', though " if refusal else "")
+                    + f"volume group {volume.vg} has {extension.free} "
                     f"free ({human(extension.free * extension.extent_size)})"
                     + (f", and it is {percent:.2f} percent full" if due else "")
-                    + ": add a device and run the playbook grow",
+                    + f": {_make_room(pool, refusal)}",
                 )
+
+
+def _make_room(pool: Pool, refusal: str) -> str:
+    """Return what gives a pool the room that it lacks, nearest first."""
+    if refusal and pool.not_allocatable:
+        return f"let LVM use all devices ('pvchange --allocatable y {' '.join(pool.not_allocatable)}'), or add one"
+    if pool.unused:
+        enlarged = " ".join(pool.unused)
+        return (
+            f"let LVM use the {human(sum(pool.unused.values()))} more of enlarged devices ('pvresize {enlarged}', or "
+            "the role's variable direct_lvm_resize_devices) and run the playbook grow"
+        )
+    if refusal:
+        return "add devices until it has what LVM asks for, as many as the pool's data has stripes or copies"
+    return "add a device and run the playbook grow"
 
 
 def _of_watch(pool: Pool) -> t.Iterator[Reason]:
@@ -266,15 +348,28 @@ def _of_watch(pool: Pool) -> t.Iterator[Reason]:
     name, volume = pool.pool_name, pool.volume
     if not volume.live and not volume.suspended:
         return
+    if pool.given_up:
+        yield Reason(
+            "device_given_up",
+            "warning",
+            f"{', '.join(pool.given_up)} was given up by volume group {volume.vg} ('vgreduce --removemissing') and is "
+            f"back with its old label: 'vgck --updatemetadata {volume.vg}' clears that, after which it is blank",
+        )
     if not volume.monitored:
         yield Reason(
             "not_monitored",
             "warning",
-            f"dmeventd does not watch {name}, so it is never extended: run 'lvchange --monitor y {name}'",
+            f"dmeventd does not watch {name}, so it is never extended: "
+            + (
+                f"run 'lvchange --monitor y {name}'"
+                if pool.policy.can_monitor
+                else "lvm.conf has activation/monitoring=0, with which LVM monitors nothing. Set it to 1, then run "
+                f"'lvchange --monitor y {name}'"
+            ),
         )
     if pool.policy.missing_thin_check:
         yield Reason(
-            "thin_check_missing", "warning", lvm_state.no_thin_check(str(name), pool.policy.missing_thin_check)
+            "thin_check_missing", "warning", lvm_config.no_thin_check(str(name), pool.policy.missing_thin_check)
         )
     if pool.mark and not pool.armed:
         yield Reason(

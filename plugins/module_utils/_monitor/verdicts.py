@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_status
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles, pool_status
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -41,11 +41,18 @@ _NOT_ACTIVATED = ("repair_needed", "transaction_mismatch", "config_error")
 _BROKEN = {
     "activation_failed",
     "device_missing",
+    "device_shrunk",
+    "duplicate",
+    "exported",
     "failed",
+    "foreign",
     "inactive",
     "metadata_damaged",
     "metadata_read_only",
+    "name_twice",
     "needs_check",
+    "read_only",
+    "shared",
     "suspended",
 }
 
@@ -248,6 +255,7 @@ class Verdict:
                     )
                 ),
                 f"{human(group.extents_free * group.extent_size)} free in {self.pool_name.vg}",
+                *(f"{human(size)} more on {path}, which was enlarged" for path, size in self.pool.unused.items()),
             ]
         )
 
@@ -275,25 +283,22 @@ def worth_telling(past: EventHistory) -> list[EventSummary]:
 _TROUBLE = SEVERITIES.index("warning")
 
 
-def of_pool(
-    pool: Pool, limits: Limits, past: EventHistory, own: Policy | None, obstacles: t.Sequence[str] = ()
-) -> Verdict:
+def of_pool(pool: Pool, limits: Limits, past: EventHistory, own: Policy | None) -> Verdict:
     """Return the verdict on a pool that LVM knows.
 
-    ``own`` is the policy of the profile that the role direct_lvm would attach, None where there is none; ``obstacles``
-    is what keeps its group from being changed.
+    ``own`` is the policy of the profile that the role direct_lvm would attach, None where there is none.
     """
     # Among equals what is broken goes first, then what happened, which tells more than the state that it led to.
     found = [*of_events(pool, past), *(_with_profile(reason, pool, own) for reason in pool_health.judge(pool, limits))]
     found.sort(key=lambda reason: (-pool_health.ORDER.index(reason.severity), reason.kind not in _BROKEN))
     reasons = tuple(found)
-    repair = None if obstacles else _repair(pool, {reason.kind for reason in reasons}, own)
+    repair = None if pool.obstacles else _repair(pool, {reason.kind for reason in reasons}, own)
     return Verdict(pool.pool_name, reasons, pool, pool.status, past, repair)
 
 
 def _with_profile(reason: Reason, pool: Pool, own: Policy | None) -> Reason:
     """Return the reason with what to do about a profile that is not attached."""
-    if reason.kind != "no_autoextend" or pool.volume.profile:
+    if reason.kind != "no_autoextend" or pool.profile:
         return reason
     name, profile = pool.pool_name, pool.volume.dm_name
     if own is None:
@@ -313,12 +318,12 @@ def _repair(pool: Pool, kinds: set[str], own: Policy | None) -> Repair | None:
     """Return what can be set right without a person's judgement: nothing of a pool that is not well otherwise."""
     if kinds & {*_BROKEN, "no_status"}:
         return None
-    monitor = "not_monitored" in kinds
+    monitor = "not_monitored" in kinds and pool.policy.can_monitor
     profile = ""
     if "out_of_data" not in kinds:  # loading its table anew would wait for what waits to be written
         if "not_armed" in kinds:
             profile = pool.volume.profile
-        elif "no_autoextend" in kinds and not pool.volume.profile and own is not None:
+        elif "no_autoextend" in kinds and not pool.profile and own is not None:
             profile = pool.volume.dm_name
     return Repair(monitor, profile) if monitor or profile else None
 
@@ -347,8 +352,7 @@ def of_host(
         if pool is None:
             found.append(_without_pool(snapshot, name, past))
         else:
-            obstacles = pool.group.obstacles(snapshot.lvm.system_id)
-            found.append(of_pool(pool, limits, past, snapshot.own.get(pool.pool_name), obstacles))
+            found.append(of_pool(pool, limits, past, snapshot.own.get(pool.pool_name)))
     return sorted(found, key=lambda verdict: (-pool_health.ORDER.index(verdict.health), verdict.pool_name))
 
 
@@ -364,7 +368,11 @@ def names(snapshot: PoolSnapshot) -> list[PoolName]:
 
 def _without_pool(snapshot: PoolSnapshot, name: PoolName, past: EventHistory) -> Verdict:
     _device, status = pool_status.find(snapshot.statuses, name.dm_name)
-    volume = snapshot.lvm.volume(*name)
+    volume, group = snapshot.lvm.volume(*name), snapshot.lvm.group(name.vg)
+    in_the_way = obstacles.of_group(snapshot.lvm, group) if group else []
+    if in_the_way:
+        reasons = tuple(Reason(obstacle.kind, "critical", obstacle.message) for obstacle in in_the_way)
+        return Verdict(name, reasons, None, status, past)
     if status:
         reason = Reason(
             "not_in_lvm",
@@ -375,7 +383,7 @@ def _without_pool(snapshot: PoolSnapshot, name: PoolName, past: EventHistory) ->
     elif volume:
         reason = Reason("no_pool", "critical", f"{name} is a volume of type {volume.type}, and no thin pool")
     else:
-        what = "its volume group is not there either" if snapshot.lvm.group(name.vg) is None else "its volume group is"
+        what = "its volume group is not there either" if group is None else "its volume group is"
         reason = Reason(
             "missing",
             "critical",

@@ -128,7 +128,8 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     attempt = functools.partial(storage_plan.attempt, refusals)
 
     attempt(lambda: _check_containerd(host, spec), None)
-    pool = storage_plan.plan_setup(host, spec, refusals)
+    in_use = host.configuration.pool_name == spec.dm_name or host.boot_text is not None
+    pool = storage_plan.plan_setup(host, spec, refusals, in_use=in_use)
     attempt(lambda: snapshotter_settings.check(spec.settings), None)
     steps, changes = attempt(lambda: configure(host, spec, "present"), ([], []))
     is_new = storage_plan.is_new(host, spec)

@@ -19,10 +19,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     block_devices,
     boot_drop_in,
     device_names,
+    lvm_config,
     lvm_state,
     physical_volumes,
+    pool_sizing,
     pool_status,
     profiles,
+    rehearsal,
     results,
     thin_pools,
 )
@@ -46,6 +49,7 @@ POOL = (
     "autoextend_room",
     "wipe_signatures",
     "destroy_contents",
+    "resize_devices",
 )
 
 
@@ -74,15 +78,37 @@ def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.St
     lvm = known or lvm_state.LvmState()
     devices = tuple(physical_volumes.examine(lvm, names, destroy_contents=spec.destroy_contents))
     signatures = block_devices.contents(thin_pools.convertible(lvm, spec.for_pool()))
-    configured = lvm_state.configuration("config/profile_dir", lvm_state.THIN_CHECK) if known else {}
+    keys = ("config/profile_dir", lvm_config.THIN_CHECK, lvm_config.MONITORING, lvm_config.READ_ONLY)
+    configured = lvm_config.configuration(*keys) if known else {}
     return {
         "lvm": lvm,
         "devices": devices,
         "signatures": signatures,
         "profile": profiles.read(spec.profile, directory=configured.get("profile_dir") or profiles.DEFAULT_DIRECTORY),
         "pool_status": (pool_status.read() if _has_active_pool(lvm, spec) else {}).get(spec.dm_name),
-        "missing_thin_check": lvm_state.missing_thin_check(configured),
+        "missing_thin_check": lvm_config.missing_thin_check(configured),
+        "can_monitor": lvm_config.can_monitor(configured),
+        "extension": _extension(lvm, spec, lvm_config.may_write(configured)),
     }
+
+
+def _extension(
+    lvm: lvm_state.LvmState, spec: storage_plan.StorageSpec, may_write: bool
+) -> pool_sizing.AutoExtension | None:
+    """Return what the next extension of a pool takes that is there."""
+    group, pool = lvm.group(spec.vg), lvm.volume(spec.vg, spec.pool)
+    if group is None or pool is None or not pool.is_pool or spec.autoextend_threshold >= 100:
+        return None
+    extension = pool_sizing.auto_extension(group, pool, lvm.spare(spec.vg), spec.autoextend_percent)
+    return rehearsal.asked(lvm, group, pool, extension, may_write=may_write)
+
+
+def rehearse(plan: storage_plan.Plan) -> None:
+    """Ask LVM, where it is installed, whether it would carry the plan out, as far as what it is about is there yet."""
+    if not process.find("lvm"):
+        return
+    about = plan.stages.get("volume_group") or plan.stages.get("physical_volumes") or plan.stages.get("thin_pool")
+    rehearsal.check(about or ())
 
 
 def _has_active_pool(lvm: lvm_state.LvmState, spec: storage_plan.StorageSpec) -> bool:

@@ -125,6 +125,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
         _steps, changes = containerd_plan.configure(host, spec, "present")
         if changes:
             engine_config.check(host.configuration, changes, spec.runtimes, host.containerd)
+        gather.rehearse(plan)
         manager = "apt" if family == "debian" else "dnf"
     if plan.warning:
         warn(plan.warning)

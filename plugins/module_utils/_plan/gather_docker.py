@@ -104,6 +104,7 @@ def to_it(options: dict[str, t.Any], spec: docker_request.DockerSpec, warn: gath
     family = package_manager.read_family()
     host = read(names, spec, family)
     plan = docker_plan.plan_setup(host, spec)
+    gather.rehearse(plan)
     if plan.warning:
         warn(plan.warning)
     if host.docker.active and host.docker.info is None:

@@ -82,7 +82,8 @@ class PoolGiven:
         return (info.driver, info.pool_name) == (DRIVER, self.spec.dm_name)
 
     def plan_setup(self, refusals: list[str]) -> storage_plan.PoolStages:
-        return storage_plan.plan_setup(self.host, self.spec, refusals)
+        known = self.is_named(self.host.daemon) or self.host.boot_text is not None
+        return storage_plan.plan_setup(self.host, self.spec, refusals, in_use=known or self.spec.engine != "docker")
 
     def plan_teardown(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.PoolStages:
         return storage_plan.plan_teardown(self.host, self.spec, refusals, engine_stops=engine_stops)

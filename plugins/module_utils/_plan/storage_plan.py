@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_config,
     lvm_state,
     physical_volumes,
     pool_sizing,
@@ -52,6 +53,7 @@ class StorageSpec:
     autoextend_room: str  # warn, fail, ignore
     wipe_signatures: bool
     destroy_contents: bool
+    resize_devices: bool
 
     @property
     def pool_name(self) -> PoolName:
@@ -92,6 +94,8 @@ class HostState:
     missing_packages: tuple[str, ...]  # of the storage, and what the engine needs beside its own
     candidates: tuple[Candidate, ...]  # of every missing package, the engine's own too
     missing_thin_check: str = ""
+    can_monitor: bool = True  # lvm.conf, activation/monitoring
+    extension: pool_sizing.AutoExtension | None = None  # of a pool that is there, with LVM's word where it was asked
 
 
 @dataclass
@@ -163,13 +167,22 @@ def is_new(host: HostState, spec: StorageSpec) -> bool:
     return pool is None or not pool.is_pool
 
 
-def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolStages:
-    """Return how the pool comes about, or to what is wished; what speaks against it is added to the refusals."""
+def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str], *, in_use: bool = True) -> PoolStages:
+    """Return how the pool comes about, or to what is wished; what speaks against it is added to the refusals.
+
+    ``in_use`` tells that the engine is set up for the pool already, or that there is none to be.
+    """
     try_to = functools.partial(attempt, refusals)
 
     try_to(lambda: spec.for_pool().check(), None)
+    refusals += [] if in_use else _unasked(host, spec)
+    wished = replace(
+        spec.for_pool(),
+        can_monitor=host.can_monitor,
+        can_extend=not (host.extension and host.extension.data_refusal),
+    )
     if host.missing_thin_check and not set(host.missing_packages) & package_manager.THIN_CHECK:
-        refusals.append(lvm_state.no_thin_check(spec.for_pool().full_name, host.missing_thin_check))
+        refusals.append(lvm_config.no_thin_check(spec.for_pool().full_name, host.missing_thin_check))
 
     volumes, lvm = try_to(
         lambda: physical_volumes.decide(
@@ -181,7 +194,7 @@ def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolS
     )
     group_steps, grouped = try_to(
         # Where devices were refused it decides on the state as it is, for the reasons that only it knows.
-        lambda: volume_groups.decide(lvm or host.lvm, name=spec.vg, devices=host.devices),
+        lambda: volume_groups.decide(lvm or host.lvm, name=spec.vg, devices=host.devices, resize=spec.resize_devices),
         ([], None),
     )
     profile_steps, profile = try_to(
@@ -189,12 +202,14 @@ def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolS
         ([], host.profile),
     )
     pool_steps, after = try_to(
-        lambda: thin_pools.decide(grouped, spec.for_pool(), signatures=host.signatures) if grouped else ([], None),
+        lambda: thin_pools.decide(grouped, wished, signatures=host.signatures) if grouped else ([], None),
         ([], None),
     )
     if not after:
         return PoolStages()
-    extension, shortage = room(after, spec)
+    # What LVM said counts as long as nothing is changed that it was asked about.
+    asked = host.extension if not group_steps and not pool_steps else None
+    extension, shortage = room(after, spec, asked)
     if shortage and spec.autoextend_room == "fail":
         refusals.append(shortage)
     paths = [device.path for device in host.devices]
@@ -223,6 +238,24 @@ def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str]) -> PoolS
         ),
     )
     return PoolStages(stages, after, extension, shortage if spec.autoextend_room == "warn" else "")
+
+
+def _unasked(host: HostState, spec: StorageSpec) -> list[str]:
+    """Return what to say of a group of that name on other disks than the ones that are named.
+
+    A disk of another host of the fleet has the same names on it, and would be taken for this host's.
+    """
+    members = host.lvm.devices_of(spec.vg)
+    named = {device.path for device in host.devices}
+    if not members or named & {device.device for device in members}:
+        return []
+    paths = ", ".join(sorted(device.device for device in members))
+    group = t.cast(lvm_state.VolumeGroup, host.lvm.group(spec.vg))
+    return [
+        f"volume group {spec.vg} is there already, on {paths}, which is not among the devices, and nothing on this "
+        "host is set up for its pool. If it is to be used, name its devices too; if it is another host's, rename it "
+        f"('vgrename {group.uuid} NEWNAME') or choose another vg"
+    ]
 
 
 def plan_teardown(host: HostState, spec: StorageSpec, refusals: list[str], *, engine_stops: bool) -> PoolStages:
@@ -309,12 +342,17 @@ def install(packages: t.Sequence[str]) -> list[Step]:
     return [Step(f"install packages {', '.join(packages)}")] if packages else []
 
 
-def room(after: LvmState, spec: StorageSpec) -> tuple[pool_sizing.AutoExtension | None, str]:
-    """Return what the next automatic extension takes, and what to say where the group does not have it."""
+def room(
+    after: LvmState, spec: StorageSpec, asked: pool_sizing.AutoExtension | None = None
+) -> tuple[pool_sizing.AutoExtension | None, str]:
+    """Return what the next automatic extension takes, and what to say where the group does not have it.
+
+    ``asked`` has LVM's word on it, where it was asked.
+    """
     group, pool = after.group(spec.vg), after.volume(spec.vg, spec.pool)
     if group is None or pool is None or spec.autoextend_threshold >= 100:
         return None, ""
-    extension = pool_sizing.auto_extension(group, pool, after.spare(spec.vg), spec.autoextend_percent)
+    extension = asked or pool_sizing.auto_extension(group, pool, after.spare(spec.vg), spec.autoextend_percent)
     if extension.data_possible and extension.metadata_possible:
         return extension, ""
     lacking = [
@@ -325,10 +363,21 @@ def room(after: LvmState, spec: StorageSpec) -> tuple[pool_sizing.AutoExtension 
         )
         if not possible
     ]
-    largest = extension.free * 100 // (pool.size // group.extent_size)
+    said = extension.data_refusal or extension.metadata_refusal
+    largest = 0 if said else extension.free * 100 // (pool.size // group.extent_size)
+    enlarged = [device for device in after.devices_of(spec.vg) if device.unused(group.extent_size)]
+    more = sum(device.unused(group.extent_size) for device in enlarged)
     return extension, (
         f"thin pool {spec.pool_name} cannot be extended automatically: the next {spec.autoextend_percent} "
-        f"percent take {' and '.join(lacking)}, and volume group {spec.vg} has {extension.free} free "
-        f"({human(extension.free * group.extent_size)}). Add a device, make data_size smaller"
+        f"percent take {' and '.join(lacking)}, and "
+        + (f"LVM says '{said}', though " if said else "")
+        + f"volume group {spec.vg} has {extension.free} free ({human(extension.free * group.extent_size)}). "
+        + (
+            f"Set resize_devices to use the {more} extents more that {', '.join(d.device for d in enlarged)} has since "
+            "it was enlarged, or add a device"
+            if enlarged
+            else "Add a device"
+        )
+        + ("" if said else ", make data_size smaller")
         + (f", or set autoextend_percent to {largest} or less" if largest else "")
     )

@@ -140,7 +140,7 @@ PARSERS = {
         text(lvm_state.LvmState.parse), lambda: read(*sorted(REPORTS.glob("pool*.json")))[:6], (RefusedError,)
     ),
     "pool_status": Parser(text(pool_status.parse), lambda: read(*sorted(REPORTS.glob("*.status"))), (RefusedError,)),
-    "pool_table": Parser(text(lvm_state.parse_low_water_marks), lambda: read(*sorted(REPORTS.glob("*.table")))),
+    "pool_table": Parser(text(pool_status.parse_low_water_marks), lambda: read(*sorted(REPORTS.glob("*.table")))),
     "thin_ls": Parser(text(thin_devices.parse), lambda: read(REPORTS / "three_containers.thin_ls"), (RefusedError,)),
     "thin_dump": Parser(
         text(lambda content: backup.transaction_of(content.split("\n")[0])),

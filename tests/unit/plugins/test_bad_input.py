@@ -283,7 +283,11 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
     # What is no device is no error there but an answer; see the test of it below.
     "block_device_info": (
         {"devices": [DISK]},
-        [*needed("devices"), *wrong("devices", [({"first": DISK}, "cannot be converted to a list")])],
+        [
+            *needed("devices"),
+            *wrong("devices", [({"first": DISK}, "cannot be converted to a list")]),
+            *wrong("vg", [("-x", "is not a name for a volume group")]),
+        ],
     ),
     "dm_event_info": (
         {},
@@ -632,6 +636,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *wrong("remove_unlisted", [(True, "remove_unlisted would leave .*: name in devices")], "group", devices=[]),
             *no_bool("wipe_signatures"),
             *no_bool("destroy_contents"),
+            *no_bool("resize"),
         ],
     ),
     "thin_pool_backup": (
@@ -744,6 +749,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("autoextend_room", "warn", "fail", "ignore"),
             *no_bool("wipe_signatures"),
             *no_bool("destroy_contents"),
+            *no_bool("resize_devices"),
             *wrong(
                 "docker_packages",
                 [
@@ -903,6 +909,9 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
             ("lsblk --json", '{"blockdevices": []}'),
             ("dpkg-query --show", "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"),
             ("apt-cache policy", captured("apt_policy.txt")),
+            ("pvcreate --test", ""),
+            ("vgcreate --test", ""),
+            ("vgextend --test", ""),
         ):
             if words.startswith(start):
                 return 0, output
@@ -914,10 +923,10 @@ def machine(monkeypatch, captured, table, dev, no_dmeventd, tmp_path) -> Machine
     monkeypatch.setattr(stat, "S_ISBLK", lambda mode: stat.S_ISREG(mode) and mode & 0o777 == 0o660)
     monkeypatch.setattr(block_devices, "examine", examine)
     monkeypatch.setattr(AnsibleModule, "log", lambda *_arguments, **_options: None)  # ends at a null character
-    monkeypatch.setattr(process, "capture", answer)
     monkeypatch.setattr(
         process, "lines", lambda *command, **_options: iter(answer(*command)[1].encode().splitlines(True))
     )
+    monkeypatch.setattr(process, "finish", lambda *command, **limits: (*answer(*command, **limits), ""))
     monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
     monkeypatch.setattr(dockerd, "read", dockerd.Docker)
     monkeypatch.setattr(dockerd, "read_unit", dict)

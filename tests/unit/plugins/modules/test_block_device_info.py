@@ -51,7 +51,29 @@ def tell(run_module, *names, **options):
 def test_a_blank_disk_is_free(run_module, commands, captured, there, check):
     there(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     assert tell(run_module, "/dev/vdb", check=check) == [FREE]
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "command", "said"),
+    [
+        ("blank", {}, "pvcreate --test --yes /dev/vdd", "device is rejected by filter config"),
+        ("blank", {"vg": "docker"}, "vgcreate --test --yes", "device is rejected by filter config"),
+        ("group", {"vg": "docker"}, "vgextend --test --yes docker /dev/vdd", "inconsistent logical block sizes"),
+    ],
+)
+def test_a_disk_that_lvm_would_refuse_is_not_free(run_module, commands, captured, there, state, options, command, said):
+    there(replace(VDB, name="/dev/vdd", path="/dev/vdd"))
+    commands.expect("lvm fullreport", captured(f"{state}.json"))
+    commands.expect(command, stderr=f"  {said}\n", rc=5)
+    (found,) = tell(run_module, "/dev/vdd", **options)
+    assert found["free"] is False
+    assert said in found["reasons"][0]
+
+
+def test_a_name_that_is_none_for_a_group_is_refused(run_module, commands):
+    assert "is not a name for a volume group" in run_module(block_device_info, devices=["/dev/vdb"], vg="-x")["msg"]
 
 
 # A captured state, what the disk is like, and what differs from a free one; reasons by their beginnings.
@@ -108,6 +130,8 @@ def test_each_name_is_told_in_its_order(run_module, commands, captured, there):
     by_id = replace(VDB, name="/dev/disk/by-id/x")
     there(VDB, by_id)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
+    commands.expect("pvcreate --test --yes /dev/vdb")
     assert tell(run_module, "/dev/disk/by-id/x", "/dev/vdz", "/dev/vdb") == [
         {**FREE, "device": "/dev/disk/by-id/x"},
         {
@@ -145,6 +169,7 @@ def test_a_host_without_lvm_answers_too(run_module, commands, there, monkeypatch
 def test_nothing_is_waited_for_and_no_lock_made(run_module, commands, captured, there, lock):
     there(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     tell(run_module, "/dev/vdb")
     assert not lock.exists()
 

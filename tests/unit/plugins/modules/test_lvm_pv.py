@@ -19,6 +19,7 @@ MADE = {"device": "/dev/vdb", "vg": None, "size": 10737418240}
 def test_check_mode_only_reads(run_module, commands, captured, disks):
     disks(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     result = run_module(lvm_pv, check=True, devices=["/dev/vdb"])
     assert (result["changed"], result["actions"]) == (True, ["create physical volume /dev/vdb"])
     assert result["physical_volumes"] == [MADE]
@@ -48,12 +49,51 @@ def test_a_second_run_changes_nothing(run_module, commands, captured, disks):
 def test_a_failure_is_told_with_command_and_status(run_module, commands, captured, disks):
     disks(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     commands.expect(
         "pvcreate --yes /dev/vdb", stderr="  Cannot use /dev/vdb: device is rejected by filter config\n", rc=5
     )
     result = run_module(lvm_pv, devices=["/dev/vdb"])
     assert (result["failed"], result["rc"], result["cmd"]) == (True, 5, ["pvcreate", "--yes", "/dev/vdb"])
     assert result["msg"].endswith("failed with status 5: Cannot use /dev/vdb: device is rejected by filter config")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_lvm_would_refuse_is_refused_before_anything_is_written(run_module, commands, captured, disks, check):
+    vdc = replace(VDB, name="/dev/vdc", path="/dev/vdc")
+    disks(VDB, vdc)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
+    why = "  TEST MODE: Metadata will NOT be updated.\n  Cannot use /dev/vdc: device is rejected by filter config\n"
+    commands.expect("pvcreate --test --yes /dev/vdc", stderr=why, rc=5)
+    result = run_module(lvm_pv, check=check, devices=["/dev/vdb", "/dev/vdc"])
+    assert result["msg"] == (
+        "LVM would refuse to create physical volume /dev/vdc: Cannot use /dev/vdc: device is rejected by filter "
+        "config. Nothing was written"
+    )
+    assert commands.writing == []
+
+
+def test_a_label_is_taken_back_when_the_next_one_fails(run_module, commands, captured, disks):
+    disks(VDB, replace(VDB, name="/dev/vdc", path="/dev/vdc"))
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
+    commands.expect("pvcreate --test --yes /dev/vdc")
+    commands.expect("pvcreate --yes /dev/vdb")
+    commands.expect("pvcreate --yes /dev/vdc", stderr="  Input/output error\n", rc=5)
+    commands.expect("pvremove --yes /dev/vdb")
+    result = run_module(lvm_pv, devices=["/dev/vdb", "/dev/vdc"])
+    assert result["msg"].endswith("Input/output error")
+
+
+def test_a_label_that_does_not_come_about_is_an_error(run_module, commands, captured, disks):
+    disks(VDB)
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
+    commands.expect("pvcreate --yes /dev/vdb")
+    commands.expect("lvm fullreport", captured("blank.json"))
+    result = run_module(lvm_pv, devices=["/dev/vdb"])
+    assert result["msg"] == "LVM's commands succeeded, and yet /dev/vdb is no physical volume that LVM lists"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +127,7 @@ def test_a_disk_that_changes_after_it_was_looked_at_is_left_alone(run_module, co
     decide = lvm_pv.physical_volumes.decide
     monkeypatch.setattr(lvm_pv.physical_volumes, "decide", formatted_meanwhile)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     result = run_module(lvm_pv, devices=["/dev/vdb"])
     assert result["failed"]
     assert "/dev/vdb changed after it was looked at and is left alone" in result["msg"]
@@ -110,6 +151,7 @@ def test_check_mode_waits_for_nobody(run_module, commands, captured, disks, lock
     monkeypatch.setattr(lvm_pv.module_frame.process, "TIMEOUT", 0)
     disks(VDB)
     commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect("pvcreate --test --yes /dev/vdb")
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert run_module(lvm_pv, check=True, devices=["/dev/vdb"])["changed"]

@@ -184,7 +184,7 @@ def test_a_group_of_another_system_gets_no_pool(run_module, commands, captured, 
     commands.expect("lvm systemid", "  system ID: this-host\n")
     commands.expect("dmsetup table", table("foreign_group"))
     result = run_module(lvm_thin_pool, vg="foreign", name="thinpool", size="1g")
-    assert result["msg"] == "volume group foreign belongs to another system (system ID other-host)"
+    assert result["msg"].startswith("volume group foreign belongs to another system (system ID other-host; this host")
 
 
 def test_the_hosts_own_group_gets_a_pool(run_module, commands, captured, table):
@@ -193,3 +193,16 @@ def test_the_hosts_own_group_gets_a_pool(run_module, commands, captured, table):
     commands.expect("dmsetup table", table("foreign_group"))
     result = run_module(lvm_thin_pool, check=True, vg="foreign", name="thinpool", size="1g")
     assert result["actions"][0].startswith("create thin pool foreign/thinpool: data 256 extents")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_where_lvm_writes_nothing_a_change_is_refused(run_module, commands, captured, table, check):
+    commands.expect("lvm fullreport", captured("pool_and_second_disk.json"))
+    commands.expect("dmsetup table", table("pool_and_second_disk"))
+    commands.expect("lvmconfig", "thin_pool_autoextend_threshold=80\nmetadata_read_only=1\n")
+    result = run_module(lvm_thin_pool, check=check, vg="docker", name="thinpool", size="12g")
+    assert result["msg"] == (
+        "thin pool docker/thinpool cannot be changed: lvm.conf has global/metadata_read_only=1, with which LVM writes "
+        "nothing"
+    )
+    assert commands.writing == []

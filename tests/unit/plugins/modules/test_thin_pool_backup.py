@@ -94,7 +94,7 @@ def tools(captured, monkeypatch) -> Tools:
     from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 
     found = Tools(captured)
-    monkeypatch.setattr(process, "capture", found.answer)
+    monkeypatch.setattr(process, "finish", lambda *command, **limits: (*found.answer(*command, **limits), ""))
     monkeypatch.setattr(process, "find", lambda program: f"/usr/sbin/{program}")
     monkeypatch.setattr(backup, "PAUSE", 0)
     return found

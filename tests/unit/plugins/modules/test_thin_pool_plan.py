@@ -139,6 +139,8 @@ def test_thin_check_must_be_there_or_come_with_its_package(run_module, blank, do
     commands.expect(
         "apt-cache policy", "docker.io:\n  Candidate: 20.10.24\nthin-provisioning-tools:\n  Candidate: 0.9\n"
     )
+    if not installed:
+        commands.expect("vgcreate --test")
     result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
     assert bool(result.get("failed")) is installed
     assert ("/nowhere/thin_check, with which LVM checks the metadata" in result.get("msg", "")) is installed
@@ -156,6 +158,7 @@ def test_old_data_is_foretold_to_be_moved_and_left_alone(run_module, blank, dock
     root = docker_root({"overlay2": 2})
     there = sorted(root.rglob("*"))
     options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"], "existing_data": "backup"}
+    commands.expect("vgcreate --test --yes")
     result = run_module(thin_pool_plan, **options)
     assert result["links"]["docker_data"] == [f"move {root} aside"]
     assert (result["docker"]["data_root"], result["changed"]) == (str(root), False)
@@ -165,9 +168,12 @@ def test_old_data_is_foretold_to_be_moved_and_left_alone(run_module, blank, dock
     assert (commands.writing, sorted(root.rglob("*"))) == ([], there)
 
 
-def test_records_of_another_pool_are_foretold_to_be_moved_within_the_data_root(run_module, blank, docker_root):
+def test_records_of_another_pool_are_foretold_to_be_moved_within_the_data_root(
+    run_module, blank, docker_root, commands
+):
     root = docker_root({"overlay2": 2, "devicemapper": 1}, ["overlay2", "devicemapper"], transaction=7)
     options = {"devices": ["/dev/vdb"], "docker_packages": ["docker.io"], "existing_data": "keep"}
+    commands.expect("vgcreate --test --yes")
     result = run_module(thin_pool_plan, **options)
     paths = [f"containers/{1:064x}", "image/devicemapper", "devicemapper"]
     assert result["links"]["docker_data"] == [f"move {root}/{path} aside" for path in paths]
@@ -230,8 +236,21 @@ def test_the_loader_of_apparmor_comes_with_docker_where_the_kernel_wants_it(
     commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
     if expected:
         commands.expect("apt-cache policy apparmor docker.io", captured("apt_policy.txt"))
+    commands.expect("vgcreate --test --yes")
     packages = run_module(thin_pool_plan, devices=["/dev/vdb"], **options)["packages"]
     assert packages["storage"] + packages["docker"] == expected
+
+
+def test_what_lvm_would_refuse_is_refused_by_the_plan(run_module, blank, docker_root, commands):
+    docker_root({})
+    commands.expect(
+        "vgcreate --test --yes", stderr="  Cannot use /dev/vdb: device is rejected by filter config\n", rc=5
+    )
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert result["msg"] == (
+        "LVM would refuse to create volume group docker on /dev/vdb: Cannot use /dev/vdb: device is rejected by filter "
+        "config. Nothing was written"
+    )
 
 
 def test_everything_is_refused_at_once(run_module, commands, captured, disks):
@@ -344,6 +363,7 @@ def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
     commands.expect(f"{DPKG} '${{Package}} ${{db:Status-Status}}\n' lvm2 thin-provisioning-tools dmeventd", STORAGE)
     commands.expect("lvmconfig", 'profile_dir="/nonexistent"\n')
     commands.expect(THIN)
+    commands.expect("vgcreate --test --yes")
     result = run_module(thin_pool_plan, engine="containerd", devices=["/dev/vdb"], vg="my-vg", discard_blocks=True)
     assert [stage for stage, steps in result["links"].items() if steps] == [
         "physical_volumes",

@@ -63,7 +63,7 @@ def test_a_failure_without_words_says_so(commands):
 
 def test_an_accepted_status_is_no_failure(commands):
     commands.expect("lvm", "report", rc=5)
-    assert process.capture("lvm", accept=(0, 5)) == (5, "report")
+    assert process.finish("lvm", accept=(0, 5)) == (5, "report", "")
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path):

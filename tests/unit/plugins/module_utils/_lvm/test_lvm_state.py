@@ -6,11 +6,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    lvm_config,
+    lvm_state,
+    obstacles,
+    pool_status,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 
 EXTENT = 4194304
@@ -210,7 +216,7 @@ def test_a_group_without_the_tag_is_not_ours(report):
         pytest.param("[]", id="a-list"),
         pytest.param("{}", id="no-report"),
         pytest.param('{"report": [{"pv": [{"pv_name": "/dev/vdb"}]}]}', id="a-field-is-missing"),
-        pytest.param('  WARNING: Device for PV not found\n{"report": []}', id="words-before-it"),
+        pytest.param("  WARNING: Device for PV not found\n", id="words-alone"),
     ],
 )
 def test_a_report_that_is_not_understood_is_refused(text):
@@ -229,34 +235,165 @@ def test_a_size_that_is_no_number_is_refused(captured):
         LvmState.parse(captured("group.json").replace('"vg_extent_size":"4194304"', '"vg_extent_size":"4.00m"'))
 
 
+@pytest.mark.parametrize("state", ["blank", "pool_and_second_disk", "foreign_group"])
+def test_what_lvm_prints_around_and_into_its_report_is_left_out(captured, state):
+    text = captured(f"{state}.json")
+    lines = text.splitlines()
+    stray = ["  WARNING: PV /dev/vdz is old", "  Reading all physical volumes. This may take a while...", "", "x {"]
+    mixed = [stray[0], *lines[:2], *stray[1:3], *lines[2:], stray[3], stray[0]]
+    assert LvmState.parse("\n".join(mixed)) == LvmState.parse(text)
+
+
+def test_an_unreadable_report_names_what_lvm_said():
+    with pytest.raises(RefusedError, match=r"LVM said: lvm\s+\{; WARNING: no room\): see .*lvm.conf.*log and report"):
+        LvmState.parse('lvm   {\nlvm     "report"', "  WARNING: no room\n")
+
+
+def test_all_that_shapes_the_report_is_said_on_the_command_line(captured, commands):
+    commands.expect("lvm fullreport", captured("group.json"))
+    lvm_state.read()
+    (command,) = commands.ran
+    for setting in ("log/command_names=0", "report/compact_output=0", "report/mark_hidden_devices=1", "log/silent=0"):
+        assert setting in command
+    environment = commands.options[0]["env"]
+    assert not {"LVM_COMMAND_PROFILE", "LVM_OUT_FD", "LVM_ERR_FD", "LVM_REPORT_FD"} & set(environment)
+
+
+def twins(captured, *, first, changes):
+    """Return the captured pool, and a group of the same name with another pool before or behind it."""
+    document = json.loads(captured("pool.json"))
+    text = json.dumps(document["report"][0])
+    for kind in ("vg", "pv", "lv"):
+        for row in document["report"][0].get("seg" if kind == "lv" else kind, []):
+            text = text.replace(row[f"{kind}_uuid"], f"other-{row[f'{kind}_uuid']}")
+    other = json.loads(text.replace("/dev/vdb", "/dev/vdz"))
+    other["vg"][0].update(vg_extent_count="7", **changes)
+    for row in other["seg"]:
+        row["lv_active"] = ""
+    elements = document["report"]
+    document["report"] = [other, *elements] if first else [*elements, other]
+    return LvmState.parse(json.dumps(document))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_two_groups_of_one_name_are_told_apart(captured, first):
+    lvm = twins(captured, first=first, changes={})
+    group = lvm.group("docker")
+    assert group.extents == 2559  # that in use
+    assert [device.device for device in lvm.devices_of("docker")] == ["/dev/vdb"]
+    assert len([volume for volume in lvm.volumes if volume.name == "thinpool"]) == 2
+    assert lvm.volume("docker", "thinpool").active
+    (obstacle,) = obstacles.of_group(lvm, group)
+    assert obstacle.kind == "name_twice"
+    for part in (f"{group.uuid} on /dev/vdb", f"other-{group.uuid} on /dev/vdz", "'vgrename UUID NEWNAME'"):
+        assert part in obstacle.message
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_foreign_group_never_shadows_ours(captured, first):
+    lvm = twins(captured, first=first, changes={"vg_systemid": "elsewhere"})
+    assert lvm.group("docker").extents == 2559
+    assert obstacles.of_group(lvm, lvm.group("docker")) == []
+    grown = lvm.with_group(replace(lvm.group("docker"), extents=9)).with_volume(
+        replace(lvm.volume("docker", "thinpool"), size=1)
+    )
+    assert (grown.group("docker").extents, grown.volume("docker", "thinpool").size, len(grown.groups)) == (9, 1, 2)
+    gone = lvm.without(group="docker")
+    assert obstacles.of_group(gone, gone.group("docker"))[0].kind == "foreign"
+    assert {volume.vg_uuid for volume in gone.volumes} == {gone.group("docker").uuid}
+
+
+def test_a_copied_group_of_another_name_hides_no_volume(captured):
+    """vgimportclone gives a group and its devices new UUIDs, and leaves those of its volumes (seen)."""
+    document = json.loads(captured("pool.json"))
+    copied = json.loads(json.dumps(document["report"][0]).replace('"vg_name": "docker"', '"vg_name": "copied"'))
+    copied["vg"][0]["vg_uuid"] = "other"
+    document["report"].insert(0, copied)
+    lvm = LvmState.parse(json.dumps(document))
+    assert [lvm.volume(vg, "thinpool").vg_uuid for vg in ("copied", "docker")] == ["other", lvm.group("docker").uuid]
+
+
+def test_segments_of_more_than_one_kind_are_not_linear(captured):
+    document = json.loads(captured("pool.json"))
+    rows = document["report"][0]["seg"]
+    data = next(row for row in rows if row["lv_name"] == "[thinpool_tdata]")
+    rows.append({**data, "segtype": "striped"})
+    lvm = LvmState.parse(json.dumps(document))
+    assert (lvm.volume("docker", "thinpool_tdata").is_linear, lvm.volume("docker", "thinpool_tmeta").is_linear) == (
+        False,
+        True,
+    )
+
+
+def test_devices_that_lvm_leaves_out_are_known_by_its_warnings(captured):
+    uuid = LvmState.parse(captured("pool.json")).devices[0].uuid
+    said = (
+        f"  WARNING: Not using device /dev/vdx for PV {uuid}.\n"
+        f"  WARNING: PV {uuid} prefers device /dev/vdb because device is used by LV.\n"
+        "  WARNING: outdated PV /dev/vdy seqno 5 has been removed in current VG docker seqno 6.\n"
+    )
+    lvm = LvmState.parse(captured("pool.json"), said * 2)
+    assert (lvm.duplicates, lvm.given_up) == ((("/dev/vdx", uuid),), (("/dev/vdy", "docker"),))
+    (obstacle,) = obstacles.of_group(lvm, lvm.group("docker"))
+    assert obstacle.kind == "duplicate"
+    assert "/dev/vdb of volume group docker is there more than once: /dev/vdx" in obstacle.message
+
+
+@pytest.mark.parametrize(
+    ("size", "unused", "can_grow", "has_shrunk"),
+    [
+        pytest.param(10737418240, 0, False, False, id="as-it-was"),
+        pytest.param(10737418240 + EXTENT, 1, True, False, id="enlarged"),
+        pytest.param(10737418240 + EXTENT // 8, 0, False, False, id="too-little"),
+        pytest.param(10737418240 - EXTENT, 0, False, True, id="shrunk"),
+        pytest.param(0, 0, False, False, id="gone"),
+    ],
+)
+def test_a_device_that_has_another_size_than_it_had_is_known(captured, size, unused, can_grow, has_shrunk):
+    document = json.loads(captured("group.json"))
+    document["report"][0]["pv"][0]["dev_size"] = str(size)
+    (device,) = LvmState.parse(json.dumps(document)).devices
+    assert (device.unused(EXTENT), device.can_grow(EXTENT), device.has_shrunk) == (unused, can_grow, has_shrunk)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"vg_attr": "wzx-n-"}, "is exported: see 'vgimport docker'", id="exported"),
-        pytest.param({"vg_attr": "rz--n-"}, "is read-only: see 'vgchange --permission rw docker'", id="read-only"),
+        pytest.param({"vg_attr": "wzx-n-"}, "is exported: if it is to be used here, 'vgimport docker'", id="exported"),
+        pytest.param({"vg_attr": "rz--n-"}, "is read-only, .*'vgcfgbackup --file FILE docker'", id="read-only"),
         pytest.param({"vg_attr": "wz--nc"}, "is shared with other hosts", id="clustered"),
         pytest.param({"vg_attr": "wz--ns"}, "is shared with other hosts", id="shared"),
         pytest.param({"vg_lock_type": "sanlock"}, "is shared with other hosts", id="locked"),
-        pytest.param({"vg_systemid": "web2"}, r"belongs to another system \(system ID web2\)", id="foreign"),
+        pytest.param(
+            {"vg_systemid": "web2"},
+            r"belongs to another system \(system ID web2; this host has no system ID\).*: vgchange --yes --config "
+            r"""'global/system_id_source="lvmlocal" local/system_id="web2"' --systemid "" docker$""",
+            id="foreign",
+        ),
         pytest.param({"vg_missing_pv_count": "1"}, "misses 1 of its devices", id="device-missing"),
     ],
 )
 def test_a_group_that_may_not_be_changed_says_why(captured, changes, message):
     document = json.loads(captured("group.json"))
     document["report"][0]["vg"][0].update(changes)
-    (reason,) = LvmState.parse(json.dumps(document)).group("docker").obstacles("")
+    lvm = LvmState.parse(json.dumps(document))
+    (reason,) = (obstacle.message for obstacle in obstacles.of_group(lvm, lvm.group("docker")))
     assert reason.startswith("volume group docker ")
     assert re.search(message, reason)
 
 
 def test_a_group_in_order_has_no_obstacles(report):
-    assert report("group").group("docker").obstacles("this-host") == []
+    lvm = report("group")
+    assert obstacles.of_group(lvm, lvm.group("docker")) == []
 
 
 def test_the_hosts_own_system_id_is_no_obstacle(report):
-    foreign = report("foreign_group").group("foreign")
-    assert foreign.obstacles("other-host") == []
-    assert len(foreign.obstacles("this-host")) == 1
+    lvm = report("foreign_group")
+    foreign = lvm.group("foreign")
+    assert obstacles.of_group(replace(lvm, system_id="other-host"), foreign) == []
+    (obstacle,) = obstacles.of_group(replace(lvm, system_id="this-host"), foreign)
+    assert obstacle.kind == "foreign"
+    assert "this host has the system ID this-host" in obstacle.message
 
 
 @pytest.mark.parametrize(
@@ -269,12 +406,12 @@ def test_the_hosts_own_system_id_is_no_obstacle(report):
     ],
 )
 def test_low_water_marks_are_read_from_the_kernels_table(table, state, marks):
-    assert lvm_state.parse_low_water_marks(table(state)) == marks
+    assert pool_status.parse_low_water_marks(table(state)) == marks
 
 
 def test_each_pools_mark_is_read(table):
     both = table("pool") + table("pool_not_armed").replace("docker-thinpool", "my--vg-pool-tpool")
-    assert lvm_state.parse_low_water_marks(both) == {"docker-thinpool": 3889, "my--vg-pool-tpool": 0}
+    assert pool_status.parse_low_water_marks(both) == {"docker-thinpool": 3889, "my--vg-pool-tpool": 0}
 
 
 def test_the_mark_of_a_pool_with_thin_volumes_is_that_of_its_top_layer(captured, table, commands):
@@ -299,7 +436,7 @@ def test_the_mark_of_a_pool_with_thin_volumes_is_that_of_its_top_layer(captured,
     ],
 )
 def test_the_low_water_mark_is_the_one_that_lvm_gives(extents, chunk_size, threshold, mark):
-    assert lvm_state.low_water_mark(extents * EXTENT, chunk_size, threshold) == mark
+    assert pool_status.low_water_mark(extents * EXTENT, chunk_size, threshold) == mark
 
 
 def test_lvm_is_asked_once_and_dmsetup_only_where_a_pool_runs(captured, commands):
@@ -320,6 +457,7 @@ def test_a_report_with_a_device_missing_still_counts(captured, commands):
     ("answer", "system_id"),
     [
         pytest.param("  system ID: web1\n", "web1", id="some"),
+        pytest.param("  system ID: web1\n  something else\n", "web1", id="a-line-behind-it"),
         pytest.param("  system ID: \n", "", id="none"),
         pytest.param("  system ID:\n", "", id="none-without-a-blank"),
     ],
@@ -331,7 +469,7 @@ def test_the_hosts_system_id_is_read_where_a_group_carries_one(captured, table, 
     found = lvm_state.read()
     assert found.system_id == system_id
     assert found.without(group="docker").system_id == system_id
-    assert len(found.group("foreign").obstacles(found.system_id)) == 1
+    assert len(obstacles.of_group(found, found.group("foreign"))) == 1
 
 
 def test_a_host_without_lvm_is_refused_with_its_packages(monkeypatch):
@@ -346,12 +484,12 @@ def test_configuration_is_read_without_quotes(commands):
     commands.expect(
         "lvmconfig --typeconfig full a/profile_dir a/threshold", 'profile_dir="/etc/lvm/profile"\nthreshold=80\n'
     )
-    assert lvm_state.configuration("a/profile_dir", "a/threshold") == {
+    assert lvm_config.configuration("a/profile_dir", "a/threshold") == {
         "profile_dir": "/etc/lvm/profile",
         "threshold": "80",
     }
     commands.expect("lvmconfig --typeconfig full --metadataprofile docker-thinpool a/threshold", "threshold=70\n")
-    assert lvm_state.configuration("a/threshold", profile="docker-thinpool") == {"threshold": "70"}
+    assert lvm_config.configuration("a/threshold", profile="docker-thinpool") == {"threshold": "70"}
 
 
 def test_foretold_things_replace_what_was_there(report):

@@ -12,6 +12,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import physical_volumes
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import Copy
 
 GIB = 1024**3
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)
@@ -295,3 +296,43 @@ def test_every_reason_against_taking_a_device_is_told(report, state, change, dev
 def test_each_step_that_writes_carries_the_device_as_it_will_be_found():
     steps = physical_volumes.initialise(EXT4)
     assert [(step.command[0], step.device) for step in steps] == [("wipefs", EXT4), ("pvcreate", VDB)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(
+            {"duplicates": (Copy("/dev/vdz", "UUID"),)}, "has the same physical volume on it as /dev/vdb", id="copy"
+        ),
+        pytest.param(
+            {"given_up": (Copy("/dev/vdz", "docker"),)},
+            "was given up by volume group docker ('vgreduce --removemissing') while it was away",
+            id="given-up",
+        ),
+        pytest.param({"duplicates": (Copy("/dev/vdy", "UUID"),)}, "carries the label", id="another-copy"),
+        pytest.param({"given_up": (Copy("/dev/vdy", "docker"),)}, "carries the label", id="another-was-given-up"),
+    ],
+)
+def test_a_label_that_lvm_leaves_out_is_called_by_its_name(report, change, reason):
+    lvm = report("group")
+    lvm = replace(lvm.with_device(replace(lvm.device("/dev/vdb"), uuid="UUID")), **change)
+    device = replace(LABELLED, name="/dev/vdz", path="/dev/vdz")
+    (found,) = physical_volumes.refusals(lvm, device, wipe_signatures=True)
+    assert reason in found
+
+
+def test_a_device_of_another_group_of_the_same_name_is_not_taken(report):
+    lvm = report("group")
+    stranger = replace(lvm.device("/dev/vdb"), device="/dev/vdz", vg_uuid="other")
+    lvm = replace(lvm, devices=(*lvm.devices, stranger))
+    device = replace(LABELLED, name="/dev/vdz", path="/dev/vdz")
+    (reason,) = physical_volumes.refusals(lvm, device, group="docker")
+    assert "belongs to another volume group docker (UUID other)" in reason
+    assert physical_volumes.refusals(lvm, LABELLED, group="docker") == []
+
+
+def test_lvm_is_asked_about_a_device_that_is_not_wiped_first(report):
+    (blank,), _after = physical_volumes.decide(report("blank"), [VDB])
+    assert (blank.rehearsal, blank.undo) == (blank.command, ("pvremove", "--yes", "/dev/vdb"))
+    (_wipe, wiped), _after = physical_volumes.decide(report("blank"), [EXT4], wipe_signatures=True)
+    assert (wiped.rehearsal, wiped.undo) == ((), ("pvremove", "--yes", "/dev/vdb"))

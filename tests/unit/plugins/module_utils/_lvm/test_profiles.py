@@ -225,3 +225,18 @@ def test_a_failing_lvmconfig_is_told_with_its_words(commands):
         process.ProcessError, match="^lvmconfig .* failed with status 5: Configuration option unknown.$"
     ):
         profiles.profile_directory()
+
+
+@pytest.mark.parametrize(
+    ("settings", "can_monitor", "may_write"),
+    [
+        ("", True, True),
+        ("monitoring=1\nmetadata_read_only=0\n", True, True),
+        ("monitoring=0\n", False, True),
+        ("metadata_read_only=1\n", True, False),
+    ],
+)
+def test_what_lvm_does_not_do_on_this_host_is_known(commands, settings, can_monitor, may_write):
+    commands.expect("lvmconfig --typeconfig full", settings)
+    found = profiles.policy("")
+    assert (found.can_monitor, found.may_write) == (can_monitor, may_write)

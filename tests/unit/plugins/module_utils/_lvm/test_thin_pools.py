@@ -887,3 +887,72 @@ def test_as_much_metadata_as_extents_hold_is_taken(report, extent, metadata_size
     spec = replace(DEFAULTS, size=Size.parse("1g"), metadata_size=Size.parse(metadata_size), chunk_size=1024**2)
     _steps, after = thin_pools.decide(in_extents_of(extent, 9)(report("group")), spec)
     assert after.volume("docker", "thinpool").metadata_size == extent * (15 * GIB // extent)
+
+
+THIN = LogicalVolume(vg="docker", name="vm-1", type="thin", size=GIB, pool="thinpool")
+
+
+@pytest.mark.parametrize("spec", [BARE, DEFAULTS])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda lvm: lvm.with_volume(replace(THIN, name="vm-2")).with_volume(THIN),
+            r"docker/thinpool holds LVM thin volumes \(vm-1, vm-2\)",
+            id="thin-volumes",
+        ),
+        pytest.param(with_volume(transaction_id=3), "has the transaction id 3 in LVM", id="had-thin-volumes"),
+    ],
+)
+def test_a_pool_of_lvms_own_thin_volumes_is_refused(report, spec, change, message):
+    with pytest.raises(RefusedError, match=message):
+        thin_pools.decide(change(report("pool")), spec)
+
+
+def test_thin_volumes_in_another_pool_are_no_matter(report):
+    lvm = report("pool").with_volume(replace(THIN, pool="other"))
+    assert thin_pools.decide(lvm, BARE)[0] == []
+
+
+def test_a_pool_that_skips_activation_is_refused_where_it_shall_be_active(report):
+    lvm = with_volume(skips_activation=True)(report("pool_inactive"))
+    with pytest.raises(RefusedError, match="'lvchange --setactivationskip n docker/thinpool' if it may be active"):
+        thin_pools.decide(lvm, BARE)
+    assert thin_pools.decide(lvm, replace(BARE, active=False))[0] == []
+
+
+@pytest.mark.parametrize("state", ["pool", "pool_inactive", "group"])
+def test_where_lvm_monitors_nothing_a_pool_to_be_monitored_is_refused(report, state):
+    with pytest.raises(RefusedError, match="activation/monitoring=0"):
+        thin_pools.decide(report(state), replace(DEFAULTS, can_monitor=False))
+
+
+def test_where_lvm_monitors_nothing_a_pool_that_need_not_be_is_as_wished(report):
+    assert thin_pools.decide(report("pool_not_monitored"), replace(BARE, monitor=False, can_monitor=False))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"), [(as_it_is, False), (with_volume("thinpool_tdata", is_linear=False), True)]
+)
+def test_growth_is_asked_about_where_figures_do_not_settle_it(report, change, asked):
+    spec = replace(BARE, size=Size.parse("12g"), metadata_size=Size.parse("200m"))
+    steps, _after = thin_pools.decide(change(report("pool_and_second_disk")), spec)
+    grown = [step for step in steps if step.command[0] == "lvextend"]
+    assert len(grown) == 2
+    assert [step.rehearsal for step in grown] == [step.command if asked else () for step in grown]
+
+
+def test_an_overdue_extension_that_lvm_would_refuse_is_left(report):
+    lvm = with_volume(data_percent=92.0)(report("pool_and_second_disk"))
+    spec = replace(BARE, threshold=80, percent=20)
+    assert len(thin_pools.decide(lvm, spec)[0]) == 1
+    assert thin_pools.decide(lvm, replace(spec, can_extend=False))[0] == []
+
+
+@pytest.mark.parametrize(("attributes", "asked"), [("wz--n-", False), ("wz--c-", True)])
+def test_a_new_pool_is_asked_about_where_figures_do_not_settle_it(report, attributes, asked):
+    lvm = report("group")
+    lvm = lvm.with_group(replace(lvm.group("docker"), attributes=attributes))
+    (step,), _after = thin_pools.decide(lvm, DEFAULTS)
+    without_profile = tuple(word for word in step.command if word not in ("--metadataprofile", "docker-thinpool"))
+    assert step.rehearsal == (without_profile if asked else ())

@@ -35,6 +35,10 @@ def with_group(**changes):
     return lambda report: report.with_group(replace(report.group("docker"), **changes))
 
 
+def with_sectors(size):
+    return lambda report: report.with_device(replace(report.device("/dev/vdb"), sector_size=size))
+
+
 CASES = [
     pytest.param("blank", as_it_is, {"devices": [VDB]}, [PV_VDB, CREATE], id="blank-disk"),
     pytest.param("bare_physical_volume", as_it_is, {"devices": [VDB]}, [CREATE], id="physical-volume-already"),
@@ -120,7 +124,8 @@ def test_the_foretold_group_is_the_one_that_was_captured(report, state):
     _steps, after = volume_groups.decide(report(state), name="docker", devices=[VDB])
     real = report("group")
     assert results.volume_group(after, "docker") == {**results.volume_group(real, "docker"), "tags": [OWNER_TAG]}
-    assert replace(after.device("/dev/vdb"), uuid=real.device("/dev/vdb").uuid) == real.device("/dev/vdb")
+    there = real.device("/dev/vdb")
+    assert replace(after.device("/dev/vdb"), uuid=there.uuid, vg_uuid=there.vg_uuid) == there
 
 
 def test_a_foretold_extension_is_the_one_that_was_captured(report):
@@ -190,7 +195,7 @@ def test_a_removed_group_leaves_its_physical_volumes(report):
             "group",
             with_group(attributes="wzx-n-"),
             {"devices": [VDB]},
-            "docker is exported: see 'vgimport",
+            "docker is exported: if it is to be used here, 'vgimport",
             id="exported",
         ),
         pytest.param(
@@ -269,3 +274,71 @@ def test_reasons_of_different_kinds_are_told_at_once(report):
     with pytest.raises(RefusedErrors) as refusal:
         volume_groups.decide(foreign, name="docker", devices=devices)
     assert [reason.split()[0] for reason in refusal.value.reasons] == ["/dev/vdb", "/dev/vdc"]
+
+
+SMALL, LARGE = (replace(VDC, sector_size=size) for size in (512, 4096))
+WIPED = replace(LARGE, signatures=(Signature("ext4", 0x438),))
+
+
+@pytest.mark.parametrize(
+    ("change", "device", "message"),
+    [
+        pytest.param(
+            with_group(attributes="w--n-"),
+            VDC,
+            "docker is not resizeable, so /dev/vdc cannot be added to it: run 'vgchange --resizeable y docker'",
+            id="not-resizeable",
+        ),
+        pytest.param(
+            with_group(most_devices=1), VDC, "may have 1 devices at most, so /dev/vdc cannot be added", id="enough"
+        ),
+        pytest.param(
+            with_sectors(512), WIPED, r"sectors of different sizes \(512 and 4096 bytes\) with /dev/vdc", id="sectors"
+        ),
+    ],
+)
+def test_a_device_that_the_group_would_not_take_is_refused_before_it_is_labelled(report, change, device, message):
+    with pytest.raises(RefusedError, match=message):
+        volume_groups.decide(change(report("group")), name="docker", devices=[VDB, device], wipe_signatures=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "device"),
+    [
+        pytest.param(with_group(most_devices=2), VDC, id="one-more"),
+        pytest.param(with_sectors(512), LARGE, id="lvm-is-asked-about-a-blank-one"),
+        pytest.param(with_sectors(4096), WIPED, id="the-same-sectors"),
+        pytest.param(as_it_is, WIPED, id="sectors-that-are-not-known"),
+    ],
+)
+def test_a_device_that_the_group_may_take_is_taken(report, change, device):
+    steps, _after = volume_groups.decide(
+        change(report("group")), name="docker", devices=[VDB, device], wipe_signatures=True
+    )
+    assert steps[-1].command == ("vgextend", "--yes", "docker", "/dev/vdc")
+    assert steps[-1].rehearsal == (() if device.signatures else steps[-1].command)
+    assert [step.undo for step in steps[:-1] if step.command[0] == "pvcreate"] == [("pvremove", "--yes", "/dev/vdc")]
+    assert not any(step.rehearsal for step in steps[:-1])
+
+
+def test_a_group_that_takes_no_more_devices_is_as_wished_with_those_that_it_has(report):
+    lvm = with_group(attributes="w--n-")(report("group"))
+    assert volume_groups.decide(lvm, name="docker", devices=[VDB])[0] == []
+
+
+def test_every_enlarged_device_of_a_group_is_used_where_that_is_asked_for(report):
+    lvm = report("pool_and_second_disk")
+    for path in ("/dev/vdb", "/dev/vdc"):
+        lvm = lvm.with_device(replace(lvm.device(path), device_size=20 * 1024**3))
+    assert volume_groups.decide(lvm, name="docker", devices=[VDB])[0] == []
+    steps, after = volume_groups.decide(lvm, name="docker", devices=[VDB], resize=True)
+    assert [step.command for step in steps] == [("pvresize", "--yes", path) for path in ("/dev/vdb", "/dev/vdc")]
+    assert after.group("docker").extents == 2 * 5119
+    assert volume_groups.decide(after, name="docker", devices=[VDB], resize=True)[0] == []
+
+
+def test_a_device_that_leaves_the_group_is_not_resized(report):
+    lvm = report("pool_and_second_disk")
+    lvm = lvm.with_device(replace(lvm.device("/dev/vdc"), device_size=20 * 1024**3))
+    steps, _after = volume_groups.decide(lvm, name="docker", devices=[VDB], remove_unlisted=True, resize=True)
+    assert [step.command[0] for step in steps] == ["vgreduce"]

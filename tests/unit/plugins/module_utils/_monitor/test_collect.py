@@ -15,7 +15,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect, pool_health
 
 POOL = PoolName("docker", "thinpool")
 
@@ -72,3 +72,26 @@ def test_devices_of_the_device_mapper_are_named_without_a_process(monkeypatch, t
     (tmp_path / "8:0").mkdir()
     monkeypatch.setattr(collect, "DEVICES", str(tmp_path))
     assert collect.device_names() == {"253:2": "docker-thinpool"}
+
+
+def test_the_groups_profile_counts_where_the_pool_has_none(monkeypatch, report, captured):
+    lvm = report("pool_in_use_by_docker")
+    lvm = lvm.with_volume(replace(lvm.volume(*POOL), profile="")).with_group(
+        replace(lvm.group("docker"), profile="of-the-group")
+    )
+    monkeypatch.setattr(profiles, "policy", lambda name: Policy(70 if name == "of-the-group" else 100, 20))
+    (pool,) = pool_health.pools(lvm, [lvm.volume(*POOL)], {})
+    assert (pool.profile, pool.policy.threshold) == ("of-the-group", 70)
+
+
+def test_of_groups_with_one_name_one_pool_is_told_of(monkeypatch, report):
+    lvm = report("pool_in_use_by_docker")
+    monkeypatch.setattr(profiles, "policy", lambda name: Policy(80, 20))
+    group, volume = lvm.group("docker"), lvm.volume(*POOL)
+    twins = replace(
+        lvm,
+        groups=(replace(group, uuid="other"), group),
+        volumes=(replace(volume, vg_uuid="other", uuid="of-the-other", active=False), *lvm.volumes),
+    )
+    (pool,) = pool_health.pools(twins, [one for one in twins.volumes if one.is_pool], {})
+    assert (pool.volume.active, [obstacle.kind for obstacle in pool.obstacles]) == (True, ["name_twice"])

@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._contents 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import profiles, suspended_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obstacles import Obstacle
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     collect,
@@ -439,7 +440,8 @@ def test_a_pool_whose_metadata_may_not_be_readable_is_not_asked(host, monkeypatc
     if what == "read-only":
         pool = replace(pool, status=replace(pool.status, mode="ro"))
     else:
-        pool = replace(pool, group=replace(pool.group, missing_devices=1))
+        group = replace(pool.group, missing_devices=1)
+        pool = replace(pool, group=group, obstacles=(Obstacle("device_missing", "it misses one"),))
     host.snapshot = replace(host.snapshot, pools=[pool])
     monkeypatch.setattr(pool_usage, "places", lambda: pytest.fail("it was asked"))
     host.settings["usage_interval"] = 900

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LogicalVolume, VolumeGroup
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obstacles import Obstacle
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
@@ -102,8 +103,25 @@ def short(**changes):
         pytest.param(
             status(mode="out_of_data_space", data_used=8000), ["critical out_of_data", "critical data_usage"], id="full"
         ),
+        *(
+            pytest.param(replace(WELL, obstacles=(Obstacle(kind, "in its way"),)), [f"critical {kind}"], id=kind)
+            for kind in ("device_missing", "duplicate", "exported", "foreign", "name_twice", "read_only", "shared")
+        ),
         pytest.param(
-            replace(WELL, group=replace(WELL.group, missing_devices=1)), ["critical device_missing"], id="disk-missing"
+            replace(short(free=100), obstacles=(Obstacle("exported", "in its way"),)),
+            ["critical exported"],
+            id="an-obstacle-says-by-itself-that-there-is-no-room",
+        ),
+        pytest.param(short(data_refusal="no"), ["warning data_extension_impossible"], id="lvm-refuses-data"),
+        pytest.param(
+            short(metadata_refusal="no"), ["warning metadata_extension_impossible"], id="lvm-refuses-metadata"
+        ),
+        pytest.param(short(metadata_needed=301, spare_is_left=True), [], id="lvm-leaves-the-spare"),
+        pytest.param(replace(WELL, shrunk=("/dev/vdb",)), ["critical device_shrunk"], id="a-device-shrank"),
+        pytest.param(replace(WELL, given_up=("/dev/vdc",)), ["warning device_given_up"], id="a-device-was-given-up"),
+        pytest.param(replace(WELL, unused={"/dev/vdb": 4 * MIB}), [], id="a-disk-was-enlarged"),
+        pytest.param(
+            replace(volume(profile=""), group=replace(WELL.group, profile="of-the-group")), [], id="the-groups-profile"
         ),
         pytest.param(replace(WELL, status=None), ["unknown no_status"], id="no-answer"),
         pytest.param(
@@ -156,3 +174,46 @@ def test_what_was_loaded_and_not_used_is_dropped_before_a_pool_is_refreshed(chan
         "'dmsetup clear docker-thinpool docker-thinpool_tdata docker-thinpool_tmeta && lvchange --refresh "
         "docker/thinpool'"
     )
+
+
+@pytest.mark.parametrize(
+    ("pool", "says"),
+    [
+        pytest.param(volume(active=False), "run 'lvchange --activate y docker/thinpool'", id="plain"),
+        pytest.param(
+            replace(volume(active=False), active_parts=("docker/thinpool_tmeta",)),
+            "Run 'lvchange --activate n docker/thinpool_tmeta && lvchange --activate y docker/thinpool'",
+            id="its-metadata-is-active",
+        ),
+        pytest.param(
+            volume(active=False, skips_activation=True),
+            "'lvchange --setactivationskip n docker/thinpool && lvchange --activate y docker/thinpool'",
+            id="it-skips-activation",
+        ),
+        pytest.param(
+            replace(volume(active=False), obstacles=(Obstacle("exported", "in its way"),)),
+            "see to its volume group first",
+            id="its-group-is-exported",
+        ),
+        pytest.param(
+            replace(short(data_refusal="no suitable extents"), not_allocatable=("/dev/vdc",)),
+            "LVM says 'no suitable extents', though volume group docker has 300 free (1.17 GiB): let LVM use all "
+            "devices ('pvchange --allocatable y /dev/vdc')",
+            id="a-device-may-not-be-allocated-from",
+        ),
+        pytest.param(short(data_refusal="2 more required"), "as many as the pool's data has stripes", id="stripes"),
+        pytest.param(
+            replace(short(free=100), unused={"/dev/vdb": 512 * MIB}),
+            "let LVM use the 512.00 MiB more of enlarged devices ('pvresize /dev/vdb'",
+            id="a-disk-was-enlarged",
+        ),
+        pytest.param(short(free=100), ": add a device and run the playbook grow", id="no-room"),
+        pytest.param(
+            replace(volume(monitored=False), policy=Policy(80, 20, can_monitor=False)),
+            "activation/monitoring=0",
+            id="lvm-monitors-nothing",
+        ),
+    ],
+)
+def test_advice_is_what_lvm_does_in_that_state(pool, says):
+    assert any(says in reason.message for reason in judge(pool, Limits()))

@@ -14,6 +14,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
     LvmState,
     VolumeGroup,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obstacles import Obstacle
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
@@ -199,7 +200,12 @@ BARE = replace(volume(profile="", low_water_mark=0), policy=Policy(100, 20))
             volume(BARE, monitored=False), OWN, [], Repair(monitor=True, profile="docker-thinpool"), id="both"
         ),
         pytest.param(replace(WELL, policy=Policy(100, 20)), None, [], None, id="profile-that-says-never"),
-        pytest.param(volume(monitored=False), None, ["volume group docker is exported"], None, id="group-not-ours"),
+        pytest.param(
+            volume(monitored=False), None, [Obstacle("name_twice", "docker is there twice")], None, id="obstacle"
+        ),
+        pytest.param(
+            replace(volume(monitored=False), policy=Policy(80, 20, can_monitor=False)), None, [], None, id="no-monitor"
+        ),
         pytest.param(
             status(volume(monitored=False), mode="out_of_data_space"), None, [], Repair(monitor=True), id="full"
         ),
@@ -207,16 +213,12 @@ BARE = replace(volume(profile="", low_water_mark=0), policy=Policy(100, 20))
         pytest.param(status(volume(monitored=False), needs_check=True), None, [], None, id="needs-check"),
         pytest.param(volume(active=False, monitored=False, low_water_mark=None), None, [], None, id="inactive"),
         pytest.param(
-            replace(volume(monitored=False), group=replace(WELL.group, missing_devices=1)),
-            None,
-            [],
-            None,
-            id="device-missing",
+            volume(monitored=False), None, [Obstacle("device_missing", "it misses one")], None, id="device-missing"
         ),
     ],
 )
 def test_repair_is_only_what_is_safe(pool, own, obstacles, expected):
-    assert of_pool(pool, Limits(), {}, own, obstacles).repair == expected
+    assert of_pool(replace(pool, obstacles=tuple(obstacles)), Limits(), {}, own).repair == expected
 
 
 @pytest.mark.parametrize(
@@ -275,3 +277,16 @@ def test_history_goes_on_from_what_was_kept():
     found = history(dm_events.events(later), PoolName("docker", "thinpool"), before)
     assert (found["autoextend_failed"].count, found["autoextend_failed"].last) == (2, NOON + 60)
     assert found["vg_full"] == before["vg_full"]
+
+
+def test_a_pool_that_is_named_in_a_group_with_an_obstacle_is_told_of_that():
+    group = replace(WELL.group, attributes="wzx-n-")
+    found = PoolSnapshot(LvmState(groups=(group,)), {}, [], {})
+    (verdict,) = of_host(found, [PoolName("docker", "x")], Limits(), lambda name: {})
+    assert kinds(verdict) == ["critical exported"]
+
+
+def test_what_enlarged_disks_have_is_told_with_the_figures():
+    verdict = of_pool(replace(WELL, unused={"/dev/vdb": 512 * MIB}), Limits(), {}, None)
+    assert verdict.health == "ok"
+    assert verdict.lines[0].endswith("1.17 GiB free in docker, 512.00 MiB more on /dev/vdb, which was enlarged")

@@ -60,6 +60,7 @@ WISH = ContainerdSpec(
     autoextend_room="ignore",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
     settings=SETTINGS,
     packages=("containerd",),
 )

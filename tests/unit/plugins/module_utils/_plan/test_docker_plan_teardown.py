@@ -37,6 +37,7 @@ WISH = DockerSpec(
     autoextend_room="warn",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
     docker_packages=(),
     storage_opts=(),
     daemon_options={"log-driver": "local"},

@@ -29,6 +29,7 @@ OPTIONS = {
     "autoextend_room": "warn",
     "wipe_signatures": False,
     "destroy_contents": False,
+    "resize_devices": False,
 }
 
 

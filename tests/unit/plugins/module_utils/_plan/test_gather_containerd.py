@@ -32,6 +32,7 @@ SPEC = ContainerdSpec(
     autoextend_room="ignore",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
     settings=SnapshotterSettings(pool_name="docker-thinpool"),
     packages=("containerd",),
 )

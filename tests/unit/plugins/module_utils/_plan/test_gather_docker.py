@@ -27,6 +27,7 @@ OPTIONS = {
     "autoextend_room": "warn",
     "wipe_signatures": False,
     "destroy_contents": False,
+    "resize_devices": False,
     "docker_packages": ["docker.io"],
     "storage_opts": [],
     "daemon_options": {"debug": True},

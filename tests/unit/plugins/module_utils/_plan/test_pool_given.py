@@ -34,6 +34,7 @@ SPEC = DockerSpec(
     autoextend_room="ignore",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
     docker_packages=(),
     storage_opts=(),
     daemon_options={},

@@ -46,6 +46,7 @@ WISH = DockerSpec(
     autoextend_room="warn",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
     docker_packages=("docker.io",),
     storage_opts=(),
     daemon_options={},

@@ -13,15 +13,20 @@ import pytest
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_sizing, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import (
+    HostState,
     Plan,
     PoolStages,
     Stage,
     StorageSpec,
 )
 
+GIB = 1024**3
+VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10 * GIB)
 SPEC = StorageSpec(
     vg="docker",
     pool="thinpool",
@@ -34,6 +39,7 @@ SPEC = StorageSpec(
     autoextend_room="warn",
     wipe_signatures=False,
     destroy_contents=False,
+    resize_devices=False,
 )
 MAKE = Step("make it", ("make",))
 
@@ -91,3 +97,73 @@ def test_a_pool_without_room_is_told(report, state, changes, says):
 
 def test_without_a_pool_there_is_nothing_to_extend():
     assert storage_plan.room(LvmState(), SPEC) == (None, "")
+
+
+VDC = BlockDevice("/dev/vdc", "/dev/vdc", size=10 * GIB)
+
+
+def host(lvm, *devices, **changes):
+    profile = profiles.decide(profiles.Profile("/p"), threshold=80, percent=20)[1]
+    state = HostState(
+        lvm=lvm,
+        devices=devices,
+        signatures={},
+        profile=replace(profile, dmeventd_stale=False),
+        pool_status=None,
+        missing_packages=(),
+        candidates=(),
+    )
+    return replace(state, **changes)
+
+
+def plan(state, **options):
+    refusals: list[str] = []
+    small = {"data_size": Size.parse("1%VG"), "metadata_size": Size.parse("2m")}
+    spec = replace(SPEC, **{**small, **options.pop("spec", {})})
+    return storage_plan.plan_setup(state, spec, refusals, **options), refusals
+
+
+def test_a_group_on_other_disks_is_only_taken_where_that_is_asked_for(report):
+    lvm = report("pool")
+    _stages, refusals = plan(host(lvm, VDC), in_use=False)
+    (refusal,) = refusals
+    for words in ("docker is there already, on /dev/vdb", f"'vgrename {lvm.group('docker').uuid} NEWNAME'"):
+        assert words in refusal
+    for state, in_use in (
+        (host(lvm, VDC), True),
+        (host(lvm, VDB, VDC), False),
+        (host(report("blank"), VDC), False),
+    ):
+        assert plan(state, in_use=in_use)[1] == []
+
+
+def test_enlarged_devices_are_used_where_that_is_asked_for(report):
+    lvm = report("pool")
+    lvm = lvm.with_device(replace(lvm.device("/dev/vdb"), device_size=20 * GIB))
+    assert not plan(host(lvm, VDB))[0].takes("volume_group")
+    stages, _refusals = plan(host(lvm, VDB), spec={"resize_devices": True})
+    assert stages.takes("volume_group")
+    assert stages.lvm.group("docker").extents == 5119
+
+
+def test_room_is_lvms_word_as_long_as_nothing_is_changed(report):
+    lvm = report("pool_and_second_disk")
+    group, pool = lvm.group("docker"), lvm.volume("docker", "thinpool")
+    extension = pool_sizing.auto_extension(group, pool, lvm.spare("docker"), 20)
+    refused = replace(extension, data_refusal="2 more required")
+    stages, _refusals = plan(host(lvm, VDB, extension=refused))
+    assert "LVM says '2 more required', though volume group docker has 2637 free" in stages.warning
+    assert "set autoextend_percent" not in stages.warning
+    stages, _refusals = plan(host(lvm, VDB, extension=refused), spec={"data_size": Size.parse("10g")})
+    assert stages.warning == ""
+    assert plan(host(lvm, VDB, extension=refused), spec={"autoextend_room": "fail"})[1][0].startswith("thin pool")
+
+
+def test_what_enlarged_devices_have_is_offered(report):
+    lvm = report("pool")
+    lvm = lvm.with_device(replace(lvm.device("/dev/vdb"), device_size=20 * GIB))
+    assert "Set resize_devices to use the 2560 extents more that /dev/vdb has" in storage_plan.room(lvm, SPEC)[1]
+
+
+def test_where_lvm_monitors_nothing_the_plan_is_refused(report):
+    assert "activation/monitoring=0" in plan(host(report("pool"), VDB, can_monitor=False))[1][0]

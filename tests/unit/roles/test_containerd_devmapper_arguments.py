@@ -38,6 +38,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("autoextend_room", "gone", "must be one of: warn, fail, ignore"),
     ("wipe_signatures", "maybe", NO_BOOLEAN),
     ("destroy_contents", "maybe", NO_BOOLEAN),
+    ("resize_devices", "perhaps", NO_BOOLEAN),
     ("packages", {"name": "containerd"}, "to a list"),
     ("root_path", "lib/containerd", "must be the whole path of a folder"),
     ("root_path", "/a\nb", "must be the whole path of a folder"),

@@ -66,6 +66,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("direct_lvm_autoextend_room", "gone", "must be one of: warn, fail, ignore"),
     ("direct_lvm_wipe_signatures", "maybe", NO_BOOLEAN),
     ("direct_lvm_destroy_contents", "maybe", NO_BOOLEAN),
+    ("direct_lvm_resize_devices", "perhaps", NO_BOOLEAN),
     ("direct_lvm_managed_by", "loop", "must be one of: collection, docker"),
     ("direct_lvm_docker_packages", {"name": "docker.io"}, NO_LIST),
     ("direct_lvm_storage_opts", {"dm.fs": "xfs"}, NO_LIST),

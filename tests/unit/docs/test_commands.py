@@ -45,7 +45,7 @@ ON_HOSTS = {
         "sha256sum",
         "systemctl",
     ),
-    *("tar", "thin_check", "thin_restore", "vgcfgrestore", "vgextend", "vgs", "wipefs", "xargs"),
+    *("tar", "thin_check", "thin_restore", "vgcfgrestore", "vgextend", "vgrename", "vgs", "wipefs", "xargs"),
 }
 HERE = {"ansible-builder", "ansible-navigator", "apt-get", "cd", "cp", "pip", "promtool", "python3", "rm"}
 

@@ -233,6 +233,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    config_diff,
     containerd_config,
     containerd_daemon,
     cri_runtimes,
@@ -301,7 +302,7 @@ def work(module: AnsibleModule) -> dict:
         "devmapper": after.section(),
     }
     if steps:
-        found["diff"] = [containerd_config.difference(change) for change in changes]
+        found["diff"] = [config_diff.difference(change) for change in changes]
     if backups:
         found["backup_file"], found["backup_files"] = backups[0], backups
     return found

@@ -35,7 +35,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     SnapshotterSettings,
     check,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, masking
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import files
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
@@ -333,24 +333,6 @@ def _step(current: ContainerdConfig, change: Change, names: t.Sequence[str], sta
     # What is imported by *.toml would be imported before it counts.
     write = Write(change.path, change.after, backup=backup, keeps_suffix=change.path == current.path)
     return Step(f"remove {change.path}" if change.after is None else f"{what} {change.path}", write=write)
-
-
-def difference(change: Change) -> dict[str, str]:
-    """Return a change as Ansible's diff: the lines that differ, without credentials of registries and other secrets."""
-    before, after = masking.changes(*(masked(text or "") for text in (change.before, change.after)))
-    return {"before_header": change.path, "after_header": change.path, "before": before, "after": after}
-
-
-def masked(text: str) -> str:
-    """Return a configuration without the secrets in it."""
-    pieces, at = [], 0
-    for entry in toml.parse(text).entries:
-        is_secret = any(masking.is_secret(part) for part in entry.path)
-        if is_secret or masking.masked(entry.value) != entry.value:
-            hidden = entry.value if not is_secret and isinstance(entry.value, str) else masking.HIDDEN
-            pieces += [text[at : entry.value_start], toml.basic_string(masking.masked(hidden))]
-            at = entry.value_end
-    return masking.without_users("".join([*pieces, text[at:]]))
 
 
 def changed_keys(change: Change) -> list[str]:

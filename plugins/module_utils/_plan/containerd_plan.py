@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    config_diff,
     constants,
     containerd_config,
     containerd_daemon,
@@ -324,7 +325,7 @@ def _remove_devices(records: ContainerdMetadata) -> list[Step]:
 
 def _add_configuration(plan: Plan, steps: t.Sequence[Step], changes: t.Sequence[containerd_config.Change]) -> None:
     plan.add("configuration", steps)
-    plan.diff += [containerd_config.difference(change) for change in changes]
+    plan.diff += [config_diff.difference(change) for change in changes]
 
 
 def _start(host: ContainerdHostState, spec: ContainerdSpec, is_changed: bool) -> list[Step]:

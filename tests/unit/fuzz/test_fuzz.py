@@ -22,7 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import bbolt, containerd_config, toml
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import (
+    bbolt,
+    config_diff,
+    toml,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, masking, mounts
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
@@ -102,7 +106,7 @@ def database(content: bytes) -> None:
 
 def document(content: str) -> None:
     toml.parse(content)
-    containerd_config.masked(content)
+    config_diff.masked(content)
 
 
 def records() -> list[bytes]:

@@ -184,11 +184,11 @@ def test_a_lsblk_that_says_nothing_is_told_and_the_rest_is_seen(host, commands, 
 def test_lsblk_has_half_a_minute(host, monkeypatch):
     asked = {}
 
-    def capture(*command: str, **options: t.Any) -> tuple[int, str]:
+    def finish(*command: str, **options: t.Any) -> tuple[int, str, str]:
         asked[command[0]] = options["timeout"]
         raise process.ProcessError("lsblk had not ended after 30 seconds and was asked to stop", command)
 
-    monkeypatch.setattr(process, "capture", capture)
+    monkeypatch.setattr(process, "finish", finish)
     assert "had not ended" in inspection.read().problem
     assert asked == {"lsblk": 30}
 

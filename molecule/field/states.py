@@ -43,7 +43,15 @@ set -e
 export LVM_SUPPRESS_FD_WARNINGS=1 LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 F={FILES} a={A} b={B} c={C} d={D}
 number() {{ case $1 in a) echo 0;; b) echo 1;; c) echo 2;; d) echo 3;; esac; }}
-attach() {{ n=$1; shift; losetup "$@" /dev/loop$(number $n) $F/$n; udevadm settle; }}
+# A loop device that somebody still looks at is detached when that ends.
+attach() {{
+    n=$1; shift
+    for again in 4 3 2 1 0; do
+        losetup "$@" /dev/loop$(number $n) $F/$n && break
+        [ $again -gt 0 ] && sleep 1
+    done
+    udevadm settle
+}}
 detach() {{ losetup --detach /dev/loop$(number $1); udevadm settle; }}
 disk() {{ n=$1; shift; truncate --size 512M $F/$n; attach $n "$@"; }}
 disks() {{ for name in "$@"; do disk $name; done; }}
@@ -770,6 +778,18 @@ def load() -> None:
             __import__(f"{package}.{path.parent.name}.{path.stem}")
 
 
+def stop_udev() -> None:
+    """Keep udev from activating a group some time after its devices have come, and so after a state was made."""
+    folder = Path("/run/udev/rules.d")
+    folder.mkdir(parents=True, exist_ok=True)
+    rules = [path.name for path in Path("/usr/lib/udev/rules.d").glob("69-*lvm*.rules")]
+    assert rules
+    for name in rules:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to("/dev/null")
+    subprocess.run(["udevadm", "control", "--reload"], check=True)
+
+
 def fork(work: t.Callable[[], None]) -> list[dict[str, t.Any]]:
     """Run something in a process of its own, and return the JSON objects that it prints."""
     output = HERE / "output"
@@ -982,6 +1002,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     only = parser.parse_args().only
     os.environ["PATH"] = f"/run/shim:{os.environ['PATH']}"
+    stop_udev()
     load()
     wrong = 0
     if re.search(only, "every setting of LVM's output"):

@@ -84,6 +84,17 @@ def test_no_two_files_of_the_rooms_have_one_name():
     assert sorted(names) == sorted(set(names))
 
 
+def test_rooms_above_the_first_import_nothing_of_ansible():
+    """So that their tests say the same with every ansible-core (tests/tools/units.py)."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "module_utils").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip().startswith(("from ansible.", "import ansible.", "import ansible "))
+    }
+    assert {name.split("/")[1] for name in found} == {"_core"}
+
+
 def test_no_two_types_of_the_rooms_have_one_name():
     named: dict[str, list[str]] = {}
     for path in (ROOT / "module_utils").rglob("*.py"):

@@ -57,7 +57,7 @@ def test_a_pool_of_the_loop_script_is_refused_with_what_is_in_it(host):
     seen.root(
         host,
         "ctr containers delete looped && systemctl stop containerd && "
-        "dmsetup ls --target thin | awk '{ print $1 }' | xargs --max-args 1 dmsetup remove --retry && "
+        f"{seen.REMOVE_THIN_DEVICES} && "
         f"dmsetup remove devpool && losetup --detach-all && rm -r {FOLDER} && rm -r /var/lib/containerd/*metadata*",
     )
 

@@ -51,7 +51,7 @@ def test_the_databases_are_in_the_backup(host, fetched):
 
 def test_it_is_restored_by_the_guide(host, fetched):
     seen.root(host, "ctr tasks delete --force saved; systemctl stop containerd")
-    seen.root(host, "dmsetup ls --target thin | awk '{ print $1 }' | xargs --max-args 1 dmsetup remove --retry")
+    seen.root(host, seen.REMOVE_THIN_DEVICES)
     seen.root(host, "lvchange --activate n containerd/thinpool")
     place = "lvs --all --noheadings --options seg_pe_ranges containerd/thinpool_tmeta"
     first = int(seen.root(host, place).strip().rpartition(":")[2].partition("-")[0])

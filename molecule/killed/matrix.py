@@ -39,6 +39,7 @@ import pickle
 import re
 import runpy
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -250,12 +251,16 @@ def sh(command: str, check: bool = True) -> str:
 class Disk:
     """A disk that is put back byte for byte.
 
-    It stays open as long as this process lives: closing it would make udev look at it anew each time.
+    Through a node of its own: udev watches the one in /dev, and would look at the disk anew each time. Open for writing
+    only while it is put back, since a disk that somebody may write to is not taken.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.node = HERE / os.path.basename(path)
+        self.node.unlink(missing_ok=True)
+        os.mknod(self.node, stat.S_IFBLK | 0o600, os.stat(path).st_rdev)
+        self.descriptor = os.open(self.node, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.lseek(self.descriptor, 0, os.SEEK_END)
         self.kept: tuple[list[str], dict[int, bytes]] = ([], {})
 
@@ -289,9 +294,11 @@ class Disk:
         return blocks
 
     def restore(self, blocks: dict[int, bytes]) -> None:
-        fcntl.ioctl(self.descriptor, 0x127F, struct.pack("QQ", 0, self.size))  # BLKZEROOUT
+        descriptor = os.open(self.node, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.ioctl(descriptor, 0x127F, struct.pack("QQ", 0, self.size))  # BLKZEROOUT
         for offset, text in blocks.items():
-            os.pwrite(self.descriptor, text, offset)
+            os.pwrite(descriptor, text, offset)
+        os.close(descriptor)
         self.forget()
         self.kept = (self.writes(), blocks)
 

@@ -81,6 +81,13 @@ options:
       - LVM's default is V(queue).
     type: str
     choices: [queue, error]
+  service:
+    description:
+      - A service of systemd that uses the pool, such as V(docker.service). It waits for the pool at every start, and
+        does not start without it, by a drop-in of its unit. Where systemd does not run nothing is done.
+      - With O(state=absent) the drop-in is removed.
+    type: str
+    version_added: 1.1.0
   state:
     description:
       - V(present) makes the pool.
@@ -109,6 +116,7 @@ EXAMPLES = r"""
     size: 80%VG
     metadata_size: 1%VG
     profile: docker-thinpool
+    service: docker.service
 
 - name: Let the pool have all that its group has
   devicemapper.containers.lvm_thin_pool:
@@ -211,9 +219,17 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    files,
+    module_frame,
+    sizes,
+    systemd,
+)
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
+    boot_drop_in,
     effects,
     lvm_config,
     lvm_state,
@@ -240,6 +256,7 @@ def main() -> None:
             "monitor": {"type": "bool", "default": True},
             "active": {"type": "bool", "default": True},
             "when_full": {"type": "str", "choices": ["queue", "error"]},
+            "service": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -287,14 +304,33 @@ def work(module: AnsibleModule) -> dict:
     if steps and policy and policy.missing_thin_check:
         raise errors.RefusedError(lvm_config.no_thin_check(spec.full_name, policy.missing_thin_check))
     rehearsal.check(steps)
-    module_frame.carry_out(module, steps)
+    drop_in = _drop_in(module.params["service"], spec, state)
+    module_frame.carry_out(module, [*steps, *drop_in])
     if steps and not module.check_mode:
         planned, after = after, lvm_state.read()
         effects.check_pool(planned, after, spec.vg, spec.name)
     before, now = (results.pool(state.volume(spec.vg, spec.name)) for state in (lvm, after))
     return module_frame.result(
-        steps, {"thin_pool": before}, {"thin_pool": now}, f"thin pool {spec.full_name}", thin_pool=now
+        [*steps, *drop_in], {"thin_pool": before}, {"thin_pool": now}, f"thin pool {spec.full_name}", thin_pool=now
     )
+
+
+def _drop_in(service: str | None, spec: pool_spec.PoolSpec, state: str) -> list[Step]:
+    """Return the steps about the drop-in of a service's unit; none without one, or where systemd does not run."""
+    if service and not systemd.is_service(service):
+        raise errors.RefusedError(f"service: {service!r} is not the name of a service, such as docker.service")
+    unit = systemd.read_unit(service) if service else {}
+    if not service or not unit:
+        return []
+    steps, _text = boot_drop_in.decide(
+        files.read(boot_drop_in.path(service, spec.vg, spec.name)),
+        service=service,
+        vg=spec.vg,
+        pool=spec.name,
+        state=state,
+        needs_reload=unit.get("NeedDaemonReload") == "yes",
+    )
+    return steps
 
 
 if __name__ == "__main__":

@@ -22,6 +22,13 @@ description:
   - With O(managed_by) it foretells the two ways in which Docker makes a pool itself as well.
   - With O(engine=containerd) it does all that for the role P(devicemapper.containers.containerd_devmapper#role).
 options:
+  prefix:
+    description:
+      - What the names of a role's variables begin with, before the name of the option that each one sets, as
+        V(direct_lvm_). A refusal of a value names the variable then.
+    type: str
+    default: ""
+    version_added: 1.1.0
   state:
     description:
       - V(present) foretells how Docker comes to run on the pool.
@@ -388,9 +395,41 @@ links:
       elements: str
 commands:
   description: The commands of links that no module takes, by link, each as its words.
-  returned: with O(engine=containerd)
+  returned: success
   type: dict
-  sample: {snapshots: [[ctr, --namespace, default, snapshots, --snapshotter, devmapper, delete, web]]}
+  sample: {docker_stop: [[systemctl, stop, docker.socket, docker.service]]}
+undo:
+  description: The commands that take those of RV(commands) back, where they can be, by link and in their order.
+  returned: success
+  type: dict
+  sample: {docker_stop: [[systemctl, start, docker.service]]}
+modules:
+  description:
+    - The options of the modules that take the links of the pool, by module. Devices are named as they were found.
+  returned: success
+  type: dict
+  sample: {lvm_pv: {devices: [/dev/vdb]}}
+pool:
+  description: The pool's names.
+  returned: success
+  type: dict
+  contains:
+    vg:
+      description: Of its volume group.
+      type: str
+      sample: docker
+    name:
+      description: Of the pool in it.
+      type: str
+      sample: thinpool
+    dm_name:
+      description: Of its device.
+      type: str
+      sample: docker-thinpool
+    path:
+      description: Path of its device.
+      type: str
+      sample: /dev/mapper/docker-thinpool
 daemon:
   description: The options for M(devicemapper.containers.docker_daemon), for one call after the other.
   returned: with O(engine=containerd)
@@ -560,10 +599,13 @@ containerd:
       sample: [default/web]
 """
 
+import re
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import cri_runtimes, layouts
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import module_frame
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import loop_files
 
 
@@ -571,6 +613,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "prefix": {"type": "str", "default": ""},
             "managed_by": {"type": "str", "choices": ["collection", "docker", "loop"], "default": "collection"},
             "loop_data_size": {"type": "str", "default": loop_files.DEFAULT_DATA_SIZE},
             "loop_metadata_size": {"type": "str", "default": loop_files.DEFAULT_METADATA_SIZE},
@@ -610,6 +653,25 @@ def main() -> None:
 
 def work(module: AnsibleModule) -> dict:
     options = dict(module.params)
+    prefix = options.pop("prefix")
+    try:
+        return planned(options, module.warn)
+    except errors.RefusedErrors as refusal:
+        raise errors.RefusedErrors(named(reason, prefix, options) for reason in refusal.reasons) from refusal
+    except errors.RefusedError as refusal:
+        raise errors.RefusedError(named(str(refusal), prefix, options)) from refusal
+
+
+def named(reason: str, prefix: str, options: t.Iterable[str]) -> str:
+    """Return a refusal that begins with the name of an option, with that of the variable that set it."""
+    # The profile's keys and the parts of the layout are variables of their own, and loop_lvm's have no second "loop_".
+    name = re.match(r"(?P<of>layout: |thin_pool_(?=autoextend_)|loop_(?=(?:meta)?data_size))?(?P<own>\w+)", reason)
+    if not prefix or not name or not (name["of"] or name["own"] in options):
+        return reason
+    return f"{prefix}{name['own']}{reason[name.end() :]}"
+
+
+def planned(options: dict[str, t.Any], warn: t.Callable[[str], None]) -> dict:
     # Only the one that is needed: the other would be a quarter of what there is to load.
     if options["engine"] == "containerd":
         from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_containerd import result
@@ -617,7 +679,7 @@ def work(module: AnsibleModule) -> dict:
         from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import result
 
         options["zero"] = bool(options["zero"])
-    return result(options, module.warn)
+    return result(options, warn)
 
 
 if __name__ == "__main__":

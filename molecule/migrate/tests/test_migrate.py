@@ -82,7 +82,7 @@ def test_check_mode_counts_and_touches_nothing(host, before):
 
 
 def test_running_containers_and_more_than_fits_are_refused_at_once(host):
-    seen.root(host, "mkdir -p /mnt/small && mount -t tmpfs -o size=1M tmpfs /mnt/small")
+    seen.root(host, "mkdir -p /mnt/small && mount -t tmpfs -o size=1M,mode=755 tmpfs /mnt/small")
     status, output = migrate("devicemapper", migrate_directory="/mnt/small/images")
     seen.root(host, "umount /mnt/small")
     assert status != 0
@@ -101,7 +101,7 @@ def test_interrupted_at_every_stage_on_the_way_to_the_pool(host, before):
     assert (archives(host), driver(host)) == (3, "overlay2")
     assert "temp" not in seen.root(host, f"ls -a {STATE}")
     assert seen.root(host, "docker ps --quiet") != ""  # what was stopped runs again where the pool was not made
-    interrupted(host, "^systemctl start .*docker", to)
+    interrupted(host, "^systemctl enable --now docker", to)
     assert "inactive" in seen.root(host, "systemctl is-active docker || true")
     interrupted(host, "^docker image tag .*latest", to)
     assert driver(host) == "devicemapper"

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SERVICE, SOCKET
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
 
 # The option of a module that spells one.
@@ -31,7 +31,6 @@ OPTION = {
         "drop_in": {"type": "str"},
     },
 }
-_UNIT = re.compile(r"[A-Za-z0-9:_.@-]+\.service")
 _PATH = re.compile(r"/[!-~]+")
 
 
@@ -104,6 +103,12 @@ PRESETS = {
 }
 
 
+def _is_right(key: str, value: str) -> bool:
+    if key == "unit":
+        return systemd.is_service(value)
+    return bool(_PATH.fullmatch(value)) and ".." not in value.split("/")
+
+
 def of(given: t.Mapping[str, str | None]) -> Layout:
     """Return the layout that a module's option spells."""
     named = {key: value for key, value in given.items() if value}
@@ -113,7 +118,7 @@ def of(given: t.Mapping[str, str | None]) -> Layout:
     problems += [
         f"layout: {key} must be {'the name of a service' if key == 'unit' else 'a whole path'}, not {value!r}"
         for key, value in named.items()
-        if not (_UNIT if key == "unit" else _PATH).fullmatch(value) or ".." in value.split("/")
+        if not _is_right(key, value)
     ]
     if problems:
         raise RefusedErrors(problems)

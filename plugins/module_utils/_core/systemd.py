@@ -16,6 +16,11 @@ import typing as t
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 
 
+def is_service(name: str) -> bool:
+    """Whether a text can be the name of a service, and so part of a path (systemd.unit(5))."""
+    return bool(re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", name))
+
+
 def read_unit(service: str) -> dict[str, str]:
     """Return systemd's properties of an engine's unit; empty where systemd does not run."""
     if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)

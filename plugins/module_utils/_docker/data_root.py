@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import load
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
@@ -211,6 +212,29 @@ def places(root: str, paths: t.Iterable[str], time: str) -> dict[str, str]:
         path: f"{root}.{time}" if path == root else f"{root}/{DRIVER}.{time}/{os.path.relpath(path, root)}"
         for path in paths
     }
+
+
+# Nothing is moved onto what is there; a place is this run's alone, so that what is in it is what this run moved.
+_MOVE = 'mkdir --parents --mode=0710 "$(dirname "$2")"; exec mv --no-target-directory "$1" "$2"'
+_MOVE_BACK = (
+    'if test -e "$2" && ! test -e "$1"; then mv --no-target-directory "$2" "$1"; fi; '
+    'folder=$(dirname "$2"); if test -d "$folder"; then rmdir --parents --ignore-fail-on-non-empty "$folder"; fi'
+)
+
+
+def move_aside(path: str, place: str) -> Step:
+    """Return the step that moves data of Docker's to where :func:`places` has it; undone, its folders are gone too."""
+    # One that was ended half way is undone as well.
+    return Step(
+        f"move {path} aside",
+        ("sh", "-ec", _MOVE, "sh", path, place),
+        undo=("sh", "-ec", _MOVE_BACK, "sh", path, place),
+    )
+
+
+def remove(path: str) -> Step:
+    """Return the step that removes a file or a folder of records, and nothing that is mounted in it."""
+    return Step(f"remove {path}", ("rm", "--recursive", "--force", "--one-file-system", "--", path))
 
 
 def _same(data: DockerData, status: PoolStatus) -> bool:

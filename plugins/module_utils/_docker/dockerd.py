@@ -18,10 +18,14 @@ from dataclasses import dataclass, field
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 
 _Answer = t.TypeVar("_Answer")
 
 SERVICE = "docker.service"
+# Its socket too, which would start it again on the first question.
+STOP = Step("stop Docker", ("systemctl", "stop", "docker.socket", SERVICE), undo=("systemctl", "start", SERVICE))
+START = ("systemctl", "enable", "--now", SERVICE)
 SOCKET = "/run/docker.sock"
 # The driver was removed in 25.0 (docker/cli, docs/deprecated.md; moby pull request 43637).
 FIRST_WITHOUT_DRIVER = 25

@@ -18,6 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.file
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 
+DEFAULT_SERVICE = "docker.service"
 # How long disks may take to appear, in seconds.
 PATIENCE = 30
 

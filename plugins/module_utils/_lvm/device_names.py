@@ -33,10 +33,15 @@ def is_device_name(text: str) -> bool:
 def check_name(kind: str, name: str) -> None:
     """Refuse a name that LVM refuses, in words that say why."""
     if not is_name(name):
-        raise RefusedError(
-            f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
-            "them, no hyphen at the beginning, and neither . nor .. alone"
-        )
+        raise RefusedError(no_name(kind, name))
+
+
+def no_name(kind: str, name: str) -> str:
+    """Return what is to be said of a name that LVM refuses."""
+    return (
+        f"{name!r} is not a name for a {kind}: LVM allows letters, digits and + _ . - of ASCII, at most 127 of "
+        "them, no hyphen at the beginning, and neither . nor .. alone"
+    )
 
 
 def join(vg: str, lv: str) -> str:

@@ -24,7 +24,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     cri_runtimes,
     engine_config,
     image_store,
-    snapshotter_settings,
     version_1,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.constants import SNAPSHOTTER
@@ -43,14 +42,16 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, dockerd
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.data_root import DockerData
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import (
+    Plan,
+    Stage,
+)
 
 LEASE = "devicemapper.containers"
 # What the packages of containerd are called: Debian's and Ubuntu's, and Docker's.
@@ -121,6 +122,7 @@ class ContainerdHostState(storage_plan.HostState):
     missing_docker_packages: tuple[str, ...] = ()
     configured_at: float | None = None  # when the newest file of the configuration was written; seconds since 1970
     now: float = 0.0
+    moment: str = ""  # UTC, %Y%m%dT%H%M%SZ; in the name of what is moved aside
 
 
 def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
@@ -131,7 +133,6 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     attempt(lambda: _check_containerd(host, spec), None)
     in_use = host.configuration.pool_name == spec.dm_name or host.boot_text is not None
     pool = storage_plan.plan_setup(host, spec, refusals, in_use=in_use)
-    attempt(lambda: snapshotter_settings.check(spec.settings), None)
     steps, changes = attempt(lambda: configure(host, spec, "present"), ([], []))
     is_new = storage_plan.is_new(host, spec)
     refusals += containerd_metadata.conflicts(host.records, host.pool_status, is_new=is_new)
@@ -163,13 +164,12 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
 
     docker = host.docker if spec.docker else Docker()
     restart = bool(daemon_steps or conflicts) or is_new or not image_store.is_used_by(docker)
-    boot_steps, boot_text = _boot_link(host, spec, "present")
-    plan = Plan(lvm=pool.lvm, extension=pool.extension, warning=pool.warning)
+    aside = data_root.places(host.data.root, [host.data.root] if conflicts else (), host.moment)
+    plan = Plan(lvm=pool.lvm, extension=pool.extension, warning=pool.warning, aside=aside)
     plan.add("packages", storage_plan.install(host.missing_packages))
-    plan.add("docker_stop", [Step("stop Docker")] if docker.active and restart else [])
-    plan.add("docker_data", [Step(f"move {host.data.root} aside")] if conflicts else [])
-    pool.add_to(plan)
-    plan.add("boot", boot_steps, _boot_path(host, spec), host.boot_text or "", boot_text or "")
+    plan.add("docker_stop", [dockerd.STOP] if docker.active and restart else [])
+    plan.add("docker_data", [data_root.move_aside(*places) for places in aside.items()])
+    pool.add_to(plan, _boot_stage(host, spec, "present"))
     if steps and spec.wants_containerd(host.containerd):
         steps.append(Step(containerd_daemon.RESTART))
     _add_configuration(plan, steps, changes)
@@ -177,7 +177,7 @@ def plan_setup(host: ContainerdHostState, spec: ContainerdSpec) -> Plan:
     plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
     stopped = not docker.active or restart or not docker.enabled
-    plan.add("docker_start", [Step("start Docker and enable it")] if spec.docker and stopped else [])
+    plan.add("docker_start", [Step("start Docker and enable it", dockerd.START)] if spec.docker and stopped else [])
     return plan
 
 
@@ -213,24 +213,26 @@ def plan_teardown(host: ContainerdHostState, spec: ContainerdSpec, *, stop_conta
     if refusals or pool.lvm is None:
         raise RefusedErrors(dict.fromkeys(refusals))
 
-    boot_steps, _text = _boot_link(host, spec, "absent")
+    unit = host.containerd.layout.unit
     works = host.containerd.active and host.containerd.plugin == "ok"
     paths = records.paths if configured else []
     stop = host.containerd.active and bool(pool.takes("thin_pool") or paths or steps)
     plan = Plan(lvm=pool.lvm, records=paths)
-    plan.add("docker_stop", [Step("stop Docker")] if stop and uses_store and host.docker.active else [])
+    plan.add("docker_stop", [dockerd.STOP] if stop and uses_store and host.docker.active else [])
     plan.add("containers", _stop_containers(records, host.containerd.layout.ctr) if stop and works else [])
     plan.add("snapshots", _remove_snapshots(records, host.containerd.layout.ctr) if stop and works else [])
-    plan.add("containerd_stop", [Step("stop containerd")] if stop else [])
+    plan.add("containerd_stop", [_stop(unit)] if stop else [])
     plan.add("devices", _remove_devices(records))
-    pool.add_to(plan)
-    plan.add("boot", boot_steps, _boot_path(host, spec), host.boot_text or "", "")
-    plan.add("records", [Step(f"remove {path}") for path in paths])
+    pool.add_to(plan, _boot_stage(host, spec, "absent"))
+    plan.add("records", [data_root.remove(path) for path in paths])
     _add_configuration(plan, steps, changes)
     # Docker's own records of containers, which were on the pool; its volumes and networks stay.
-    plan.add("docker_data", [Step(f"remove {path}") for path in image_store.records(host.data)] if paths else [])
+    plan.add("docker_data", [data_root.remove(str(path)) for path in image_store.records(host.data)] if paths else [])
     plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
-    plan.add("containerd_start", [Step("start containerd without the snapshotter")] if stop else [])
+    plan.add(
+        "containerd_start",
+        [Step("start containerd without the snapshotter", ("systemctl", "start", unit))] if stop else [],
+    )
     return plan
 
 
@@ -328,17 +330,25 @@ def _add_configuration(plan: Plan, steps: t.Sequence[Step], changes: t.Sequence[
     plan.diff += [config_diff.difference(change) for change in changes]
 
 
+def _stop(unit: str) -> Step:
+    return Step("stop containerd", ("systemctl", "stop", unit), undo=("systemctl", "start", unit))
+
+
+def _restart(action: str, unit: str) -> Step:
+    return Step(action, ("sh", "-ec", 'systemctl enable --quiet "$1"; exec systemctl restart "$1"', "sh", unit))
+
+
 def _start(host: ContainerdHostState, spec: ContainerdSpec, is_changed: bool) -> list[Step]:
     """Return the step that starts containerd anew, where it does not run with what its configuration says."""
-    containerd = host.containerd
+    containerd, unit = host.containerd, host.containerd.layout.unit
     if not spec.wants_containerd(containerd):
         return []
     if not containerd.active:
-        return [Step("start containerd and enable it")]
+        return [_restart("start containerd and enable it", unit)]
     works = containerd.plugin in ("", "ok") and containerd.has_open(host.records.folder, spec.dm_name)
     if is_changed or not works or _is_older(host):
-        return [Step("restart containerd")]
-    return [] if containerd.enabled else [Step("start containerd and enable it")]
+        return [_restart("restart containerd", unit)]
+    return [] if containerd.enabled else [_restart("start containerd and enable it", unit)]
 
 
 def _is_older(host: ContainerdHostState) -> bool:
@@ -349,21 +359,14 @@ def _is_older(host: ContainerdHostState) -> bool:
     return host.containerd.started + 1 < host.configured_at <= host.now
 
 
-def _boot_path(host: ContainerdHostState, spec: ContainerdSpec) -> str:
-    return boot_drop_in.path(host.containerd.layout.unit, spec.vg, spec.pool)
+def service(host: ContainerdHostState) -> str | None:
+    """Return containerd's unit, which waits for the pool; None where systemd does not run."""
+    return host.containerd.layout.unit if host.containerd.unit else None
 
 
-def _boot_link(host: ContainerdHostState, spec: ContainerdSpec, state: str) -> tuple[list[Step], str | None]:
-    """Return the steps about the drop-in of containerd's unit; none where systemd does not run."""
-    if not host.containerd.unit:
-        return [], host.boot_text
-    return boot_drop_in.decide(
-        host.boot_text,
-        service=host.containerd.layout.unit,
-        vg=spec.vg,
-        pool=spec.pool,
-        state=state,
-        needs_reload=host.containerd.needs_reload,
+def _boot_stage(host: ContainerdHostState, spec: ContainerdSpec, state: str) -> Stage:
+    return storage_plan.boot_stage(
+        host.boot_text, service(host), spec, state, needs_reload=host.containerd.needs_reload
     )
 
 

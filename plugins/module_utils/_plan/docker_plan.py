@@ -21,7 +21,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.step
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.daemon_json import DaemonJson
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager, storage_plan
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.docker_request import (
     DockerHostState,
@@ -30,7 +29,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan.dock
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_by_docker import PoolByDocker
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_given import PoolGiven
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.pool_on_loop import PoolOnLoop
-from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import Plan
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import (
+    Plan,
+    Stage,
+)
 
 _AWAY = (
     "The playbook migrate carries images over. Or save what is needed ('docker save'), then set existing_data: backup, "
@@ -76,11 +78,13 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
         ),
         ([], host.daemon),
     )
-    boot_steps, boot_text = _boot_link(host, spec, "present")
+    boot = _boot_stage(host, spec, "present")
     replaced = storage.is_new
     switching = not storage.is_named(host.daemon) or _runs_on_other_storage(host.docker, storage)
     conflicts = attempt(lambda: storage.conflicts(switching=switching) if docker_wanted else [], [])
-    aside = _aside(storage, host, spec, conflicts) if docker_wanted else []
+    aside = data_root.places(
+        host.data.root, _aside(storage, host, spec, conflicts) if docker_wanted else (), host.moment
+    )
     if conflicts and spec.existing_data == "refuse":
         refusals += [f"{conflict}. {_AWAY.format(root=host.data.root)}" for conflict in conflicts]
     elif host.data.root in aside and not host.data.is_movable:
@@ -104,17 +108,16 @@ def plan_setup(host: DockerHostState, spec: DockerSpec) -> Plan:
 
     def add_pool(when: str) -> None:
         if when == storage.made_when:
-            pool.add_to(plan)
-            plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", boot_text or "")
+            pool.add_to(plan, boot)
 
     plan.add("packages", storage_plan.install(host.missing_packages))
     add_pool("before")
-    plan.add("docker_stop", [Step("stop Docker")] if host.docker.active and restart else [])
-    plan.add("docker_data", [Step(f"move {path} aside") for path in aside])
+    plan.add("docker_stop", [dockerd.STOP] if host.docker.active and restart else [])
+    plan.add("docker_data", [data_root.move_aside(*places) for places in aside.items()])
     add_pool("stopped")
     plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     plan.add("docker_packages", storage_plan.install(host.missing_docker_packages))
-    plan.add("docker_start", [Step(start)] if starts else [])
+    plan.add("docker_start", [Step(start, dockerd.START)] if starts else [])
     add_pool("started")
     return plan
 
@@ -153,35 +156,35 @@ def plan_teardown(host: DockerHostState, spec: DockerSpec, *, stop_containers: b
     if refusals or pool.lvm is None:
         raise RefusedErrors(dict.fromkeys(refusals))
 
-    boot_steps, _text = _boot_link(host, spec, "absent")
     stop = runs_on_it and bool(pool.takes("thin_pool") or records or daemon_steps)
     running = host.docker.running or ()
     plan = Plan(lvm=pool.lvm, records=records)
-    plan.add("containers", [Step(f"stop containers {', '.join(running)}")] if stop and running else [])
-    plan.add("docker_stop", [Step("stop Docker")] if stop else [])
-    pool.add_to(plan)
-    plan.add("boot", boot_steps, _boot_path(spec), host.boot_text or "", "")
+    plan.add("containers", [_stop_containers(running)] if stop and running else [])
+    plan.add("docker_stop", [dockerd.STOP] if stop else [])
+    pool.add_to(plan, _boot_stage(host, spec, "absent"))
     # Before daemon.json, which is what tells that they are of this pool.
-    plan.add("docker_data", [Step(f"remove {path}") for path in records])
+    plan.add("docker_data", [data_root.remove(path) for path in records])
     plan.add("daemon", daemon_steps, host.daemon.path, *daemon_json.shown(host.daemon, daemon))
     return plan
 
 
-def _boot_path(spec: DockerSpec) -> str:
-    return boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)
+def _stop_containers(names: t.Sequence[str]) -> Step:
+    return Step(
+        f"stop containers {', '.join(names)}",
+        ("docker", "container", "stop", *names),
+        undo=("docker", "container", "start", *names),
+    )
 
 
-def _boot_link(host: DockerHostState, spec: DockerSpec, state: str) -> tuple[list[Step], str | None]:
-    """Return the steps about the engine's drop-in; none where systemd does not run, or no engine is looked after."""
-    if spec.engine != "docker" or not host.docker.unit or not storage_of(host, spec).has_drop_in:
-        return [], host.boot_text
-    return boot_drop_in.decide(
-        host.boot_text,
-        service=dockerd.SERVICE,
-        vg=spec.vg,
-        pool=spec.pool,
-        state=state,
-        needs_reload=host.docker.needs_reload,
+def service(host: DockerHostState, spec: DockerSpec) -> str | None:
+    """Return the engine's unit that waits for the pool; None where systemd does not run, or no engine is looked at."""
+    has_one = spec.engine == "docker" and host.docker.unit and storage_of(host, spec).has_drop_in
+    return dockerd.SERVICE if has_one else None
+
+
+def _boot_stage(host: DockerHostState, spec: DockerSpec, state: str) -> Stage:
+    return storage_plan.boot_stage(
+        host.boot_text, service(host, spec), spec, state, needs_reload=host.docker.needs_reload
     )
 
 

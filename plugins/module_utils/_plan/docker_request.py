@@ -46,3 +46,4 @@ class DockerHostState(storage_plan.HostState):
     data: DockerData = DockerData()
     missing_docker_packages: tuple[str, ...] = ()
     loop_files: LoopFiles | None = None  # looked at where they are wished
+    moment: str = ""  # UTC, %Y%m%dT%H%M%SZ; in the name of what is moved aside

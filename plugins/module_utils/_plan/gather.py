@@ -11,9 +11,11 @@ Each engine has a file of its own, of which a host loads the one that it needs: 
 
 from __future__ import annotations
 
+import functools
+import time
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, process, sizes
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     block_devices,
@@ -54,17 +56,18 @@ POOL = (
 
 
 def pool_options(options: dict[str, t.Any]) -> dict:
-    """Return the options of the pool, whichever engine it is for."""
+    """Return the options of the pool, whichever engine it is for; names and sizes that are none are refused."""
     params = {key: options[key] for key in POOL}
-    for name in ("data_size", "metadata_size"):
-        params[name] = sizes.option(name, sizes.Size.parse, params[name])
-    params["chunk_size"] = sizes.option("chunk_size", sizes.parse_bytes, params["chunk_size"])
+    refusals: list[str] = []
+    for name, kind in (("vg", "volume group"), ("pool", "thin pool")):
+        if not device_names.is_name(params[name]):
+            refusals.append(f"{name}: {device_names.no_name(kind, params[name])}")
+    parsers = (("data_size", sizes.Size.parse), ("metadata_size", sizes.Size.parse), ("chunk_size", sizes.parse_bytes))
+    for name, parse in parsers:
+        params[name] = storage_plan.attempt(refusals, functools.partial(sizes.option, name, parse, params[name]), None)
+    if refusals:
+        raise errors.RefusedErrors(dict.fromkeys(refusals))
     return params
-
-
-def check(spec: storage_plan.StorageSpec) -> None:
-    device_names.check_name("volume group", spec.vg)
-    spec.for_pool().check()
 
 
 def read_report() -> lvm_state.LvmState | None:
@@ -123,12 +126,59 @@ def with_members(host: storage_plan.HostState, spec: storage_plan.StorageSpec) -
     return {"devices": (*physical_volumes.examine(host.lvm, members), *others)}
 
 
+# The stages that no module takes: their commands are told, in their order, and those that undo them.
+COMMANDS = (
+    "containers",
+    "snapshots",
+    "docker_stop",
+    "docker_data",
+    "docker_start",
+    "containerd_stop",
+    "containerd_start",
+    "devices",
+    "records",
+)
+
+
+def modules(
+    host: storage_plan.HostState, spec: storage_plan.StorageSpec, options: dict[str, t.Any], service: str | None
+) -> dict[str, dict[str, t.Any]]:
+    """Return what the modules that take the pool's stages are given, by their names; devices as they were found."""
+    devices = [device.path for device in host.devices]
+    taken = {key: options[key] for key in ("wipe_signatures", "destroy_contents")}
+    return {
+        "lvm_pv": {"devices": devices},
+        "lvm_vg": {"name": spec.vg, "devices": devices, **taken, "resize": spec.resize_devices, "tags": []},
+        "lvm_profile": {
+            "name": spec.profile,
+            "thin_pool_autoextend_threshold": spec.autoextend_threshold,
+            "thin_pool_autoextend_percent": spec.autoextend_percent,
+        },
+        "lvm_thin_pool": {
+            "vg": spec.vg,
+            "name": spec.pool,
+            "size": options["data_size"],
+            "metadata_size": options["metadata_size"],
+            "chunk_size": options["chunk_size"],
+            "zero": spec.zero,
+            "profile": spec.profile,
+            "service": service,
+        },
+    }
+
+
+def moment() -> str:
+    """Return the time as it is in names, UTC."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
 def plan_result(
     host: storage_plan.HostState,
     spec: storage_plan.StorageSpec,
     plan: storage_plan.Plan,
     manager: str | None,
-    service: str,
+    service: str | None,
+    options: dict[str, t.Any],
 ) -> dict:
     """Return what is told of every engine's plan."""
     return {
@@ -137,8 +187,18 @@ def plan_result(
         "links": {stage: actions(steps) for stage, steps in plan.stages.items()},
         "diff": plan.diff,
         "devices": [device.path for device in host.devices],
+        "modules": modules(host, spec, options, service),
+        "commands": {
+            stage: [list(step.command) for step in steps] for stage, steps in plan.stages.items() if stage in COMMANDS
+        },
+        "undo": {
+            stage: [list(step.undo) for step in reversed(steps) if step.undo]
+            for stage, steps in plan.stages.items()
+            if stage in COMMANDS
+        },
+        "pool": {"vg": spec.vg, "name": spec.pool, "dm_name": spec.dm_name, "path": spec.pool_name.device},
         "boot": {
-            "path": boot_drop_in.path(service, spec.vg, spec.pool),
+            "path": boot_drop_in.path(service or boot_drop_in.DEFAULT_SERVICE, spec.vg, spec.pool),
             "content": boot_drop_in.text(spec.vg, spec.pool),
         },
         "packages": {

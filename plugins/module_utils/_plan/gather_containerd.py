@@ -41,12 +41,13 @@ SETTINGS = ("root_path", "base_image_size", "discard_blocks", "async_remove", "f
 def spec_of(options: dict[str, t.Any]) -> containerd_plan.ContainerdSpec:
     """Return the spec that the options spell."""
     pool = storage_plan.StorageSpec(**gather.pool_options(options))
-    gather.check(pool)
+    pool.for_pool().check()
     layout = layouts.of(options["layout"])
     given = {key: options[key] for key in SETTINGS}
     if layout.root and given["root_path"] in (None, f"{constants.ROOT}/{constants.PLUGIN}"):
         given["root_path"] = f"{layout.root}/{constants.PLUGIN}"
     settings = snapshotter_settings.SnapshotterSettings(pool_name=pool.dm_name, **given)
+    snapshotter_settings.check(settings)
     return containerd_plan.ContainerdSpec(
         **gather.pool_options(options),
         settings=settings,
@@ -98,6 +99,7 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
         boot_text=files.read(boot_drop_in.path(containerd.layout.unit, spec.vg, spec.pool)),
         configured_at=max((os.stat(source.path).st_mtime for source in configuration.sources), default=None),
         now=time.time(),
+        moment=gather.moment(),
     )
 
 
@@ -132,20 +134,18 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     containerd = host.containerd
     if containerd.active and not containerd.plugin:
         warn("containerd runs but does not answer ctr: whether its snapshotter works could not be verified")
-    found = gather.plan_result(host, spec, plan, manager, containerd.layout.unit)
+    found = gather.plan_result(host, spec, plan, manager, containerd_plan.service(host), options)
     found["zero"] = spec.zero
     found["packages"]["docker"] = list(host.missing_docker_packages)
     return {
         **found,
-        "docker": gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
+        "docker": {
+            **gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
+            "aside": plan.aside,
+        },
         "daemon": image_store.calls(
             host.daemon, spec.daemon_options, state=options["state"], keeps_feature=host.had_feature
         ),
-        "commands": {
-            stage: [list(step.command) for step in steps]
-            for stage, steps in plan.stages.items()
-            if stage in ("containers", "snapshots", "devices")
-        },
         "containerd": {
             "installed": containerd.installed,
             "version": containerd.version,

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     loop_files,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.volume_groups import OWNER_TAG
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import (
     docker_plan,
     docker_request,
@@ -48,7 +48,7 @@ def spec_of(options: dict[str, t.Any]) -> docker_request.DockerSpec:
     params["docker_packages"] = tuple(params["docker_packages"])
     params["storage_opts"] = tuple(params["storage_opts"])
     spec = docker_request.DockerSpec(**gather.pool_options(options), **params)
-    gather.check(spec)
+    spec.for_pool().check()
     if spec.managed_by != "collection" and spec.engine != "docker":
         raise errors.RefusedError(
             f"managed_by: {spec.managed_by} is a way of Docker's, and with engine: {spec.engine} Docker is left alone: "
@@ -81,6 +81,7 @@ def read(names: list, spec: docker_request.DockerSpec, family: str) -> docker_re
         missing_docker_packages=tuple(missing_docker),
         candidates=tuple(package_manager.candidates(family, [*missing, *missing_docker])) if family else (),
         loop_files=loop_files.read(data.root) if data and on_loop else None,
+        moment=gather.moment(),
     )
 
 
@@ -125,7 +126,16 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     """Return what thin_pool_plan tells of a pool for Docker, or for nobody."""
     spec = spec_of(options)
     host, plan, manager = from_it(options, spec) if options["state"] == "absent" else to_it(options, spec, warn)
-    found = gather.plan_result(host, spec, plan, manager, dockerd.SERVICE)
+    service = docker_plan.service(host, spec)
+    found = gather.plan_result(host, spec, plan, manager, service, options)
+    makes_pool = manager is not None and docker_plan.storage_of(host, spec).made_when == "started"
+    if makes_pool:  # a group that is made here has it anyway, and one that others made must not get it
+        found["modules"]["lvm_vg"]["tags"] = [OWNER_TAG]
+    found["modules"]["docker_loop_files"] = {
+        "data_root": host.data.root,
+        "data_size": options["loop_data_size"],
+        "metadata_size": options["loop_metadata_size"],
+    }
     found["packages"]["docker"] = list(host.missing_docker_packages)
     return {
         **found,
@@ -133,7 +143,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
         "loop_files": loop_files.as_result(host.loop_files) if host.loop_files else None,
         "docker": {
             **gather.docker_result(host.docker, host.data, plan.records),
-            "makes_pool": manager is not None and docker_plan.storage_of(host, spec).made_when == "started",
-            "aside": data_root.places(host.data.root, plan.aside, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())),
+            "makes_pool": makes_pool,
+            "aside": plan.aside,
         },
     }

@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import Size, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    boot_drop_in,
     lvm_config,
     lvm_state,
     physical_volumes,
@@ -108,7 +109,7 @@ class Plan:
     warning: str = ""
     lvm: LvmState = LvmState()
     records: list[str] = field(default_factory=list)  # paths of the engine's records that go with the pool
-    aside: list[str] = field(default_factory=list)  # paths of the engine's data that are moved aside
+    aside: dict[str, str] = field(default_factory=dict)  # the engine's data that is moved aside, and where to
 
     @property
     def actions(self) -> list[str]:
@@ -156,9 +157,23 @@ class PoolStages:
         """Whether a stage has steps."""
         return any(stage.steps for stage in self.stages if stage.name == name)
 
-    def add_to(self, plan: Plan) -> None:
+    def add_to(self, plan: Plan, boot: Stage) -> None:
+        """Add the stages, and behind the pool's the one of the engine's unit, which its module takes as well."""
         for stage in self.stages:
             plan.add(*stage)
+            if stage.name == "thin_pool":
+                plan.add(*boot)
+
+
+def boot_stage(text: str | None, service: str | None, spec: StorageSpec, state: str, *, needs_reload: bool) -> Stage:
+    """Return the stage of the drop-in that has a service wait for the pool; without a service it has no steps."""
+    steps, after = (
+        boot_drop_in.decide(text, service=service, vg=spec.vg, pool=spec.pool, state=state, needs_reload=needs_reload)
+        if service
+        else ([], text)
+    )
+    header = boot_drop_in.path(service, spec.vg, spec.pool) if service else ""
+    return Stage("boot", steps, header, text or "", after or "")
 
 
 def is_new(host: HostState, spec: StorageSpec) -> bool:

@@ -285,7 +285,9 @@ def test_command_that_does_not_exist_is_noticed(command):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_variables_that_a_page_names_exist(page):
-    named = set(re.findall(rf"\b(?:{'|'.join(ROLES)})_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8")))
+    # Metrics and modules begin as the role does that only other roles call.
+    called = "|".join(role for role in ROLES if role != "thin_pool")
+    named = set(re.findall(rf"\b(?:{called})_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8")))
     modules = {path.stem for path in ROOT.glob("plugins/modules/*.py")}
     # A metric may begin as the role does that writes it.
     alerts = (ROOT / "roles/thin_pool_monitor/files/alerts.yml").read_text(encoding="utf-8")

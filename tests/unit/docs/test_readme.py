@@ -72,7 +72,13 @@ def platforms(column: int) -> dict[tuple[str, str], bool]:
 
 @pytest.mark.parametrize(
     ("role", "columns"),
-    [("direct_lvm", [1]), ("loop_lvm", [1]), ("containerd_devmapper", [2]), ("thin_pool_monitor", [1, 2])],
+    [
+        ("direct_lvm", [1]),
+        ("loop_lvm", [1]),
+        ("containerd_devmapper", [2]),
+        ("thin_pool", [1, 2]),
+        ("thin_pool_monitor", [1, 2]),
+    ],
 )
 def test_says_of_each_platform_what_the_role_says(role: str, columns: list[int]) -> None:
     meta = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text(encoding="utf-8"))

@@ -158,6 +158,10 @@ WRONG_PERCENTS = [
     *NO_INTEGERS,
     *((value, f"autoextend_percent must be 1 to 100 .*, not {value}$") for value in (0, -20, 101)),
 ]
+WRONG_SERVICES = [
+    (value, "is not the name of a service, such as docker.service")
+    for value in ("docker", "../x.service", "a/b.service", "x y.service", "döcker.service", "x.service\n")
+]
 WRONG_ROOT_PATHS = [
     ("", "root_path must be the whole path of a folder, beginning with a slash, not ''"),
     ("lib", "root_path must be the whole path of a folder.*not 'lib'"),
@@ -571,6 +575,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("monitor"),
             *no_bool("active"),
             *no_choice("when_full", "queue", "error"),
+            *wrong("service", WRONG_SERVICES, "group"),
             *no_choice("state", "present", "absent"),
         ],
     ),
@@ -712,6 +717,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
         [
             *no_choice("state", "present", "absent"),
             *no_choice("engine", "docker", "containerd", "none"),
+            *wrong("prefix", [(["x"], "managed_by: docker")], managed_by="docker", engine="none"),
             *no_choice("managed_by", "collection", "docker", "loop"),
             *wrong("managed_by", [("docker", "and with engine: none Docker is left alone")], engine="none"),
             *wrong("loop_data_size", WRONG_LOOP_DATA_SIZES, managed_by="loop"),
@@ -1133,6 +1139,26 @@ ACCEPTED: list[tuple[str, dict[str, t.Any], str, str, t.Any]] = [
         r"^\['create physical volume \S+vdb', 'create v",
     ),
     ("thin_pool_plan", {"devices": DISK, "autoextend_threshold": "100"}, "blank", "autoextend", "None"),
+    *(
+        (
+            "thin_pool_plan",
+            {"devices": [DISK], "metadata_size": "64m", **options},
+            "blank",
+            "actions",
+            "create thin pool",
+        )
+        for options in (
+            {"vg": 7},
+            {"pool": ".x"},
+            {"data_size": "33.3 % free"},
+            {"data_size": " 1.5 g "},
+            {"data_size": 8589934592},
+            {"data_size": "100%FREE", "autoextend_threshold": 100},
+            {"chunk_size": 65536},
+            {"chunk_size": "1M"},
+            {"autoextend_percent": 100, "data_size": "1g"},
+        )
+    ),
     (
         "thin_pool_plan",
         {"devices": [DISK], "docker_packages": ["docker-ce=5:24.*", "docker-ce-cli/bookworm"]},

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in
 from ansible_collections.devicemapper.containers.plugins.modules import lvm_thin_pool
 
 POOL = {"vg": "docker", "name": "thinpool"}
@@ -206,3 +208,51 @@ def test_where_lvm_writes_nothing_a_change_is_refused(run_module, commands, capt
         "nothing"
     )
     assert commands.writing == []
+
+
+@pytest.fixture
+def docker_unit(monkeypatch, tmp_path):
+    """Have systemd run, and drop-ins lie in a folder of the test's own; return the path of the pool's."""
+    monkeypatch.setattr(systemd, "read_unit", lambda service: {"LoadState": "loaded", "NeedDaemonReload": "no"})
+    place = tmp_path / "docker.service.d" / "thin-pool.conf"
+    monkeypatch.setattr(boot_drop_in, "path", lambda service, vg, pool: str(place))
+    return place
+
+
+def test_a_service_waits_for_the_pool_once_it_is_there(run_module, commands, captured, table, docker_unit):
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table", table("pool"))
+    expect_policy(commands)
+    commands.expect("systemctl daemon-reload")
+    result = run_module(lvm_thin_pool, **MANUAL, service="docker.service")
+    assert result["changed"]
+    assert result["actions"] == [
+        f"write {docker_unit}, so that docker.service starts with its pool active",
+        "tell systemd of its changed files",
+    ]
+    assert "lvchange --activate y docker/thinpool" in docker_unit.read_text(encoding="utf-8")
+
+
+def test_check_mode_writes_no_drop_in(run_module, commands, captured, table, docker_unit):
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table", table("pool"))
+    expect_policy(commands)
+    result = run_module(lvm_thin_pool, check=True, **MANUAL, service="docker.service")
+    assert (result["changed"], docker_unit.exists(), commands.writing) == (True, False, [])
+
+
+def test_a_service_no_longer_waits_for_a_pool_that_is_gone(run_module, commands, captured, docker_unit):
+    docker_unit.parent.mkdir()
+    docker_unit.write_text("[Service]\n", encoding="utf-8")
+    commands.expect("lvm fullreport", captured("group.json"))
+    commands.expect("systemctl daemon-reload")
+    result = run_module(lvm_thin_pool, vg="docker", name="thinpool", state="absent", service="docker.service")
+    assert (result["changed"], docker_unit.exists()) == (True, False)
+
+
+def test_where_systemd_does_not_run_no_service_waits(run_module, commands, captured, table, monkeypatch):
+    monkeypatch.setattr(systemd, "read_unit", lambda service: {})
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table", table("pool"))
+    expect_policy(commands)
+    assert run_module(lvm_thin_pool, **MANUAL, service="docker.service")["actions"] == []

@@ -165,6 +165,8 @@ def test_old_data_is_foretold_to_be_moved_and_left_alone(run_module, blank, dock
     ((moved, place),) = result["docker"]["aside"].items()
     assert moved == str(root)
     assert re.fullmatch(rf"{re.escape(moved)}\.\d{{8}}T\d{{6}}Z", place)
+    ((*_shell, source, target),) = result["commands"]["docker_data"]
+    assert (source, target) == (moved, place)
     assert (commands.writing, sorted(root.rglob("*"))) == ([], there)
 
 
@@ -390,7 +392,8 @@ def test_containerd_is_planned_in_one_call_without_a_look_at_docker(
         "running": [],
     }
     assert result["boot"]["path"] == str(tmp_path / "containerd.service.conf")
-    assert (result["commands"], commands.writing) == ({}, [])
+    assert [stage for stage, steps in result["commands"].items() if steps] == []
+    assert commands.writing == []
 
 
 def test_containerds_devices_are_planned_to_be_removed(run_module, commands, containerd, captured, table):
@@ -400,12 +403,40 @@ def test_containerds_devices_are_planned_to_be_removed(run_module, commands, con
     commands.expect("dmsetup status", captured("pool_in_use_by_docker.status"))
     commands.expect(THIN, "docker-thinpool-snap-1: 0 20971520 thin 253:2 1\nother-snap-1: 0 8 thin 253:9 1\n")
     result = run_module(thin_pool_plan, engine="containerd", state="absent")
-    assert result["commands"] == {
-        "containers": [],
-        "snapshots": [],
+    assert {stage: steps for stage, steps in result["commands"].items() if steps} == {
+        "containerd_stop": [["systemctl", "stop", "containerd.service"]],
         "devices": [["dmsetup", "remove", "--retry", "docker-thinpool-snap-1"]],
+        "containerd_start": [["systemctl", "start", "containerd.service"]],
     }
+    assert result["undo"]["containerd_stop"] == [["systemctl", "start", "containerd.service"]]
     assert result["links"]["thin_pool"] == ["remove thin pool docker/thinpool"]
+
+
+@pytest.mark.parametrize(
+    ("options", "prefix", "says"),
+    [
+        ({"vg": "-x"}, "direct_lvm_", "direct_lvm_vg: '-x' is not a name for a volume group"),
+        ({"vg": "-x"}, "", "vg: '-x' is not a name for a volume group"),
+        ({"data_size": "10X"}, "containerd_devmapper_", "containerd_devmapper_data_size: "),
+        ({"devices": []}, "direct_lvm_", "direct_lvm_devices is empty"),
+        (
+            {"engine": "containerd", "layout": {"unit": "x"}},
+            "containerd_devmapper_",
+            "containerd_devmapper_unit must be",
+        ),
+        ({"managed_by": "loop", "loop_data_size": "x"}, "loop_lvm_", "loop_lvm_data_size: "),
+        ({"managed_by": "loop", "loop_metadata_size": "x"}, "loop_lvm_", "loop_lvm_metadata_size: "),
+    ],
+)
+def test_a_refusal_names_the_variable_that_set_it(run_module, options, prefix, says):
+    result = run_module(thin_pool_plan, **{"devices": ["/dev/vdb"], **options}, prefix=prefix)
+    assert result["failed"]
+    assert result["msg"].startswith(says)
+
+
+def test_names_and_sizes_that_are_none_are_refused_at_once(run_module):
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], vg="-x", pool="", data_size="y", chunk_size="z")
+    assert [line.partition(":")[0] for line in result["msg"].splitlines()] == ["vg", "pool", "data_size", "chunk_size"]
 
 
 def test_no_device_for_containerd_is_refused(run_module, commands):

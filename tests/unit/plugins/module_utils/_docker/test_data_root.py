@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import data_root
@@ -272,3 +274,81 @@ def test_a_base_device_that_will_be_made_anew_has_no_size(docker_root, record):
     root = docker_root(transaction=1)
     (root / "devicemapper" / "metadata" / "base").write_text(record, encoding="utf-8")
     assert data_root.base_size(str(root)) == 0
+
+
+# --- Moved aside, and back --------------------------------------------------------------------------------------------
+
+
+def take(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "a docker's $(root)"
+    (folder / "image" / "devicemapper").mkdir(parents=True)
+    (folder / "image" / "devicemapper" / "kept").write_text("kept", encoding="utf-8")
+    (folder / "volumes").mkdir()
+    return folder
+
+
+def moves(root, *names: str) -> list:
+    paths = [str(root / name) if name else str(root) for name in names]
+    return [data_root.move_aside(*both) for both in data_root.places(str(root), paths, "20261126T120000Z").items()]
+
+
+def files(folder) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_data_root_is_moved_beside_itself_and_back(root, tmp_path):
+    (step,) = moves(root, "")
+    before = files(tmp_path)
+    take(*step.command)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{root.name}.20261126T120000Z"]
+    take(*step.undo)
+    assert files(tmp_path) == before
+
+
+def test_records_are_moved_within_the_data_root_and_back_with_no_folder_left(root):
+    steps = moves(root, "image/devicemapper")
+    before = files(root)
+    for step in steps:
+        take(*step.command)
+    assert (root / "devicemapper.20261126T120000Z/image/devicemapper/kept").read_text(encoding="utf-8") == "kept"
+    assert not (root / "image/devicemapper").exists()
+    for step in steps:
+        take(*step.undo)
+    assert files(root) == before
+
+
+def test_what_was_not_moved_is_not_moved_back(root, tmp_path):
+    (step,) = moves(root, "")
+    before = files(tmp_path)
+    take(*step.undo)
+    assert files(tmp_path) == before
+
+
+def test_a_move_that_is_ended_before_it_moved_leaves_no_folder(root):
+    (step,) = moves(root, "image/devicemapper")
+    before = files(root)
+    (root / "devicemapper.20261126T120000Z" / "image").mkdir(parents=True)
+    take(*step.undo)
+    assert files(root) == before
+
+
+def test_nothing_is_moved_back_onto_what_is_there_again(root, tmp_path):
+    (step,) = moves(root, "")
+    take(*step.command)
+    root.mkdir()
+    before = files(tmp_path)
+    take(*step.undo)
+    assert files(tmp_path) == before
+
+
+def test_records_are_removed_and_what_links_lead_to_is_not(root, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (root / "image" / "link").symlink_to(other)
+    take(*data_root.remove(str(root / "image")).command)
+    assert (files(root), other.is_dir()) == (["volumes"], True)

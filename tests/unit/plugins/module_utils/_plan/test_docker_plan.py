@@ -635,7 +635,7 @@ def test_data_is_kept_but_for_the_records_of_another_pool(running, on_overlay2, 
     plan = docker_plan.plan_setup(host, KEEP)
     moves = [f"move /var/lib/docker/{path} aside" for path in moved]
     assert plan.actions == [INSTALL, STOP, *moves, PV, VG, WRITE_PROFILE, POOL, *BOOT, WRITE_DAEMON, START]
-    assert plan.aside == [f"/var/lib/docker/{path}" for path in moved]
+    assert list(plan.aside) == [f"/var/lib/docker/{path}" for path in moved]
 
 
 def test_records_of_the_pool_stay_where_docker_comes_back_to_it(converged, on_overlay2):

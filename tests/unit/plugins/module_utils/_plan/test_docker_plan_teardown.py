@@ -72,7 +72,7 @@ REMOVE_BOOT = (
     "remove /etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf",
     "tell systemd of its changed files",
 )
-ALL = [STOP, REMOVE_POOL, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_BOOT, *REMOVE_RECORDS, REMOVE_KEYS]
+ALL = [STOP, REMOVE_POOL, *REMOVE_BOOT, REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_RECORDS, REMOVE_KEYS]
 
 
 @pytest.fixture
@@ -125,10 +125,10 @@ def test_everything_is_taken_away_in_the_order_in_which_it_can_be(host):
     assert (plan.lvm.groups, plan.lvm.devices, plan.lvm.volumes) == ((), (), ())
     assert [part["before_header"] for part in plan.diff] == [
         "thin pool docker/thinpool",
+        "/etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf",
         "volume group docker",
         "physical volumes",
         PROFILE_PATH,
-        "/etc/systemd/system/docker.service.d/thin-pool-docker-thinpool.conf",
         "/etc/docker/daemon.json",
     ]
 
@@ -174,10 +174,10 @@ def test_a_docker_on_other_storage_goes_on(host):
     host = replace(host, daemon=DaemonJson.of('{"storage-driver": "overlay2"}'))
     assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
+        *REMOVE_BOOT,
         REMOVE_GROUP,
         REMOVE_LABEL,
         REMOVE_PROFILE,
-        *REMOVE_BOOT,
     ]
 
 
@@ -209,8 +209,8 @@ def test_an_interrupted_run_is_finished(host, number):
     stopped = replace(stopped, lvm=report)
     if number > 3:
         stopped = replace(stopped, profile=Profile(PROFILE_PATH), boot_text=None, data=DockerData())
-    left = [REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE, *REMOVE_BOOT, *REMOVE_RECORDS, REMOVE_KEYS]
-    expected = {1: left, 2: left[1:], 3: left[2:], 4: left[-1:]}[number]
+    group = [REMOVE_GROUP, REMOVE_LABEL, REMOVE_PROFILE]
+    expected = [*REMOVE_BOOT, *group[number - 1 :], *REMOVE_RECORDS, REMOVE_KEYS] if number < 4 else [REMOVE_KEYS]
     assert docker_plan.plan_teardown(stopped, WISH).actions == expected
 
 
@@ -230,8 +230,8 @@ def test_a_pool_of_ours_leaves_somebodys_group(host):
     assert docker_plan.plan_teardown(host, WISH).actions == [
         STOP,
         REMOVE_POOL,
-        REMOVE_PROFILE,
         *REMOVE_BOOT,
+        REMOVE_PROFILE,
         *REMOVE_RECORDS,
         REMOVE_KEYS,
     ]
@@ -265,10 +265,10 @@ def test_records_are_nobodys_where_docker_is_set_up_otherwise(host):
     host = with_pool(replace(with_docker(host, active=False, info=None), daemon=DaemonJson.of("{}")), open=False)
     assert docker_plan.plan_teardown(host, WISH).actions == [
         REMOVE_POOL,
+        *REMOVE_BOOT,
         REMOVE_GROUP,
         REMOVE_LABEL,
         REMOVE_PROFILE,
-        *REMOVE_BOOT,
     ]
 
 

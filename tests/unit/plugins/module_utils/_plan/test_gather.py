@@ -49,7 +49,7 @@ def test_a_size_that_is_none_is_refused_under_its_option(option):
 @pytest.mark.parametrize("changes", [{"vg": "-x"}, {"pool": "a b"}, {"chunk_size": "3k"}])
 def test_what_lvm_would_refuse_is_refused_first(changes):
     with pytest.raises(RefusedError):
-        gather.check(StorageSpec(**gather.pool_options({**OPTIONS, **changes})))
+        StorageSpec(**gather.pool_options({**OPTIONS, **changes})).for_pool().check()
 
 
 def test_a_host_without_lvm_is_one_with_nothing_of_lvms(monkeypatch):

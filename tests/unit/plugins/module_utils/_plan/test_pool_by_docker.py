@@ -382,7 +382,8 @@ def test_everything_is_taken_apart_whichever_way_is_named(converged):
     assert converged.lvm.group("docker").is_ours
     for managed_by in ("docker", "collection"):
         actions = docker_plan.plan_teardown(converged, replace(SEEN, managed_by=managed_by)).actions
-        assert actions[:3] == ["stop Docker", "remove thin pool docker/thinpool", "remove volume group docker"]
+        assert actions[:2] == ["stop Docker", "remove thin pool docker/thinpool"]
+        assert actions.index("remove volume group docker") > 1
         assert "remove /var/lib/docker/devicemapper" in actions
         assert actions[-1] == "remove /etc/docker/daemon.json: storage-driver, storage-opts"
 

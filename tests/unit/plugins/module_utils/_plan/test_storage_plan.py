@@ -46,11 +46,16 @@ MAKE = Step("make it", ("make",))
 
 def test_a_plan_has_its_stages_in_order_and_a_diff_of_those_with_steps():
     plan = Plan()
-    PoolStages((Stage("one", [], "one", {"a": 1}, {"a": 1}), Stage("two", [MAKE], "two", {}, {"b": 2}))).add_to(plan)
+    stages = (Stage("thin_pool", [], "one", {"a": 1}, {"a": 1}), Stage("two", [MAKE], "two", {}, {"b": 2}))
+    PoolStages(stages).add_to(plan, Stage("boot", [MAKE], "/x.conf", "", "text"))
     plan.add("three", [MAKE])
-    assert plan.stages == {"one": [], "two": [MAKE], "three": [MAKE]}
-    assert plan.actions == ["make it", "make it"]
-    assert plan.diff == [{"before_header": "two", "after_header": "two", "before": {}, "after": {"b": 2}}]
+    assert list(plan.stages) == ["thin_pool", "boot", "two", "three"]
+    assert list(plan.stages.values()) == [[], [MAKE], [MAKE], [MAKE]]
+    assert plan.actions == ["make it"] * 3
+    assert plan.diff == [
+        {"before_header": "/x.conf", "after_header": "/x.conf", "before": "", "after": "text"},
+        {"before_header": "two", "after_header": "two", "before": {}, "after": {"b": 2}},
+    ]
 
 
 def test_the_pools_part_knows_which_stages_have_steps():

@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: The steps that were taken, or in check mode would be.
+  description: The steps taken, or foretold in check mode, as sentences in their order.
   returned: success
   type: list
   elements: str

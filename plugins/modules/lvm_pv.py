@@ -39,7 +39,8 @@ options:
   wipe_signatures:
     description:
       - B(Destroys what a device holds.) Wipes the signatures of filesystems, partition tables and the like before
-        the label is written, and names each in RV(actions).
+        the label is written, and names each in RV(actions). What is looked at to see whether a device is blank is
+        zeroed with them.
       - Never overrides a mount, a holder, swap in use, partitions that the kernel knows, or the label of a physical
         volume that LVM does not list here.
     type: bool

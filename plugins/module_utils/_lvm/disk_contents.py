@@ -14,6 +14,7 @@ beginning, at a place where a partition would begin, or fills it.
 from __future__ import annotations
 
 import os
+import typing as t
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import KIB, MIB
 
@@ -54,14 +55,27 @@ def describe(path: str, size: int, *, rotational: bool = False) -> str:
     return ""
 
 
-def erase(path: str) -> None:
-    """Zero the places that are looked at, of a device whose contents are no longer wanted: it is blank then."""
+def erase(path: str, signatures: t.Iterable[int] = ()) -> None:
+    """Zero the places that are looked at, of a device whose contents are no longer wanted: it is blank then.
+
+    The blocks of its signatures, which are given by their offsets in bytes, go last, and one by one. So whenever this
+    is ended, there is a signature left that the next run may wipe, or the device is blank.
+    """
     # O_EXCL on a block device: refused while the kernel has it mounted, swapped on or held (open(2)).
     descriptor = os.open(path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)
     try:
-        for offset, length in spans(os.lseek(descriptor, 0, os.SEEK_END)):
-            os.pwrite(descriptor, bytes(length), offset)
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        last = sorted({offset // BLOCK * BLOCK for offset in signatures})
+        for offset, length in spans(size):
+            end = offset + length
+            for at in [*(block for block in last if offset - BLOCK < block < end), end]:
+                if at > offset:
+                    os.pwrite(descriptor, bytes(at - offset), offset)
+                offset = max(offset, at + BLOCK)
         os.fsync(descriptor)
+        for at in last:
+            os.pwrite(descriptor, bytes(min(BLOCK, size - at)), at)
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

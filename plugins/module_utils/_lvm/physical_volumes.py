@@ -156,11 +156,14 @@ def initialise(device: BlockDevice) -> list[Step]:
     steps = []
     if device.signatures:
         found = ", ".join(str(signature) for signature in device.signatures)
+        # Not wipefs(8), which leaves the rest: a run that is killed behind it would leave a disk that holds something,
+        # and has no signature that the next run may wipe.
+        offsets = [signature.offset for signature in device.signatures]
         steps.append(
             Step(
                 f"wipe signatures of {device.path}: {found}",
-                ("wipefs", "--all", "--quiet", device.path),
                 device=device,
+                work=functools.partial(disk_contents.erase, device.path, offsets),
             )
         )
     steps.append(

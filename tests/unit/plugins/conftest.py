@@ -154,19 +154,20 @@ def disks(monkeypatch, commands, tmp_path_factory) -> t.Callable[..., dict]:
 
     It returns them by their paths; what a test changes in that dictionary is found at the next look.
     """
-    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices
+    from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, disk_contents
 
     def give(*devices: block_devices.BlockDevice) -> dict:
         by_path = {device.path: device for device in devices}
+        erased: list[str] = []
 
         def examine(name: str, *, look: bool = True) -> block_devices.BlockDevice:
-            wiped = f"wipefs --all --quiet {name}" in commands.ran
-            return replace(by_path[name], signatures=()) if wiped else by_path[name]
+            return replace(by_path[name], signatures=()) if name in erased else by_path[name]
 
         node = tmp_path_factory.mktemp("dev") / "disk"
         node.touch()
         monkeypatch.setattr(block_devices, "resolve", lambda names: {name: name for name in names})
         monkeypatch.setattr(block_devices, "examine", examine)
+        monkeypatch.setattr(disk_contents, "erase", lambda path, signatures=(): erased.append(path))
         monkeypatch.setattr(block_devices, "_whole_disk", lambda path: str(node))
         return by_path
 

@@ -30,13 +30,12 @@ def test_check_mode_only_reads(run_module, commands, captured, disks):
 def test_a_real_run_takes_the_steps_and_looks_again(run_module, commands, captured, disks):
     disks(BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240, signatures=(Signature("ext4", 0x438),)))
     commands.expect("lvm fullreport", captured("blank.json"))
-    commands.expect("wipefs --all --quiet /dev/vdb")
     commands.expect("pvcreate --yes /dev/vdb")
     commands.expect("lvm fullreport", captured("bare_physical_volume.json"))
     result = run_module(lvm_pv, devices=["/dev/vdb"], wipe_signatures=True)
     assert result["actions"] == ["wipe signatures of /dev/vdb: ext4 at 0x438", "create physical volume /dev/vdb"]
     assert result["physical_volumes"] == [MADE]
-    assert commands.writing == ["wipefs --all --quiet /dev/vdb", "pvcreate --yes /dev/vdb"]
+    assert commands.writing == ["pvcreate --yes /dev/vdb"]
 
 
 def test_a_second_run_changes_nothing(run_module, commands, captured, disks):

@@ -113,6 +113,35 @@ def test_what_is_erased_is_blank_by_either_look(disk, size):
     assert os.stat(path).st_size == size
 
 
+@pytest.mark.parametrize("size", [2 * MIB, 5 * MIB - 512])
+@pytest.mark.parametrize(
+    "offsets", [[0x438], [0x1FE, 0x200, -0x200], [0x10040], [-4096, 4096], [0, 4095, 4096, -1], [1536 * 1024 + 3]]
+)
+def test_an_erasure_that_is_cut_off_leaves_a_signature_or_a_blank_disk(disk, monkeypatch, size, offsets):
+    path = disk({offset: NOISE[: min(4 * MIB, size - offset)] for offset in range(0, size, 4 * MIB)}, size)
+    signatures = [offset % size for offset in offsets]
+    with open(path, "rb") as file:
+        whole = file.read()
+    pwrite, states = os.pwrite, []
+
+    def written(*words):
+        done = pwrite(*words)
+        with open(path, "rb") as file:
+            now = file.read()
+        intact = [
+            at
+            for at in signatures
+            if now[at] == whole[at] and now[at // 4096 * 4096 :][:8] == whole[at // 4096 * 4096 :][:8]
+        ]
+        states.append((bool(intact), disk_contents.describe(path, size) == ""))
+        return done
+
+    monkeypatch.setattr(os, "pwrite", written)
+    disk_contents.erase(path, signatures)
+    assert all(has_signature or is_blank for has_signature, is_blank in states)
+    assert (len(states) > 2, states[-1]) == (True, (False, True))
+
+
 @pytest.mark.parametrize("size", [2 * MIB, 7 * MIB + 512, SIZE, 2**50])
 def test_every_look_is_within_the_disk_and_a_disk_that_turns_is_looked_at_in_fewer_of_them(size):
     all_of_them, few = disk_contents.spans(size), disk_contents.spans(size, rotational=True)

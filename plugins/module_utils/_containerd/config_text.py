@@ -56,12 +56,12 @@ def newline_of(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def appended(text: str, tables: t.Sequence[Table], version: int) -> str:
-    """Return a text with tables behind all else, and the version in one that says nothing yet."""
-    newline = newline_of(text)
-    if not text:
+def appended(text: str | None, tables: t.Sequence[Table], version: int) -> str:
+    """Return a text with tables behind all else, and the version in one that says nothing yet; None where none is."""
+    newline = newline_of(text or "")
+    if text is None:
         text = f"{MARK}version = {version}\n"
-    elif not text.endswith("\n"):
+    elif text and not text.endswith("\n"):
         text = f"{text}{newline}{_NO_END.rstrip()}{newline}"
     if not toml.parse(text).statements:
         text += f"version = {version}{_VERSION}{newline}"

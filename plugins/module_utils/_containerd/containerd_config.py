@@ -448,16 +448,16 @@ def added(current: ContainerdConfig, holder: Source | None, tables: t.Sequence[T
     if main and current.drop_in:
         version = main.document.values.get("version", version)
         text = current.text_of(current.drop_in)
-        return Change(current.drop_in, text, config_text.appended(text or "", tables, version))
+        return Change(current.drop_in, text, config_text.appended(text, tables, version))
     place = next((_drop_in(pattern) for pattern in current.patterns if _drop_in(pattern)), "") if main else ""
     if main and place:
         there = next((source for source in current.sources if source.path == place), None)
         named = main.document.values.get("version", version)
         return Change(
-            place, there.text if there else None, config_text.appended(there.text if there else "", tables, named)
+            place, there.text if there else None, config_text.appended(there.text if there else None, tables, named)
         )
     return Change(
-        current.path, main.text if main else None, config_text.appended(main.text if main else "", tables, version)
+        current.path, main.text if main else None, config_text.appended(main.text if main else None, tables, version)
     )
 
 

@@ -162,7 +162,7 @@ def test_an_ugly_file_loses_our_lines_alone(folder):
         pytest.param(
             "# nothing yet\n", f"# nothing yet\nversion = 2{config_text._VERSION}\n\n{SECTION}", id="comments-alone"
         ),
-        pytest.param("", f"{config_text.MARK}version = 2\n\n{SECTION}", id="empty"),
+        pytest.param("", f"version = 2{config_text._VERSION}\n\n{SECTION}", id="empty"),
         pytest.param(f"version = 3\n{HEADER}", f"version = 3\n{SECTION}", id="header-alone"),
         pytest.param(
             f"version = 3\r\n{HEADER}\r\n\r\n[debug]\r\n",
@@ -244,6 +244,7 @@ def test_version_1_with_the_section_keeps_it(folder):
         pytest.param(OF_DOCKER, id="docker.com"),
         pytest.param("oom_score = 1", id="no-end"),
         pytest.param("[plugins.cri]\n  sandbox_image = 'x'\n\n\n", id="blank-lines-at-the-end"),
+        pytest.param("", id="empty"),
         pytest.param("# nothing yet", id="comment-without-end"),
         pytest.param("# nothing\r\n# yet\r\n", id="comments-of-windows"),
         pytest.param("version = 2\n[debug]\n", id="header-without-keys"),

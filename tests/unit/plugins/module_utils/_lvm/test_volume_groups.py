@@ -317,7 +317,9 @@ def test_a_device_that_the_group_may_take_is_taken(report, change, device):
     )
     assert steps[-1].command == ("vgextend", "--yes", "docker", "/dev/vdc")
     assert steps[-1].rehearsal == (() if device.signatures else steps[-1].command)
-    assert [step.undo for step in steps[:-1] if step.command[:1] == ("pvcreate",)] == [("pvremove", "--yes", "/dev/vdc")]
+    assert [step.undo for step in steps[:-1] if step.command[:1] == ("pvcreate",)] == [
+        ("pvremove", "--yes", "/dev/vdc")
+    ]
     assert not any(step.rehearsal for step in steps[:-1])
 
 

@@ -60,7 +60,8 @@ def refusals(
         reasons.append(
             f"{device.label} is marked as used by a volume group whose metadata is missing here: bring the group's "
             "other devices back. An interrupted vgcreate or vgextend leaves the mark too: if it was that, and "
-            f"nothing on the device is needed, run 'pvremove --force --force --yes {device.path}'"
+            f"nothing on the device is needed, run 'pvremove --force --force --yes {device.path} && "
+            f"blkdiscard --zeroout --length 1MiB {device.path}'"
         )
     if volume.missing or volume.duplicate:
         reasons.append(f"{device.label} is {'missing' if volume.missing else 'a duplicate'} in LVM's view: see 'pvs'")

@@ -141,7 +141,7 @@ def in_trouble(host) -> dict[str, list[str]]:
         ("many/nofile", "WARNING", ["warning: the profile many-nofile of many/nofile has no file that LVM can read"]),
         ("many/detached", "WARNING", ["it has no profile. There is one, many-detached"]),
         ("many/inactive", "CRITICAL", ["critical: many/inactive is not active"]),
-        ("two/pool", "CRITICAL", ["critical: 1 of the devices of volume group two are missing"]),
+        ("two/pool", "CRITICAL", ["critical: volume group two misses 1 of its devices"]),
         ("gone/pool", "CRITICAL", ["critical: gone/pool still runs, but LVM knows no such pool any more"]),
     ],
 )

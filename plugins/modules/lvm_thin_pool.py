@@ -304,33 +304,41 @@ def work(module: AnsibleModule) -> dict:
     if steps and policy and policy.missing_thin_check:
         raise errors.RefusedError(lvm_config.no_thin_check(spec.full_name, policy.missing_thin_check))
     rehearsal.check(steps)
-    drop_in = _drop_in(module.params["service"], spec, state)
+    drop_in, its_diff = _drop_in(module.params["service"], spec, state)
     module_frame.carry_out(module, [*steps, *drop_in])
     if steps and not module.check_mode:
         planned, after = after, lvm_state.read()
         effects.check_pool(planned, after, spec.vg, spec.name)
     before, now = (results.pool(state.volume(spec.vg, spec.name)) for state in (lvm, after))
-    return module_frame.result(
+    found = module_frame.result(
         [*steps, *drop_in], {"thin_pool": before}, {"thin_pool": now}, f"thin pool {spec.full_name}", thin_pool=now
     )
+    if drop_in:
+        found["diff"] = [*([found["diff"]] if steps else []), its_diff]
+    return found
 
 
-def _drop_in(service: str | None, spec: pool_spec.PoolSpec, state: str) -> list[Step]:
-    """Return the steps about the drop-in of a service's unit; none without one, or where systemd does not run."""
+def _drop_in(service: str | None, spec: pool_spec.PoolSpec, state: str) -> tuple[list[Step], dict[str, str]]:
+    """Return the steps about the drop-in of a service's unit, and how it changes.
+
+    No steps without a service, or where systemd does not run.
+    """
     if service and not systemd.is_service(service):
         raise errors.RefusedError(f"service: {service!r} is not the name of a service, such as docker.service")
     unit = systemd.read_unit(service) if service else {}
     if not service or not unit:
-        return []
-    steps, _text = boot_drop_in.decide(
-        files.read(boot_drop_in.path(service, spec.vg, spec.name)),
+        return [], {}
+    path = boot_drop_in.path(service, spec.vg, spec.name)
+    before = files.read(path)
+    steps, after = boot_drop_in.decide(
+        before,
         service=service,
         vg=spec.vg,
         pool=spec.name,
         state=state,
         needs_reload=unit.get("NeedDaemonReload") == "yes",
     )
-    return steps
+    return steps, {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}
 
 
 if __name__ == "__main__":

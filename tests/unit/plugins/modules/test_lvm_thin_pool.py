@@ -230,7 +230,10 @@ def test_a_service_waits_for_the_pool_once_it_is_there(run_module, commands, cap
         f"write {docker_unit}, so that docker.service starts with its pool active",
         "tell systemd of its changed files",
     ]
-    assert "lvchange --activate y docker/thinpool" in docker_unit.read_text(encoding="utf-8")
+    text = docker_unit.read_text(encoding="utf-8")
+    assert "lvchange --activate y docker/thinpool" in text
+    ((header, before, after),) = ((part["after_header"], part["before"], part["after"]) for part in result["diff"])
+    assert (header, before, after) == (str(docker_unit), "", text)
 
 
 def test_check_mode_writes_no_drop_in(run_module, commands, captured, table, docker_unit):

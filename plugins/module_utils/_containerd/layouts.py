@@ -76,7 +76,7 @@ def _of_rancher(name: str, *units: str) -> Layout:
     )
 
 
-# As their documentation says; none of them was to be had where this was written.
+# As their documentation says, and not tried with their programs (molecule/another_containerd has a stand-in).
 PRESETS = {
     "k3s": _of_rancher("k3s", "k3s.service", "k3s-agent.service"),
     "rke2": _of_rancher("rke2", "rke2-server.service", "rke2-agent.service"),

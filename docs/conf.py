@@ -57,6 +57,7 @@ CONTENTS = {
     "In trouble": {
         "guides/full_pool": "A full pool",
         "guides/backup": "Back up, repair, restore",
+        "guides/other_states": "Disks that are not as they were",
     },
     "Leave": {
         "guides/migrate": "Move to a pool, or off it",

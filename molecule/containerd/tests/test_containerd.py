@@ -19,6 +19,8 @@ ROLE = (
     "devicemapper.containers.containerd_devmapper",
     "--extra-vars=" + json.dumps({"containerd_devmapper_devices": [DISK]}),
 )
+# A list that lacks a disk of the group is refused: each leaves it by the playbook replace_disk.
+BOTH = (ROLE[0], "--extra-vars=" + json.dumps({"containerd_devmapper_devices": [DISK, MORE]}))
 PACKAGED = """version = 2
 
 [plugins]
@@ -113,6 +115,9 @@ def test_dockers_pool_fits_beside_it(host):
     assert status == 0, output
     assert seen.root(host, "vgs --noheadings -o vg_name").split() == ["containerd", "docker"]
     status, output = seen.run_playbook(*ROLE)
+    assert status != 0
+    assert "devicemapper.containers.replace_disk" in output
+    status, output = seen.run_playbook(*BOTH)
     assert status == 0, output
     assert "changed=0" in output
     status, output = seen.run_playbook("devicemapper.containers.reset")

@@ -133,6 +133,35 @@ def lines(*command: str, timeout: float = TIMEOUT, longest: int = LONGEST_LINE) 
         _check(command, process.returncode, (0,), errors.read(_LONGEST_REASON).decode("utf-8", "replace"))
 
 
+@contextlib.contextmanager
+def running(*command: str) -> t.Iterator[t.Callable[[], bool]]:
+    """Run a command meanwhile, and yield what tells whether it still runs; that it failed is a ProcessError then.
+
+    It is asked to stop where this is left. It does not hold the lock of inherit_lock(): one that sleeps, and is left
+    behind when the run is killed, keeps nobody waiting.
+    """
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
+        process = _start(command, errors, output=output, standard_input=subprocess.DEVNULL)
+
+        def is_running() -> bool:
+            if process.poll() is None:
+                return True
+            errors.seek(0)
+            _check(command, process.returncode, (0,), errors.read(_LONGEST_REASON).decode("utf-8", "replace"))
+            return False
+
+        try:
+            yield is_running
+        finally:
+            # More than once: LVM forgets a signal that comes while it changes something (seen).
+            for _attempt in range(30):
+                if process.poll() is not None:
+                    break
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=2)
+
+
 def _complete(output: t.BinaryIO, longest: int) -> t.Iterator[bytes]:
     is_rest = False
     for row in iter(lambda: output.readline(longest), b""):
@@ -142,15 +171,21 @@ def _complete(output: t.BinaryIO, longest: int) -> t.Iterator[bytes]:
         is_rest = not is_end
 
 
-def _start(command: tuple[str, ...], errors: t.Any) -> t.Any:
+def _start(
+    command: tuple[str, ...],
+    errors: t.Any,
+    *,
+    output: t.Any = subprocess.PIPE,
+    standard_input: int | None = None,
+) -> t.Any:
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     try:
         # Not AnsibleModule.run_command(), which knows no timeout, nor subprocess.run(), which kills outright at the end
         # of one: an LVM command that is killed may leave a device suspended, and all its I/O hanging.
         return subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
-            stdin=_standard_input[-1],
-            stdout=subprocess.PIPE,
+            stdin=_standard_input[-1] if standard_input is None else standard_input,
+            stdout=output,
             stderr=errors,
             env={**inherited, **_ENVIRONMENT, "PATH": _PATH},
             executable=find(command[0]),

@@ -53,8 +53,8 @@ def _of_disks(seen: Inspection, wanted: ExpectedStorage) -> t.Iterator[Advice]:
         yield Advice(
             "rotational",
             f"the kernel takes {', '.join(slow)}, which {wanted.dm_name} lies on, for a rotating disk",
-            "Give the pool solid-state disks (direct_lvm_devices), and move it there (pvmove(8)). A virtual disk may "
-            "say so too, whatever is behind it",
+            "Give the pool solid-state disks, and move it there (playbook replace_disk). A virtual disk may say so "
+            "too, whatever is behind it",
         )
 
 

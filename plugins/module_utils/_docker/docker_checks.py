@@ -87,7 +87,7 @@ def _devices(seen: Inspection, wanted: ExpectedStorage) -> Check:
     if strange:
         remedy = (
             "If the pool is to lie there, correct the devices that are named (direct_lvm_devices); if not, move it "
-            "(pvmove(8))"
+            "(playbook replace_disk)"
         )
     elif seen.problem:
         remedy = _SILENT

@@ -74,6 +74,18 @@ def check_devices(planned: LvmState, found: LvmState, paths: t.Iterable[str]) ->
     _fail(lacking)
 
 
+def check_replacement(planned: LvmState, found: LvmState, vg: str, old: str) -> None:
+    """Refuse to call steps done after which a device holds more than it should, or a pool is not as it was."""
+    wanted, there = planned.device(old), found.device(old)
+    if wanted and there and there.extents_used > wanted.extents_used:
+        _fail([f"{old} still holds {there.extents_used} extents, not {wanted.extents_used}"])
+    check_devices(planned, found, [old])
+    check_group(planned, found, vg)
+    for pool in planned.volumes_of(vg):
+        if pool.is_pool:
+            check_pool(planned, found, vg, pool.name)
+
+
 def check_group(planned: LvmState, found: LvmState, name: str) -> None:
     """Refuse to call a group's steps done whose effect is not to be seen."""
     wanted, there = planned.group(name), found.group(name)

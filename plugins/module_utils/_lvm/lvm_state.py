@@ -18,6 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import sector_size
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    areas,
     device_names,
     pool_status,
     suspended_devices,
@@ -116,9 +117,7 @@ class PhysicalVolume:
     @classmethod
     def from_row(cls, row: t.Mapping[str, t.Any], vg_uuid: str = "") -> PhysicalVolume:
         return cls(
-            device=os.path.realpath(str(row["pv_name"]))
-            if str(row["pv_name"]).startswith("/")
-            else str(row["pv_name"]),
+            device=areas.canonical(row["pv_name"]),
             # "[unknown]" is LVM's word for the group of a device that is in use, but whose group's metadata is missing.
             vg=str(row.get("vg_name") or "").replace("[unknown]", ""),
             size=_number(row["pv_size"]),
@@ -190,40 +189,6 @@ class VolumeGroup:
         return OWNER_TAG in self.tags
 
 
-class Area(t.NamedTuple):
-    """Extents of a device, one behind the other, that a volume lies on."""
-
-    device: str  # canonical path
-    first: int  # extent of the device
-    extents: int
-    start: int  # extent of the volume that they begin with, counted as those of one device alone
-
-    @property
-    def range(self) -> str:
-        """The extents as LVM's commands want them named (lvm(8), PV:PE)."""
-        return f"{self.device}:{self.first}-{self.first + self.extents - 1}"
-
-    def cut(self, extents: int) -> list[Area]:
-        """Return the area in pieces of at most so many extents."""
-        return [
-            Area(self.device, self.first + at, min(extents, self.extents - at), self.start + at)
-            for at in range(0, self.extents, extents)
-        ]
-
-
-def _areas(row: t.Mapping[str, t.Any]) -> tuple[Area, ...]:
-    """Return what a segment lies on: "/dev/vdb:0-9 /dev/vdc:0-9"; a volume that it lies on is told of by its own."""
-    ranges = row.get("seg_pe_ranges") or ()
-    start = _number(row.get("seg_start_pe"))
-    found = []
-    for words in ranges.split() if isinstance(ranges, str) else ranges:
-        device, _colon, extents = str(words).rpartition(":")
-        if device.startswith("/"):
-            first, last = map(int, extents.split("-"))
-            found.append(Area(os.path.realpath(device), first, last - first + 1, start))
-    return tuple(found)
-
-
 @dataclass(frozen=True)
 class LogicalVolume:
     """A logical volume; the fields from ``data_volume`` on are of thin pools."""
@@ -261,7 +226,7 @@ class LogicalVolume:
     vg_uuid: str = ""  # of its group; empty: of one that is only planned
     skips_activation: bool = False
     is_linear: bool = True  # in all of its segments
-    areas: tuple[Area, ...] = ()  # of devices; none where it lies on other volumes
+    areas: tuple[areas.Area, ...] = ()  # of devices; none where it lies on other volumes
     moves_from: str = ""  # of the volume that pvmove works with: canonical path of the device that is emptied
 
     @classmethod
@@ -299,8 +264,8 @@ class LogicalVolume:
             vg_uuid=vg_uuid,
             skips_activation=_flag(row.get("lv_skip_activation")),
             is_linear=str(row["segtype"]) == "linear",
-            areas=_areas(row),
-            moves_from=os.path.realpath(row["move_pv"]) if row.get("move_pv") else "",
+            areas=areas.of_segment(row),
+            moves_from=areas.canonical(row.get("move_pv") or ""),
         )
 
     @property
@@ -375,8 +340,7 @@ class LvmState:
                     known = volumes.setdefault((uuid, segment.uuid), segment)
                     if known is not segment:
                         linear = known.is_linear and segment.is_linear
-                        areas = known.areas + segment.areas
-                        known = replace(known, is_linear=linear, areas=areas)
+                        known = replace(known, is_linear=linear, areas=known.areas + segment.areas)
                     volumes[uuid, segment.uuid] = known
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             shown = next((line.strip() for line in text.splitlines() if not line.strip().startswith(_JSON)), "")
@@ -441,10 +405,6 @@ class LvmState:
     def volumes_of(self, name: str) -> list[LogicalVolume]:
         group = self.group(name)
         return [volume for volume in self.volumes if group and self.holds(group, volume)]
-
-    def moving(self, group: str) -> LogicalVolume | None:
-        """Return the volume that pvmove works with, where extents are being moved or a move was interrupted."""
-        return next((volume for volume in self.volumes_of(group) if volume.moves_from), None)
 
     def spare(self, group: str) -> LogicalVolume | None:
         """Return the volume that LVM keeps for the repair of a pool's metadata (lvmthin(7), "pmspare")."""

@@ -228,20 +228,28 @@ def _change(
                 continue
             if volume.extents_used:
                 raise RefusedError(
-                    f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: move "
-                    f"them away with 'pvmove {volume.device}' before it is left out of devices"
+                    f"{volume.device} still holds {volume.extents_used} extents of volume group {group.name}: take it "
+                    "out with the playbook devicemapper.containers.replace_disk (module lvm_pv_replace), which moves "
+                    "them away while they are in use"
                 )
-            steps.append(
-                Step(
-                    f"remove {volume.device} from volume group {group.name}",
-                    ("vgreduce", "--yes", group.name, volume.device),
-                )
-            )
-            now = t.cast(VolumeGroup, after.group(group.name))
-            after = after.with_group(
-                replace(now, extents=now.extents - volume.extents, extents_free=now.extents_free - volume.extents)
-            ).with_device(_bare(volume))
+            step, after = take_out(after, volume)
+            steps.append(step)
     return steps, after
+
+
+def take_out(lvm: LvmState, volume: PhysicalVolume) -> tuple[Step, LvmState]:
+    """Return the step that takes a device out of its group on which nothing lies any more, and the state after it."""
+    group = t.cast(VolumeGroup, lvm.group(volume.vg))
+    after = lvm.with_group(
+        replace(group, extents=group.extents - volume.extents, extents_free=group.extents_free - volume.extents)
+    ).with_device(_bare(volume))
+    return (
+        Step(
+            f"remove {volume.device} from volume group {group.name}",
+            ("vgreduce", "--yes", group.name, volume.device),
+        ),
+        after,
+    )
 
 
 def _remove(lvm: LvmState, group: VolumeGroup | None) -> tuple[list[Step], LvmState]:

@@ -83,7 +83,10 @@ class PoolGiven:
 
     def plan_setup(self, refusals: list[str]) -> storage_plan.PoolStages:
         known = self.is_named(self.host.daemon) or self.host.boot_text is not None
-        return storage_plan.plan_setup(self.host, self.spec, refusals, in_use=known or self.spec.engine != "docker")
+        is_docker = self.spec.engine == "docker"
+        return storage_plan.plan_setup(
+            self.host, self.spec, refusals, in_use=known or not is_docker, names_all=is_docker
+        )
 
     def plan_teardown(self, refusals: list[str], *, engine_stops: bool) -> storage_plan.PoolStages:
         return storage_plan.plan_teardown(self.host, self.spec, refusals, engine_stops=engine_stops)

@@ -182,15 +182,19 @@ def is_new(host: HostState, spec: StorageSpec) -> bool:
     return pool is None or not pool.is_pool
 
 
-def plan_setup(host: HostState, spec: StorageSpec, refusals: list[str], *, in_use: bool = True) -> PoolStages:
+def plan_setup(
+    host: HostState, spec: StorageSpec, refusals: list[str], *, in_use: bool = True, names_all: bool = True
+) -> PoolStages:
     """Return how the pool comes about, or to what is wished; what speaks against it is added to the refusals.
 
-    ``in_use`` tells that the engine is set up for the pool already, or that there is none to be.
+    ``in_use`` tells that the engine is set up for the pool already, or that there is none to be; ``names_all`` that the
+    devices are all that the group shall have, and not only those that are to be added.
     """
     try_to = functools.partial(attempt, refusals)
 
     try_to(lambda: spec.for_pool().check(), None)
     refusals += [] if in_use else _unasked(host, spec)
+    refusals += _left_out(host, spec) if names_all else []
     wished = replace(
         spec.for_pool(),
         can_monitor=host.can_monitor,
@@ -270,6 +274,21 @@ def _unasked(host: HostState, spec: StorageSpec) -> list[str]:
         f"volume group {spec.vg} is there already, on {paths}, which is not among the devices, and nothing on this "
         "host is set up for its pool. If it is to be used, name its devices too; if it is another host's, rename it "
         f"('vgrename {group.uuid} NEWNAME') or choose another vg"
+    ]
+
+
+def _left_out(host: HostState, spec: StorageSpec) -> list[str]:
+    """Return what to say of devices of a group of ours that are not named any more: nobody takes them out unasked."""
+    group = host.lvm.group(spec.vg)
+    named = {device.path for device in host.devices}
+    members = [device.device for device in host.lvm.devices_of(spec.vg) if not device.missing]
+    left_out = sorted(set(members) - named)
+    if not group or not group.is_ours or not left_out or not named & set(members):
+        return []
+    return [
+        f"{', '.join(left_out)} of volume group {spec.vg} {'is' if len(left_out) == 1 else 'are'} not among the "
+        "devices. What is to stay in the group is to be named; what is to leave it is taken out by the playbook "
+        "devicemapper.containers.replace_disk, which moves what lies there to the other devices while it is in use"
     ]
 
 

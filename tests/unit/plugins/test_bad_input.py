@@ -597,6 +597,25 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *WRONG_LIMITS,
         ],
     ),
+    "lvm_pv_replace": (
+        {"vg": "docker", "old": DISK},
+        [
+            *needed("vg"),
+            *wrong("vg", WRONG_NAMES),
+            *wrong("vg", [("docker", "volume group docker does not exist: correct vg")]),
+            *needed("old"),
+            *wrong("old", WRONG_DEVICES),
+            *wrong("old", [(["/dev/vdb"], "is not a device: write its whole path")]),
+            *wrong("new", WRONG_DEVICES),
+            *wrong("new", [(DISK, "old and new are the same device"), ("<dir>/by-id", "old and new are")], "group"),
+            *wrong("new", [("<dir>/dev/small", "is not in volume group docker, and neither is")], "group"),
+            *wrong("percent", [(0, "percent must be from 1 to 100, not 0"), (101, "from 1 to 100"), (-5, "from 1 to")]),
+            *wrong("percent", [("half", "argument 'percent' is of type"), (0.5, "argument 'percent' is of type")]),
+            *no_choice("interrupted", "continue", "abort"),
+            *no_bool("wipe_signatures"),
+            *no_bool("destroy_contents"),
+        ],
+    ),
     "lvm_vg": (
         {"name": "docker", "devices": [DISK]},
         [

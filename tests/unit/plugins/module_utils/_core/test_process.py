@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -197,3 +198,45 @@ def test_wishes_for_other_lvm_commands_are_not_handed_on(commands, monkeypatch):
         "LVM_SUPPRESS_FD_WARNINGS",
         "LVM_SYSTEM_DIR",
     ]
+
+
+def test_a_program_that_runs_meanwhile_is_ended_and_holds_no_lock(tmp_path):
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    lent = "import os, time; print(os.readlink('/proc/self/fd/0'), file=open(%r, 'w')); time.sleep(100)"
+    told = tmp_path / "told"
+    with process.inherit_lock(lock), process.running(*python(lent % str(told))) as is_running:
+        while not (told.exists() and told.read_text()):
+            assert is_running()
+            time.sleep(0.01)
+        number = subprocess.run(["pgrep", "-f", str(told)], check=True, capture_output=True, text=True).stdout.split()[
+            0
+        ]
+    assert told.read_text() == "/dev/null\n"
+    assert not os.path.exists(f"/proc/{number}")
+    os.close(lock)
+
+
+def test_a_program_that_ignores_the_first_signal_is_asked_again():
+    stubborn = (
+        "import signal, sys, time\n"
+        "def first(*_): signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGTERM, first); print('ready', flush=True)\n"
+        "while True: time.sleep(0.1)"
+    )
+    begin = time.monotonic()
+    with process.running(*python(stubborn)) as is_running:
+        time.sleep(0.5)  # until it has its own answer to the signal
+        assert is_running()
+    assert time.monotonic() - begin < 20
+
+
+def test_a_program_that_fails_meanwhile_ends_with_its_reason():
+    script = "import sys; print('no such disk', file=sys.stderr); sys.exit(3)"
+
+    def follow():
+        with process.running(*python(script)) as is_running:
+            while is_running():
+                time.sleep(0.01)
+
+    with pytest.raises(process.ProcessError, match="failed with status 3: no such disk"):
+        follow()

@@ -15,7 +15,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.size
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import pool_sizing, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import OWNER_TAG, LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import storage_plan
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import (
     HostState,
@@ -172,3 +172,22 @@ def test_what_enlarged_devices_have_is_offered(report):
 
 def test_where_lvm_monitors_nothing_the_plan_is_refused(report):
     assert "activation/monitoring=0" in plan(host(report("pool"), VDB, can_monitor=False))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "devices", "options", "says"),
+    [
+        pytest.param(True, [VDB], {}, "/dev/vdc of volume group docker is not among the devices", id="one-left-out"),
+        pytest.param(True, [VDB, VDC], {}, "", id="all-named"),
+        pytest.param(True, [VDB], {"names_all": False}, "", id="only-what-is-added-is-named"),
+        pytest.param(False, [VDB], {}, "", id="a-group-of-somebody"),
+    ],
+)
+def test_a_disk_leaves_a_group_of_ours_by_its_own_playbook_alone(report, tags, devices, options, says):
+    lvm = report("pool_and_second_disk")
+    if tags:
+        lvm = lvm.with_group(replace(lvm.group("docker"), tags=(OWNER_TAG,)))
+    refusals = plan(host(lvm, *devices), **options)[1]
+    assert bool(refusals) is bool(says)
+    assert says in "".join(refusals)
+    assert not says or "playbook devicemapper.containers.replace_disk" in refusals[0]

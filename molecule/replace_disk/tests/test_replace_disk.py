@@ -1,0 +1,266 @@
+# Copyright (c) devicemapper.containers contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A pool moves from disk to disk while a container writes, whatever comes in between."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+
+import pytest
+import seen
+from vm import kinds
+
+DATA1, DATA2, WEAK, STRONG = (f"/dev/disk/by-id/virtio-{serial}" for serial in ("data1", "data2", "weak", "strong"))
+# One file after the other, each with its checksum, the oldest away again.
+WRITER = (
+    "i=0; while true; do dd if=/dev/urandom of=/f$i bs=1M count=1 conv=fsync 2>/dev/null; md5sum /f$i >> /sums; "
+    "i=$((i+1)); if [ $i -gt 150 ]; then sleep 1; i=0; rm -f /sums; fi; done"
+)
+KEPT = "dd if=/dev/urandom of=/kept bs=1M count=200 conv=fsync; md5sum /kept > /kept.sum; sync; echo done > /end"
+# Each program that changes something, in the order of a whole replacement; kills its starter where that is wished.
+SHIM = """#!/bin/sh
+number=$(($(cat /run/started) + 1))
+echo $number > /run/started
+read -r wished way < /run/wish
+[ $number = "$wished" ] || exec /usr/sbin/{name} "$@"
+echo "{name} $*" > /run/killed
+case $way in
+    before) kill -9 $PPID;;
+    after) /usr/sbin/{name} "$@"; kill -9 $PPID;;
+    amid) /usr/sbin/{name} "$@" <&0 & sleep 0.4; kill -9 $! $PPID;;
+esac
+"""
+SHIMMED = ("pvcreate", "pvremove", "pvchange", "pvmove", "vgextend", "vgreduce")
+# What pvmove sets up alone ends when it is told to.
+WAYS = ("before", "amid", "after")
+
+
+def disk_of(host) -> str:
+    """Return the disk that the pool's group is on now."""
+    paths = {seen.root(host, f"readlink -f {name}").strip(): name for name in (DATA1, DATA2)}
+    found = seen.root(host, "vgs --noheadings -o pv_name docker").split()
+    assert len(found) == 1, found
+    return paths[found[0]]
+
+
+def other(name: str) -> str:
+    return DATA2 if name == DATA1 else DATA1
+
+
+def replace_disk(*options: str, **variables: str) -> str:
+    wish = {f"replace_disk_{name}": value for name, value in variables.items()}
+    status, output = seen.run_playbook(
+        "devicemapper.containers.replace_disk", f"--extra-vars={json.dumps(wish)}", *options
+    )
+    assert status == 0, output
+    return output
+
+
+def docker_process(host) -> str:
+    return seen.root(host, "systemctl show docker --property=MainPID,ExecMainStartTimestamp,NRestarts")
+
+
+def assert_nothing_is_lost(host) -> None:
+    seen.root(host, "docker exec kept /bin/busybox md5sum -c /kept.sum")
+    # Without the file that is being written, and its sum.
+    sums = seen.root(host, "docker exec writer /bin/busybox sh -c 'head -n -1 /sums > /old; md5sum -c /old'")
+    assert "FAILED" not in sums, sums
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process(host) -> str:
+    """Start what writes, and return dockerd's process as it is before anything is moved."""
+    seen.root(host, seen.IMPORT_IMAGE)
+    start = "docker run -d --network none --stop-signal KILL --restart always"
+    seen.root(host, f"{start} --name writer busybox /bin/sh -c '{WRITER}'")
+    seen.root(host, f"{start} --name kept busybox /bin/sh -c 'test -e /end || {{ {KEPT}; }}; sleep 1000000'")
+    seen.wait_until(180, lambda: "end" in seen.root(host, "docker exec kept /bin/busybox ls /"), "it has written")
+    return docker_process(host)
+
+
+def test_check_mode_foretells_every_step_and_writes_nothing(host):
+    before = seen.root(host, "vgs --noheadings -o vg_seqno,pv_name docker")
+    output = replace_disk("--check", "--diff", old=DATA1, new=DATA2)
+    for words in ("create physical volume", "add /dev", "keep new extents off", "move 1", "remove physical volume"):
+        assert words in output
+    assert seen.root(host, "vgs --noheadings -o vg_seqno,pv_name docker") == before
+
+
+def test_playbook_moves_the_pool_and_tells_how_far_it_is(host, process):
+    output = replace_disk(old=DATA1, new=DATA2)
+    assert "(item=60 %)" in output
+    assert disk_of(host) == DATA2
+    assert seen.root(host, f"blkid -p {DATA1} || true") == ""
+    seen.assert_pool_is_kept_alive(host)
+    assert_nothing_is_lost(host)
+    assert docker_process(host) == process
+
+
+def test_a_second_run_changes_nothing(host):
+    assert re.search(r"changed=0 .*failed=0", replace_disk(old=DATA1, new=DATA2))
+
+
+def test_role_refuses_to_leave_a_disk_out_unasked(host):
+    """As after a replacement that is not done yet: the old disk is in the group, and not in the inventory any more."""
+    seen.run_module("lvm_vg", name="docker", devices=[DATA1])
+    wish = json.dumps({"direct_lvm_devices": [DATA2], "direct_lvm_data_size": "1g"})
+    status, output = seen.run_playbook("devicemapper.containers.direct_lvm", f"--extra-vars={wish}", "--check")
+    assert status != 0
+    assert "devicemapper.containers.replace_disk" in output
+    # Where nothing lies on a disk, it goes at once.
+    replace_disk(old=DATA1)
+    assert disk_of(host) == DATA2
+
+
+def test_killed_at_every_step_it_is_gone_on_with(host, process):
+    for name in SHIMMED:
+        shim = SHIM.format(name=name)
+        seen.root(host, f"cat > /usr/local/sbin/{name} <<'END'\n{shim}END\nchmod +x /usr/local/sbin/{name}")
+    killed = []
+    try:
+        for number, way in zip(itertools.count(1), itertools.cycle(WAYS)):
+            old = disk_of(host)
+            seen.root(host, f"rm -f /run/killed; echo 0 > /run/started; echo {number} {way} > /run/wish")
+            result = seen.run_module("lvm_pv_replace", vg="docker", old=old, new=other(old))
+            words = seen.root(host, "cat /run/killed 2>/dev/null || true").strip()
+            if not words:
+                assert result["changed"], result
+                break
+            killed.append(f"{way} {words}")
+            seen.root(host, "echo 0 none > /run/wish")
+            result = seen.run_module("lvm_pv_replace", vg="docker", old=old, new=other(old))
+            told = re.findall(r"'(dmsetup clear [^']*|vgchange [^']*|pvremove [^']*)'", result.get("msg", ""))
+            if told:
+                killed.append(f"refused first: {told[0]}")
+                seen.root(host, told[0])
+                result = seen.run_module("lvm_pv_replace", vg="docker", old=old, new=other(old))
+            assert "msg" not in result, (killed, result)
+            assert disk_of(host) == other(old), (killed, result)
+            assert_nothing_is_lost(host)
+    finally:
+        print("\n".join(killed))
+        seen.root(host, f"cd /usr/local/sbin && rm -f {' '.join(SHIMMED)}")
+    programs = {words.split()[1] for words in killed}
+    assert programs >= set(SHIMMED), programs
+    seen.assert_pool_is_kept_alive(host)
+    assert docker_process(host) == process
+
+
+def slow_down(host) -> None:
+    """Let the kernel copy slowly (dm-raid1's throttle), so that there is a middle to be cut off in."""
+    seen.root(host, "modprobe dm-mirror; echo 1 > /sys/module/dm_mirror/parameters/raid1_resync_throttle")
+
+
+def start_and_wait_for_the_copy(host, old: str):
+    slow_down(host)
+    started = seen.start_module("lvm_pv_replace", vg="docker", old=old, new=other(old))
+    seen.wait_until(120, lambda: copied(host), "the kernel copies the pool's data")
+    return started
+
+
+def copied(host) -> str:
+    """Return the kernel's count of a copy of more than a few regions that is amid its work."""
+    found = re.findall(r"pvmove0: \d+ \d+ mirror \S+ \S+ \S+ (\d+)/(\d+) ", seen.root(host, "dmsetup status"))
+    return next((f"{done}/{total}" for done, total in found if int(total) > 100 and 0 < int(done) < int(total)), "")
+
+
+def test_aborted_it_stays_where_it_is(host):
+    old = disk_of(host)
+    started = start_and_wait_for_the_copy(host, old)
+    seen.root(host, "pkill --signal KILL --full AnsiballZ_lvm_pv_replace")
+    started.communicate()
+    output = replace_disk(old=old, interrupted="abort")
+    assert "end the move of extents away from" in output
+    assert "changed=0" in replace_disk(old=old, interrupted="abort")
+    assert "pvmove" not in seen.root(host, "lvs --all docker")
+    assert_nothing_is_lost(host)
+    # And it can be moved all the same, later.
+    replace_disk(old=old, new=other(old))
+    assert disk_of(host) == other(old)
+
+
+def test_power_cut_amid_a_copy(host):
+    old = disk_of(host)
+    start_and_wait_for_the_copy(host, old)
+    machine = kinds.guest_named("replace-disk")
+    machine.kill()
+    machine.restart()
+    seen.wait_until(300, lambda: is_up(host), "its boot has ended")
+    replace_disk(old=old, new=other(old))
+    assert disk_of(host) == other(old)
+    seen.assert_pool_is_kept_alive(host)
+    seen.wait_until(120, lambda: "kept" in seen.root(host, "docker ps"), "Docker has started its containers")
+    seen.root(host, "docker exec kept /bin/busybox md5sum -c /kept.sum")
+
+
+def is_up(host) -> bool:
+    try:
+        return host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded")
+    except RuntimeError:  # testinfra's word for an ssh that found nobody
+        return False
+
+
+def test_after_a_reboot_everything_runs(host):
+    seen.reboot(host)
+    seen.assert_pool_is_kept_alive(host)
+    seen.wait_until(120, lambda: "kept" in seen.root(host, "docker ps"), "Docker has started its containers")
+    seen.root(host, "docker exec kept /bin/busybox md5sum -c /kept.sum")
+
+
+@pytest.fixture
+def weak(host):
+    """Make a group on a disk that loses 8 KiB, and return a function that mends or breaks the disk."""
+    node = seen.root(host, f"readlink -f {WEAK}").strip()
+    sectors = int(seen.root(host, f"blockdev --getsz {node}"))
+    # In the 21st of its extents, which begin at 1 MiB.
+    at = 2048 + 20 * 8192 + 96
+    whole = f"0 {sectors} linear {node} 0"
+    holed = f"0 {at} linear {node} 0\n{at} 16 error\n{at + 16} {sectors - at - 16} linear {node} {at + 16}"
+
+    def load(table: str) -> None:
+        seen.root(host, f"dmsetup suspend weak && printf '{table}\\n' | dmsetup load weak && dmsetup resume weak")
+
+    # LVM must not see the disk below the one that fails.
+    seen.root(host, f"sed -i '/^devices {{/a global_filter=[\"r|^{node}$|\"]' /etc/lvm/lvm.conf")
+    seen.root(host, f"dmsetup create weak --table '{whole}'")
+    seen.root(host, "vgcreate -q --yes weak /dev/mapper/weak && lvcreate -q --yes --name data --extents 50 weak")
+    seen.root(host, "dd if=/dev/urandom of=/dev/weak/data bs=1M oflag=direct || true")
+    yield lambda broken: load(holed if broken else whole)
+    seen.root(host, "vgremove -q --yes --force weak && dmsetup remove weak")
+
+
+def test_what_a_disk_does_not_give_back_is_told_and_the_rest_is_moved(host, weak):
+    before = seen.root(host, "sha256sum < /dev/weak/data")
+    weak(True)
+    result = seen.run_module("lvm_pv_replace", vg="weak", old="/dev/mapper/weak", new=STRONG)
+    first, place, advice = result["msg"].splitlines()
+    assert "does not give back 8.00 KiB in 1 place" in first
+    assert "1 extent of it (20) stays on" in first
+    assert f"8.00 KiB at byte {1024**2 + 20 * 4 * 1024**2 + 96 * 512} of" in place
+    assert place.endswith("volume weak/data")
+    assert "ddrescue" in advice
+    assert seen.root(host, "pvs --noheadings -o pv_used --units b --nosuffix /dev/mapper/weak").strip() == "4194304"
+    # The disk gives it back at last.
+    weak(False)
+    result = seen.run_module("lvm_pv_replace", vg="weak", old="/dev/mapper/weak", new=STRONG)
+    assert (result["changed"], result["extents_left"]) == (True, 0), result
+    assert seen.root(host, "sha256sum < /dev/weak/data") == before
+
+
+def test_a_new_disk_that_fails_is_told_by_its_name(host, weak):
+    """The other way round: what is to be moved onto it stays where it is."""
+    weak(False)
+    seen.run_module("lvm_pv_replace", vg="weak", old="/dev/mapper/weak", new=STRONG)
+    before = seen.root(host, "sha256sum < /dev/weak/data")
+    seen.run_module("lvm_vg", name="weak", devices=["/dev/mapper/weak"])
+    weak(True)
+    result = seen.run_module("lvm_pv_replace", vg="weak", old=STRONG, new="/dev/mapper/weak")
+    assert re.search(r"does not keep what is written to it: .* could not be copied there", result["msg"]), result
+    assert seen.root(host, "sha256sum < /dev/weak/data") == before
+    weak(False)
+    time.sleep(1)

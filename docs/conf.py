@@ -43,6 +43,7 @@ CONTENTS = {
     },
     "Make a pool": {
         "guides/containerd": "For containerd",
+        "guides/disks": "Disks by rule",
         "guides/docker_options": "Options of the driver",
         "guides/docker_managed": "Made by Docker itself",
         "guides/loop_lvm": "On loop files",
@@ -52,12 +53,13 @@ CONTENTS = {
         "guides/monitor": "Look after pools",
         "guides/report": "The whole fleet",
         "guides/rulebook": "Grow by itself",
+        "guides/replace_disk": "Replace a disk",
         "guides/execution_environment": "In an execution environment",
     },
     "In trouble": {
         "guides/full_pool": "A full pool",
         "guides/backup": "Back up, repair, restore",
-        "guides/other_states": "Disks that are not as they were",
+        "guides/other_states": "Disks that changed",
     },
     "Leave": {
         "guides/migrate": "Move to a pool, or off it",

@@ -34,7 +34,9 @@ options:
     aliases: [name]
     default: thinpool
   devices:
-    description: Paths of the block devices that the pool is to lie on. Any will do where none is named.
+    description:
+      - Paths of the block devices that the pool is to lie on. Any will do where none is named, or where one is a rule
+        (M(devicemapper.containers.thin_pool_plan)).
     type: list
     elements: path
     default: []
@@ -324,7 +326,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
     docker_report,
     inspection,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, pool_spec
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import block_devices, disk_rules, pool_spec
 
 
 def main() -> None:
@@ -347,7 +349,9 @@ def wanted_of(module: AnsibleModule) -> docker_checks.ExpectedStorage:
     given = module.params
     chunk_size = sizes.option("chunk_size", sizes.parse_bytes, given["chunk_size"])
     pool_spec.PoolSpec(given["vg"], given["pool"], chunk_size=chunk_size).check()
-    for name in given["devices"]:
+    # Which disks rules mean, thin_pool_plan says and judges.
+    names = [] if any(map(disk_rules.is_rule, given["devices"])) else given["devices"]
+    for name in names:
         if not name.startswith("/") or "\0" in name:
             raise errors.RefusedError(block_devices.problem(name))
     # What Docker would refuse to start with, nothing needs to be compared with.
@@ -357,7 +361,7 @@ def wanted_of(module: AnsibleModule) -> docker_checks.ExpectedStorage:
         storage_opts=given["storage_opts"],
         options=given["daemon_options"],
     )
-    problems = {name: block_devices.problem(name) for name in given["devices"]}
+    problems = {name: block_devices.problem(name) for name in names}
     return docker_checks.ExpectedStorage(
         vg=given["vg"],
         pool=given["pool"],

@@ -146,6 +146,16 @@ options:
       - Paths of the block devices of the volume group. Required with O(state=present), but not with
         O(managed_by=loop).
       - With O(state=absent), devices that are in the volume group need not be named.
+      - In the place of a path stands a rule that begins with the word C(disks), such as
+        V(disks size>=100g rotational=no but=1). It means every blank disk of the host that has what it says, and the
+        disks that are in the group already.
+      - The terms are C(size>=) and C(size<=) with a size, C(model=), C(path=) and C(id=) with a pattern of the shell
+        (of the disk's model, and of its names under C(/dev/disk/by-path) and C(/dev/disk/by-id)), C(bus=) with V(ata),
+        V(mmc), V(nvme), V(scsi), V(usb), V(virtio) or V(xen), C(rotational=) with V(yes) or V(no), C(count=) with how
+        many are taken, and C(but=) with how many blank ones are left.
+      - A rule takes whole disks alone, larger ones first, and never one that is not blank, whatever may be wiped. One
+        that means other disks than those of the group that is there is refused; with O(engine=none), as the playbook
+        C(devicemapper.containers.grow) has it, those that came are added.
     type: list
     elements: path
   vg:
@@ -441,6 +451,42 @@ devices:
   type: list
   elements: str
   sample: [/dev/vdb]
+disks:
+  description:
+    - Every whole disk of the host, and whether it is taken. Empty where O(devices) has no rule.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    device:
+      description: Its path.
+      type: str
+      sample: /dev/vdb
+    size:
+      description: Its size in bytes.
+      type: int
+      sample: 10737418240
+    model:
+      description: What it calls itself; empty if nothing.
+      type: str
+      sample: Samsung SSD 870
+    bus:
+      description: What it is attached by; V(null) if that is not known.
+      type: str
+      sample: ata
+    rotational:
+      description: Whether the kernel takes it for a rotating disk.
+      type: bool
+      sample: false
+    taken:
+      description: Whether the rules take it.
+      type: bool
+      sample: true
+    reasons:
+      description: Why, or everything that speaks against it.
+      type: list
+      elements: str
+      sample: ["is free, and as the rule wants it"]
 boot:
   description: The drop-in of Docker's unit.
   returned: success

@@ -21,6 +21,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     block_devices,
     boot_drop_in,
     device_names,
+    disk_rules,
+    disks,
     lvm_config,
     lvm_state,
     physical_volumes,
@@ -74,11 +76,17 @@ def read_report() -> lvm_state.LvmState | None:
     return lvm_state.read() if process.find("lvm") else None
 
 
-def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.StorageSpec) -> dict:
-    """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for."""
+def storage(
+    known: lvm_state.LvmState | None, names: list, spec: storage_plan.StorageSpec, *, grows: bool = False
+) -> dict:
+    """Return what the host's storage is like, as arguments of any engine's Host; packages are not asked for.
+
+    ``grows`` tells that disks that came since are asked for, where disks are chosen by rule.
+    """
     # Without LVM there is nothing to report; a disk with an LVM label is refused then, since nobody can say whose it
     # is.
     lvm = known or lvm_state.LvmState()
+    names, judged = by_rule(lvm, names, spec, grows=grows)
     devices = tuple(physical_volumes.examine(lvm, names, destroy_contents=spec.destroy_contents))
     signatures = block_devices.contents(thin_pools.convertible(lvm, spec.for_pool()))
     keys = ("config/profile_dir", lvm_config.THIN_CHECK, lvm_config.MONITORING, lvm_config.READ_ONLY)
@@ -86,6 +94,7 @@ def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.St
     return {
         "lvm": lvm,
         "devices": devices,
+        "judged": judged,
         "signatures": signatures,
         "profile": profiles.read(spec.profile, directory=configured.get("profile_dir") or profiles.DEFAULT_DIRECTORY),
         "pool_status": (pool_status.read() if _has_active_pool(lvm, spec) else {}).get(spec.dm_name),
@@ -93,6 +102,32 @@ def storage(known: lvm_state.LvmState | None, names: list, spec: storage_plan.St
         "can_monitor": lvm_config.can_monitor(configured),
         "extension": _extension(lvm, spec, lvm_config.may_write(configured)),
     }
+
+
+def without_rules(names: list) -> list:
+    """Return the devices that are named; on the way back the group says which those of rules are."""
+    return [name for name in names if not disk_rules.is_rule(name)]
+
+
+def by_rule(lvm: lvm_state.LvmState, names: list, spec: storage_plan.StorageSpec, *, grows: bool) -> tuple[list, tuple]:
+    """Return the names of devices with those that rules mean in the rules' place, and what is said of every disk."""
+    rules = [disk_rules.parse(name) for name in names if disk_rules.is_rule(name)]
+    named = without_rules(names)
+    if not rules:
+        return names, ()
+    members = [volume.device for volume in lvm.devices_of(spec.vg)]
+
+    def refusals(disk: disk_rules.Disk) -> list[str]:
+        # Never more than blank disks, whatever may be wiped of those that are named.
+        (device,) = physical_volumes.examine(lvm, [disk.path])
+        found = physical_volumes.refusals(lvm, device, group=spec.vg)
+        return [reason.replace(f"{device.label} ", "", 1) for reason in found]
+
+    judged = disk_rules.resolve(
+        rules, disks.read(), members=members, named=block_devices.resolve(named), refusals=refusals
+    )
+    disk_rules.check(rules, judged, vg=spec.vg, members=members, grows=grows)
+    return [*named, *(judgement.disk.path for judgement in judged if judgement.taken)], tuple(judged)
 
 
 def _extension(
@@ -197,6 +232,18 @@ def plan_result(
             if stage in COMMANDS
         },
         "pool": {"vg": spec.vg, "name": spec.pool, "dm_name": spec.dm_name, "path": spec.pool_name.device},
+        "disks": [
+            {
+                "device": judgement.disk.path,
+                "size": judgement.disk.size,
+                "model": judgement.disk.model,
+                "bus": judgement.disk.bus or None,
+                "rotational": judgement.disk.rotational,
+                "taken": judgement.taken,
+                "reasons": judgement.reasons,
+            }
+            for judgement in host.judged
+        ],
         "boot": {
             "path": boot_drop_in.path(service or boot_drop_in.DEFAULT_SERVICE, spec.vg, spec.pool),
             "content": boot_drop_in.text(spec.vg, spec.pool),

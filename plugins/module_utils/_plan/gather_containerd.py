@@ -108,7 +108,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     spec = spec_of(options)
     names = options["devices"] or []
     if options["state"] == "absent":
-        host = read(names, spec, family="")
+        host = read(gather.without_rules(names), spec, family="")
         host = replace(host, **gather.with_members(host, spec))
         if host.docker.active:
             host = replace(host, docker=replace(host.docker, running=dockerd.running_containers()))

@@ -72,7 +72,7 @@ def read(names: list, spec: docker_request.DockerSpec, family: str) -> docker_re
     data = data_root.read(docker_plan.find_data_root(daemon, spec, docker.flags)) if looks_at_docker else None
     missing, missing_docker = missing_packages(family, spec, daemon, docker) if family else ([], [])
     return docker_request.DockerHostState(
-        **gather.storage(lvm, names, spec),
+        **gather.storage(lvm, names, spec, grows=spec.engine == "none"),
         daemon=daemon,
         boot_text=files.read(boot_drop_in.path(dockerd.SERVICE, spec.vg, spec.pool)) if looks_at_docker else None,
         docker=docker,
@@ -114,7 +114,7 @@ def to_it(options: dict[str, t.Any], spec: docker_request.DockerSpec, warn: gath
 
 
 def from_it(options: dict[str, t.Any], spec: docker_request.DockerSpec) -> tuple:
-    host = read(names_of(options, spec), spec, family="")
+    host = read(gather.without_rules(names_of(options, spec)), spec, family="")
     host = replace(host, **gather.with_members(host, spec))
     if host.docker.active:
         host = replace(host, docker=replace(host.docker, running=dockerd.running_containers()))

@@ -32,6 +32,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.disk_rules import Judgement
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Profile
@@ -97,6 +98,7 @@ class HostState:
     missing_thin_check: str = ""
     can_monitor: bool = True  # lvm.conf, activation/monitoring
     extension: pool_sizing.AutoExtension | None = None  # of a pool that is there, with LVM's word where it was asked
+    judged: tuple[Judgement, ...] = ()  # every disk of the host, where devices are chosen by rule
 
 
 @dataclass

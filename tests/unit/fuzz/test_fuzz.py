@@ -31,7 +31,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._contents 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, masking, mounts
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, thin_devices
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    disk_rules,
+    extent_moves,
+    lvm_state,
+    pool_status,
+    thin_devices,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, log_files
 
 SEED = int(os.environ.get("FUZZ_SEED", "20"))
@@ -141,7 +147,17 @@ PARSERS = {
     "dmeventd": Parser(text(message), messages),
     "log": Parser(text(log_line), log_lines),
     "lvm": Parser(
-        text(lvm_state.LvmState.parse), lambda: read(*sorted(REPORTS.glob("pool*.json")))[:6], (RefusedError,)
+        text(lvm_state.LvmState.parse),
+        lambda: read(*sorted(REPORTS.glob("pool*.json")))[:6] + read(REPORTS / "moving.json"),
+        (RefusedError,),
+    ),
+    "copies": Parser(
+        text(lambda content: extent_moves.copies(content, "docker")), lambda: read(REPORTS / "moving.status")
+    ),
+    "disk_rules": Parser(
+        text(disk_rules.parse),
+        lambda: [b"disks size>=100g model='A B*' path=pci-* rotational=no but=1"],
+        (RefusedError,),
     ),
     "pool_status": Parser(text(pool_status.parse), lambda: read(*sorted(REPORTS.glob("*.status"))), (RefusedError,)),
     "pool_table": Parser(text(pool_status.parse_low_water_marks), lambda: read(*sorted(REPORTS.glob("*.table")))),
@@ -257,6 +273,8 @@ LONG = {
     ],
     "log": [b"a", b" ", b"[", b"2026-11-23T10:00:00Z h d 1 - [x]", b"[a]", b"[a\\]", b"1", b"Nov 23 "],
     "lvm": [b"[", b'{"report": [', b'"', b" "],
+    "copies": [b"docker-pvmove0: 0 1 mirror 2 1:1 1:1 1/1 1 AA 1\n", b"a", b" ", b"\n", b"a: 0 1 mirror 2 "],
+    "disk_rules": [b"a", b" ", b"'", b"size>=1g ", b"model=* ", b"path=*"],
     "pool_status": [b"a: 0 1 thin-pool 1 1/2 3/4 - rw\n", b"a", b" ", b"\n", b"0 "],
     "pool_table": [b"a: 0 1 thin-pool 1 1 1 1\n", b"a", b" ", b"\n", b": 0 "],
     "thin_ls": [b"1 2 3 4\n", b"1", b" ", b"\n"],

@@ -230,6 +230,23 @@ NO_DEVICE_LISTS = [
     (["vdb", DISK, "<dir>/file"], "(?s)'vdb' is not a device.*/file is not a block device"),  # all at once
 ]
 
+WRONG_RULES = [
+    (["disks colour=red"], "'disks colour=red' is no rule for disks: 'colour=red' is none of size>=SIZE"),
+    (["disks size>=big"], "size>=: 'big' is not a size"),
+    (["disks size=1g"], "'size=1g' is none of"),
+    (["disks size>1g"], "'size>1g' is none of"),
+    (["disks bus=scsi0"], "'bus=scsi0' is none of"),
+    (["disks rotational=maybe"], "'rotational=maybe' is none of"),
+    (["disks count=0"], "'count=0' is none of"),
+    (["disks but=-1"], "'but=-1' is none of"),
+    (["disks count=1 but=1"], "count and but exclude each other"),
+    (["disks bus=ata bus=usb"], "bus= stands in it twice"),
+    (["disks model='x"], "a quotation mark is open"),
+    (["disks /dev/vdb"], "'/dev/vdb' is none of"),
+    (["disk size>=1g"], "'disk size>=1g' is not a device: write its whole path"),
+    (["disks path=no-such-place"], "no disk of this host is taken by 'disks path=no-such-place'"),
+]
+
 WRONG_LIMITS = [
     row
     for part in ("data", "metadata")
@@ -759,6 +776,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("fs_type", "ext4", "xfs", "ext2"),
             *wrong("runtimes", WRONG_RUNTIMES, engine="containerd"),
             *wrong("layout", WRONG_LAYOUTS, engine="containerd"),
+            *wrong("devices", WRONG_RULES),
             *wrong("devices", [(LEFT_OUT, "devices"), ([], "devices is empty: name at least one"), *NO_DEVICE_LISTS]),
             *wrong("vg", WRONG_NAMES),
             *wrong("vg", [("null", "/dev/null is there .*: choose another name")]),

@@ -48,3 +48,8 @@ def test_a_device_that_is_not_there_is_a_mismatch_and_no_wrong_option(run_module
 def test_a_wrong_option_is_refused_before_the_host_is_read(run_module, monkeypatch, options, says):
     monkeypatch.setattr(inspection, "read", None)
     assert says in run_module(docker_devicemapper_info, **options)["msg"]
+
+
+def test_rules_are_left_to_the_plan(run_module, seen):
+    result = run_module(docker_devicemapper_info, devices=["disks but=1"])
+    assert all("disks but=1" not in check["wanted"] + check["seen"] for check in result["checks"])

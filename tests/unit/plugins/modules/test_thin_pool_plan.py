@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json, data_root, dockerd
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.dockerd import Docker
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import boot_drop_in, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
+    block_devices,
+    boot_drop_in,
+    disk_rules,
+    profiles,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._plan import gather as whole
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
 
@@ -442,3 +449,56 @@ def test_names_and_sizes_that_are_none_are_refused_at_once(run_module):
 def test_no_device_for_containerd_is_refused(run_module, commands):
     result = run_module(thin_pool_plan, engine="containerd", devices=[])
     assert result["msg"].startswith("devices is empty: name at least one block device")
+
+
+@pytest.fixture
+def whole_disks(monkeypatch):
+    """Give this machine disks that a rule finds: the one of all tests, and one with partitions."""
+    found = [
+        disk_rules.Disk("/dev/vdb", VDB.size, bus="virtio", rotational=True),
+        disk_rules.Disk("/dev/vda", 2 * VDB.size, bus="virtio"),
+    ]
+    partitioned = replace(VDB, name="/dev/vda", path="/dev/vda", obstacles=("has partitions (vda1)",))
+    monkeypatch.setattr(whole.disks, "read", lambda: found)
+    examine = block_devices.examine
+    monkeypatch.setattr(
+        block_devices,
+        "examine",
+        lambda name, **options: partitioned if name == "/dev/vda" else examine(name, **options),
+    )
+
+
+def test_a_rule_is_resolved_and_every_disk_has_its_reasons(run_module, blank, commands, docker_root, whole_disks):
+    docker_root({})
+    commands.expect("vgcreate --test")
+    result = run_module(thin_pool_plan, check=True, devices=["disks size>=1g"], docker_packages=["docker.io"])
+    assert "create volume group docker on /dev/vdb" in result["actions"]
+    assert result["devices"] == ["/dev/vdb"]
+    assert [(disk["device"], disk["taken"], disk["reasons"]) for disk in result["disks"]] == [
+        ("/dev/vda", False, ["has partitions (vda1)"]),
+        ("/dev/vdb", True, ["is free, and as the rule wants it"]),
+    ]
+    assert result["disks"][1] == {
+        "device": "/dev/vdb",
+        "size": 10737418240,
+        "model": "",
+        "bus": "virtio",
+        "rotational": True,
+        "taken": True,
+        "reasons": ["is free, and as the rule wants it"],
+    }
+
+
+def test_a_rule_that_takes_nothing_is_refused_with_every_reason(run_module, commands, captured, whole_disks):
+    commands.expect("lvm fullreport", captured("blank.json"))
+    commands.expect(DPKG, STORAGE)
+    result = run_module(thin_pool_plan, devices=["disks size>=15g"], engine="none")
+    assert "no disk of this host is taken by 'disks size>=15g': /dev/vda has partitions (vda1)" in result["msg"]
+    assert "/dev/vdb has 10.00 GiB, and size>= wants 15.00 GiB" in result["msg"]
+
+
+def test_on_the_way_back_the_group_says_which_disks_a_rule_means(run_module, commands, captured, table, whole_disks):
+    commands.expect("lvm fullreport", captured("group.json"))
+    commands.expect("lvmconfig", 'profile_dir="/etc/lvm/profile"\n')
+    result = run_module(thin_pool_plan, state="absent", devices=["disks but=1"], engine="none")
+    assert "was not made by this collection" in result["msg"]

@@ -86,6 +86,36 @@ def process(host) -> str:
     return docker_process(host)
 
 
+def plan(rule: str, **options) -> dict:
+    return seen.run_module("thin_pool_plan", devices=[rule], data_size="60%VG", **options)
+
+
+def test_disk_was_chosen_by_rule_and_stays_the_answer(host):
+    assert disk_of(host) == DATA1
+    result = plan("disks size>=1g count=1")
+    assert result["actions"] == [], result
+    found = {disk["device"]: (disk["taken"], disk["reasons"]) for disk in result["disks"]}
+    paths = [seen.root(host, f"readlink -f {name}").strip() for name in (DATA1, DATA2, WEAK)]
+    assert [found[path] for path in paths] == [
+        (True, ["is in the volume group"]),
+        (False, ["is more than count=1"]),
+        (False, ["has 256.00 MiB, and size>= wants 1.00 GiB"]),
+    ]
+    # The disk of the operating system is large enough, and in use.
+    (root,) = (path for path in found if path not in (*paths, seen.root(host, f"readlink -f {STRONG}").strip()))
+    assert found[root][0] is False
+    assert any(word in " ".join(found[root][1]) for word in ("partitions", "mounted"))
+
+
+def test_rule_that_means_another_disk_now_is_refused_unless_disks_are_asked_for(host):
+    assert "was not when volume group docker was made" in plan("disks size>=1g")["msg"]
+    assert "add /dev/" in " ".join(plan("disks size>=1g", engine="none")["actions"])
+    wish = json.dumps({"direct_lvm_devices": ["disks size>=1g"], "direct_lvm_data_size": "60%VG"})
+    status, output = seen.run_playbook("devicemapper.containers.grow", f"--extra-vars={wish}", "--check")
+    assert status == 0, output
+    assert "taken: is free, and as the rule wants it" in " ".join(output.split())
+
+
 def test_check_mode_foretells_every_step_and_writes_nothing(host):
     before = seen.root(host, "vgs --noheadings -o vg_seqno,pv_name docker")
     output = replace_disk("--check", "--diff", old=DATA1, new=DATA2)

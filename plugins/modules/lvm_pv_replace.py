@@ -15,9 +15,10 @@ description:
     volume group, and makes it blank. Volumes, pools and containers run on meanwhile, and so do monitoring and automatic
     extension.
   - Room and sizes are looked at before anything is written, and LVM is asked where it can be.
-  - Nothing leaves the old disk before all of it could be read. C(pvmove(8)) alone does not see to that. Where a disk
-    fails while it is read, pvmove ends well, and what could not be read holds whatever the new disk had in its place.
-    This module tells instead which bytes of which volume a disk does not give back, and moves everything else.
+  - Nothing leaves the old disk before the new one was seen to hold the same. C(pvmove(8)) alone does not see to that.
+    Where a disk fails while it is read, or the new one while it is written to, pvmove ends well, and what could not be
+    copied is whatever the new disk had in its place. This module reads both and compares them, so everything is read
+    twice more. It tells which bytes of which volume the old disk does not give back, and moves everything else.
   - A run that was killed, or ended by a power cut, is gone on with by the next one. Extents are moved in pieces of 4
     GiB, so that much is copied anew at most.
 options:
@@ -51,7 +52,7 @@ options:
   interrupted:
     description:
       - What to do with a move of this disk that was begun and not ended, by this module or by C(pvmove).
-      - V(continue) goes on with it, and then with the rest.
+      - V(continue) begins its piece anew, and goes on with the rest.
       - V(abort) ends it and stops there. What was not copied whole stays on the old disk, what was stays where it is
         now, and volumes may be extended onto the old disk again. Nothing else is done then.
     type: str
@@ -159,6 +160,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     disk_replacement,
     effects,
+    extent_moves,
     lvm_state,
     physical_volumes,
     rehearsal,
@@ -191,7 +193,8 @@ def work(module: AnsibleModule) -> dict:
     name = wanted.pop("new")
     new = physical_volumes.examine(lvm, [name], destroy_contents=destroy)[0] if name is not None else None
     old = _leaving(lvm, wanted.pop("old"), is_replaced=new is not None)
-    steps, after = disk_replacement.decide(lvm, old=old, new=new, **wanted)
+    left_over = extent_moves.left_over(lvm, vg)
+    steps, after = disk_replacement.decide(lvm, old=old, new=new, left_over=left_over, **wanted)
     rehearsal.check(steps)
     module_frame.carry_out(module, steps)
     if steps and not module.check_mode:

@@ -22,7 +22,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     physical_volumes,
     volume_groups,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.areas import Area
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LvmState,
@@ -40,10 +39,12 @@ def decide(
     percent: int = 100,
     interrupted: str = "continue",
     wipe_signatures: bool = False,
+    left_over: t.Sequence[extent_moves.LeftOver] = (),
 ) -> tuple[list[Step], LvmState]:
     """Return the steps that move what lies on the old device, and take it out of the group, and the state after them.
 
-    ``percent`` is the share of the old device that shall be free then; it leaves the group at 100.
+    ``percent`` is the share of the old device that shall be free then; it leaves the group at 100. ``left_over`` are
+    the kernel's devices of moves that LVM knows nothing of.
     """
     device_names.check_name("volume group", vg)
     if not 1 <= percent <= 100:
@@ -65,11 +66,14 @@ def decide(
     if moving and moving.moves_from != volume.device:
         raise RefusedError(
             f"extents are being moved away from {moving.moves_from} of volume group {vg}, or were when pvmove was "
-            f"interrupted: name it in old to go on with that or to end it, before {old.label} has its turn"
+            f"interrupted: name it in old to begin that anew or to end it, before {old.label} has its turn"
         )
+    cleared = [step for left in left_over for step in _clear(left)]
     if interrupted == "abort":
-        return _abort(lvm, volume, is_moving=moving is not None)
-    return _move(lvm, group, volume, old, new, percent, wipe_signatures)
+        steps, after = _abort(lvm, volume, is_moving=moving is not None)
+    else:
+        steps, after = _move(lvm, group, volume, old, new, percent, wipe_signatures)
+    return [*cleared, *steps], after
 
 
 def _is_out(
@@ -94,13 +98,26 @@ def _is_out(
 def _abort(lvm: LvmState, volume: PhysicalVolume, *, is_moving: bool) -> tuple[list[Step], LvmState]:
     steps = []
     if is_moving:
-        work = functools.partial(extent_moves.abort, volume.device)
-        steps.append(Step(f"end the move of extents away from {volume.device}", work=work))
+        steps.append(_end(volume))
     if not volume.allocatable:
         steps.append(
             Step(f"let volumes use {volume.device} again", ("pvchange", "--yes", "--allocatable", "y", volume.device))
         )
     return steps, lvm.with_device(replace(volume, allocatable=True))
+
+
+def _clear(left: extent_moves.LeftOver) -> list[Step]:
+    steps = []
+    if left.holders:
+        what = f"drop what an interrupted pvmove loaded for {', '.join(left.holders)} and did not take into use"
+        steps.append(Step(what, ("dmsetup", "clear", *left.holders)))
+    remove = ("dmsetup", "remove", "--retry", left.name)
+    return [*steps, Step(f"remove {left.name}, left by an interrupted pvmove", remove)]
+
+
+def _end(volume: PhysicalVolume) -> Step:
+    work = functools.partial(extent_moves.abort, volume.device)
+    return Step(f"end the interrupted move of extents away from {volume.device}", work=work)
 
 
 def _move(
@@ -117,16 +134,12 @@ def _move(
     moving = extent_moves.moving(lvm, group.name)
     used = volume.extents_used
     if moving:
-        # Its extents are counted on both devices until it ends.
-        begun = [area for area in moving.areas if area.device == volume.device]
-        used -= sum(area.extents for area in begun)
-        named = begun[0] if begun else Area(volume.device, 0, 1, 0)
-        steps.append(
-            Step(
-                f"go on with the interrupted move of extents away from {volume.device}",
-                work=functools.partial(extent_moves.go_on, group.name, named),
-            )
-        )
+        # Nobody compared what it copied, so it begins anew. Until it ends its extents are counted on both devices.
+        steps.append(_end(volume))
+        for area in moving.areas:
+            device = after.device(area.device)
+            if device and device.device != volume.device:
+                after = after.with_device(replace(device, extents_used=device.extents_used - area.extents))
     if new is not None:
         more, after = volume_groups.decide(after, name=group.name, devices=[new], wipe_signatures=wipe_signatures)
         steps += more
@@ -198,9 +211,10 @@ def _step(
 ) -> Step:
     paths = [device.device for device in onto]
     names = dict.fromkeys(volume.name for volume, _area in extent_moves.lying_on(lvm, group.name, old.device))
+    # None are known while all that is left is being moved.
+    whose = f" of {', '.join(names)}" if names else ""
     return Step(
-        f"move {number} extents ({human(number * group.extent_size)}) of {', '.join(names)} from {old.device} to "
-        f"{', '.join(paths)}",
+        f"move {number} extents ({human(number * group.extent_size)}){whose} from {old.device} to {', '.join(paths)}",
         work=functools.partial(extent_moves.move, group.name, old.device, paths, number),
         # Of a device that is not in the group yet it cannot be asked.
         rehearsal=("pvmove", old.device, *paths) if is_asked else (),

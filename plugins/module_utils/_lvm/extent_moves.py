@@ -4,12 +4,14 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""Extents moved from one disk to others while they are in use, none of them before all of it could be read.
+"""Extents moved from one disk to others while they are in use, none of them before the new disk was seen to hold it.
 
-What LVM does by itself is not enough. Where the old disk does not give a region back, the kernel notes it and goes on,
-and pvmove(8) ends well with whatever the new disk had in its place (seen with lvm2 2.03.16 and 2.03.31). So LVM only
-sets the copy up here, and completes it when the kernel's count says that every region arrived; else it is taken back,
-and the old disk stays in use.
+What LVM does by itself is not enough. Where the old disk does not give a region back, or the new one does not keep it,
+pvmove(8) ends well with whatever the new disk had in its place (seen with lvm2 2.03.16 and 2.03.31). Nor is the
+kernel's word enough: a mirror without handle_errors, as pvmove's is, counts such a region as copied, and forgets the
+error once all of them are (dm-region-hash.c, failed_recovered_regions; dm-raid1.c, reset_ms_flags(); seen). So LVM only
+sets the copy up here. Both disks are read then and compared, and LVM completes the copy if they hold the same; else it
+is taken back, and the old disk stays in use.
 
 A copy that is cut off begins anew, so extents are moved in pieces.
 """
@@ -27,12 +29,14 @@ from dataclasses import dataclass
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import GIB, KIB, MIB, human
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.sysfs import attribute, listdir
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, lvm_state
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.areas import Area
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     LogicalVolume,
     LvmState,
     PhysicalVolume,
+    VolumeGroup,
 )
 
 PIECE = 4 * GIB  # bytes: half a minute of a good disk
@@ -42,8 +46,11 @@ INTERVAL = 0.5  # seconds between two looks
 # for the first time (tools/polldaemon.c), and is ended before that.
 _ALONE = ("--config", "global/use_lvmpolld=0")
 _SLEEP = "+86400"  # seconds
-_LONGEST = 14 * 86400  # seconds
+BLOCK = "/sys/block"
 _BLOCK = 4 * KIB
+_LOOKS = 60  # at a block that differs: half a minute
+# A disk's words for what it lost, or for itself (block layer, blk_errors[] in blk-core.c).
+_FAULTS = (errno.EIO, errno.ENODATA, errno.EILSEQ, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT)
 _SHOWN = 8  # places that are told one by one
 
 
@@ -55,6 +62,13 @@ class UnreadablePlace(t.NamedTuple):
     extent: int  # of the device
     volume: str
     within: int  # offset in the volume; -1: not known, as of a striped one
+
+
+class LeftOver(t.NamedTuple):
+    """A device of an interrupted move, and those whose tables name it; all by their names under /dev/mapper."""
+
+    name: str
+    holders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,23 @@ def copies(text: str, vg: str) -> list[CopyStatus]:
 def moving(lvm: LvmState, vg: str) -> LogicalVolume | None:
     """Return the volume that pvmove works with, where extents are being moved or a move was interrupted."""
     return next((volume for volume in lvm.volumes_of(vg) if volume.moves_from), None)
+
+
+def left_over(lvm: LvmState, vg: str) -> list[LeftOver]:
+    """Return the kernel's devices of moves in a group that LVM knows nothing of.
+
+    A pvmove that is killed after it made one, and before it committed, leaves it, and the next one fails on its name
+    ("create ioctl on docker-pvmove0 failed: Device or resource busy", seen). Tables that it loaded for the volumes
+    above, and that were not taken into use, keep it in use (seen).
+    """
+    known = {device_names.join(vg, volume.name) for volume in lvm.volumes_of(vg)}
+    wanted = re.compile(re.escape(device_names.join(vg, "pvmove")) + "[0-9]+")
+    names = {number: attribute(f"{BLOCK}/{number}", "dm/name") or "" for number in listdir(BLOCK)}
+    return [
+        LeftOver(name, tuple(sorted(names.get(holder, holder) for holder in listdir(f"{BLOCK}/{number}/holders"))))
+        for number, name in sorted(names.items())
+        if wanted.fullmatch(name) and name not in known
+    ]
 
 
 def lying_on(lvm: LvmState, vg: str, device: str) -> list[tuple[LogicalVolume, Area]]:
@@ -163,40 +194,12 @@ def move(vg: str, old: str, onto: t.Sequence[str], extents: int) -> None:
         if piece is None:
             break
         volume, source, target = piece
-        health = _copy(vg, source, target)
-        if not health.strip("A"):
-            left -= source.extents
-            continue
-        abort(old)
-        if health[0] == "A":
-            raise RefusedError(
-                f"{target.device} does not keep what is written to it: extents {source.range} of {volume.full_name} "
-                f"could not be copied there, and stay on {old}. See the kernel log, and choose another device"
-            )
-        found = unreadable(lvm, volume, source)
-        if not found:
-            raise RefusedError(
-                f"{old} could not be read for a moment, at extents {source.range} of {volume.full_name}, and can be "
-                "again: its cable, its path or the disk itself may be failing, see the kernel log. What was copied "
-                "whole is moved, these extents are where they were; run this again to go on"
-            )
+        found = _moved(lvm, volume, source, target)
         lost += found
+        if not found:
+            left -= source.extents
     if lost:
         raise RefusedErrors(told(lvm_state.read(), vg, old, lost))
-
-
-def go_on(vg: str, area: Area) -> None:
-    """Complete a move that was interrupted, of an area and perhaps of others of its device."""
-    old = area.device
-    health = _wait(vg, old)
-    if health.strip("A"):
-        abort(old)
-        raise RefusedError(
-            f"the interrupted move away from {old} met regions that could not be copied (the kernel's word on {old} "
-            f"and on the device that takes its place: {health}), and was taken back: run this again, which tells them "
-            "one by one"
-        )
-    _complete(vg, area)
 
 
 def abort(old: str) -> None:
@@ -211,15 +214,40 @@ def _complete(vg: str, area: Area) -> None:
     group, and would begin to move all of the device then.
     """
     try:
-        # Long enough for a move that somebody began of a whole disk.
-        process.run("pvmove", *_ALONE, "--interval", "1", area.range, timeout=_LONGEST)
+        process.run("pvmove", *_ALONE, "--interval", "1", area.range)
     except process.ProcessError:
         if moving(lvm_state.read(), vg):
             raise
 
 
-def _copy(vg: str, source: Area, target: Area) -> str:
-    """Copy a piece and complete it where all of it arrived; return the kernel's word on the two devices."""
+def _moved(lvm: LvmState, volume: LogicalVolume, source: Area, target: Area) -> list[UnreadablePlace]:
+    """Copy a piece, and complete it where all of it arrived; return the places that could not be read, if any."""
+    health = _copied(volume.vg, source, target)
+    if not health:
+        _check_the_source_of_what_lvm_completed(lvm, volume, source)
+        return []
+    # Where a device fails from here on, the kernel does not forget it.
+    if not health.strip("A") and is_same(lvm, source, target) and not _word(volume.vg).strip("A"):
+        _complete(volume.vg, source)
+        return []
+    abort(source.device)
+    found = unreadable(lvm, volume, source)
+    if not found and health[0] == "A" and (health != "AA" or unreadable(lvm, volume, target)):
+        raise RefusedError(
+            f"{target.device} does not keep what is written to it: extents {source.range} of {volume.full_name} "
+            f"could not be copied there, and stay on {source.device}. See the kernel log, and choose another device"
+        )
+    if not found:
+        raise RefusedError(
+            f"extents {source.range} of {volume.full_name} did not arrive on {target.device} as they are on "
+            f"{source.device}, and both can be read now: a cable, a path or one of the two may be failing, see the "
+            "kernel log. What was copied whole is moved, these extents are where they were; run this again to go on"
+        )
+    return found
+
+
+def _copied(vg: str, source: Area, target: Area) -> str:
+    """Have the kernel copy a piece; return its word on the two devices, empty where LVM completed it by itself."""
     with process.running("pvmove", *_ALONE, "--interval", _SLEEP, source.range, target.range) as is_running:
         since = time.monotonic()
         while is_running() and not _under_way(vg):
@@ -228,14 +256,31 @@ def _copy(vg: str, source: Area, target: Area) -> str:
             time.sleep(INTERVAL)
         # It sleeps from now on, and nobody needs it; who gets the group's lock knows that it is done with setting up.
         process.run("vgs", "--noheadings", "--options", "vg_name", vg)
-    health = _wait(vg, source.device)
-    if not health.strip("A"):
-        _complete(vg, source)
-    return health
+    return _wait(vg, source.device)
+
+
+def _check_the_source_of_what_lvm_completed(lvm: LvmState, volume: LogicalVolume, source: Area) -> None:
+    """Refuse to go on where LVM completed a copy by itself, as it does where volumes are activated, of a bad disk."""
+    lost = unreadable(lvm, volume, source)
+    if lost:
+        raise RefusedErrors(
+            [
+                f"LVM completed the move of extents {source.range} of {volume.full_name} by itself, as it does where "
+                f"somebody activates volumes meanwhile, and {source.device} does not give all of them back: what the "
+                "new device has in their place may be anything",
+                *_places(lvm, volume.vg, source.device, lost),
+            ]
+        )
 
 
 def _under_way(vg: str) -> list[CopyStatus]:
     return copies(process.run("dmsetup", "status", "--noflush", "--target", "mirror"), vg)
+
+
+def _word(vg: str) -> str:
+    """Return the kernel's word on the devices of a copy that is done; empty where LVM completed it by itself."""
+    found = _under_way(vg)
+    return found[0].health if found else ""
 
 
 def _wait(vg: str, old: str) -> str:
@@ -255,50 +300,100 @@ def _wait(vg: str, old: str) -> str:
 def _stuck(old: str) -> RefusedError:
     return RefusedError(
         f"nothing was copied away from {old} for {STALL} seconds: it, or the device that takes its place, does not "
-        "answer; see the kernel log. The move is left as it is: run this again to go on with it, or with "
+        "answer; see the kernel log. The move is left as it is: run this again to begin it anew, or with "
         "interrupted=abort to end it"
     )
 
 
+def is_same(lvm: LvmState, source: Area, target: Area) -> bool:
+    """Return whether two areas hold the same; reads all of both, past the kernel's cache.
+
+    What is written meanwhile goes to both, but not in one moment: what differs is looked at again for a while.
+    """
+    ends = [_Direct(lvm, area) for area in (source, target)]
+    try:
+        step = min(ends[0].size, MIB)
+        for offset in range(0, ends[0].size, step):
+            one, other = (end.read(offset, step) for end in ends)
+            if one == other:
+                continue
+            for at in range(0, step, _BLOCK):
+                is_equal = one[at : at + _BLOCK] == other[at : at + _BLOCK]
+                if not is_equal and not _settles(ends, offset + at):
+                    return False
+    except OSError as error:
+        if error.errno not in _FAULTS:
+            raise
+        return False
+    finally:
+        for end in ends:
+            end.close()
+    return True
+
+
+def _settles(ends: t.Sequence[_Direct], offset: int) -> bool:
+    """Return whether a block becomes the same on both: seen so once, it is what is written to both."""
+    for _look in range(_LOOKS):
+        one, other = (end.read(offset, _BLOCK) for end in ends)
+        if one == other:
+            return True
+        time.sleep(INTERVAL)
+    return False
+
+
+class _Direct:
+    """The bytes of an area, read from its device and not from the kernel's cache."""
+
+    def __init__(self, lvm: LvmState, area: Area) -> None:
+        device = t.cast(PhysicalVolume, lvm.device(area.device))
+        extent = t.cast(VolumeGroup, lvm.group(device.vg)).extent_size
+        self.begin = device.data_start + area.first * extent
+        self.size = area.extents * extent
+        self.buffer = mmap.mmap(-1, MIB)  # aligned, as direct reads want their memory
+        self.descriptor = os.open(area.device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+
+    def read(self, offset: int, length: int) -> bytes:
+        with memoryview(self.buffer) as whole, whole[:length] as part:
+            os.preadv(self.descriptor, [part], self.begin + offset)
+        return self.buffer[:length]
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        self.buffer.close()
+
+
 def unreadable(lvm: LvmState, volume: LogicalVolume, area: Area) -> list[UnreadablePlace]:
     """Return the places in an area that the device does not give back; reads all of it, past the kernel's cache."""
-    group, device = lvm.group(volume.vg), lvm.device(area.device)
-    if group is None or device is None:
-        return []
-    size = group.extent_size
+    end = _Direct(lvm, area)
+    size = end.size // area.extents
     found: list[UnreadablePlace] = []
-    descriptor = os.open(area.device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
     try:
-        for number in range(area.extents):
-            begin = device.data_start + (area.first + number) * size
-            for offset in _bad_blocks(descriptor, begin, size):
-                within = (area.start + number) * size + offset - begin if volume.is_linear else -1
-                last = found[-1] if found else None
-                if last and last.offset + last.length == offset and last.extent == area.first + number:
-                    found[-1] = last._replace(length=last.length + _BLOCK)
-                else:
-                    found.append(UnreadablePlace(offset, _BLOCK, area.first + number, volume.name, within))
+        for at in _bad_blocks(end):
+            offset, extent = end.begin + at, area.first + at // size
+            within = area.start * size + at if volume.is_linear else -1
+            last = found[-1] if found else None
+            if last and last.offset + last.length == offset and last.extent == extent:
+                found[-1] = last._replace(length=last.length + _BLOCK)
+            else:
+                found.append(UnreadablePlace(offset, _BLOCK, extent, volume.name, within))
     finally:
-        os.close(descriptor)
+        end.close()
     return found
 
 
-def _bad_blocks(descriptor: int, begin: int, size: int) -> t.Iterator[int]:
-    """Yield the offsets of the blocks that cannot be read: all at once first, then block by block where that fails."""
-    with mmap.mmap(-1, min(size, MIB)) as buffer:  # aligned, as direct reads want their memory
-        for offset in range(begin, begin + size, len(buffer)):
-            if not _fails(descriptor, buffer, offset):
-                continue
-            with mmap.mmap(-1, _BLOCK) as block:
-                yield from (at for at in range(offset, offset + len(buffer), _BLOCK) if _fails(descriptor, block, at))
+def _bad_blocks(end: _Direct) -> t.Iterator[int]:
+    """Yield where blocks of an area cannot be read: all at once first, then block by block where that fails."""
+    step = min(end.size, MIB)
+    for offset in range(0, end.size, step):
+        if _fails(end, offset, step):
+            yield from (at for at in range(offset, offset + step, _BLOCK) if _fails(end, at, _BLOCK))
 
 
-def _fails(descriptor: int, buffer: mmap.mmap, offset: int) -> bool:
+def _fails(end: _Direct, offset: int, length: int) -> bool:
     try:
-        os.preadv(descriptor, [buffer], offset)
+        end.read(offset, length)
     except OSError as error:
-        # The disk's words for what it lost, or for itself (block layer, blk_errors[] in blk-core.c).
-        if error.errno not in (errno.EIO, errno.ENODATA, errno.EILSEQ, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT):
+        if error.errno not in _FAULTS:
             raise
         return True
     return False
@@ -314,9 +409,7 @@ def told(lvm: LvmState, vg: str, old: str, lost: t.Sequence[UnreadablePlace]) ->
         f"({', '.join(map(str, extents[:_SHOWN]))}{' and more' if len(extents) > _SHOWN else ''}) "
         f"stay{'' if len(extents) > 1 else 's'} on {old}, which volume group {vg} still needs"
     ]
-    sentences += [f"{human(place.length)} at byte {place.offset} of {old}: {_whose(lvm, vg, place)}" for place in lost][
-        :_SHOWN
-    ]
+    sentences += _places(lvm, vg, old, lost)
     first = f"{old}:{extents[0]}-{extents[0]}"
     sentences.append(
         "Run this again to try once more, since disks may give back later what they did not at first; copy the extents "
@@ -325,6 +418,12 @@ def told(lvm: LvmState, vg: str, old: str, lost: t.Sequence[UnreadablePlace]) ->
         "device had in the place of what is lost"
     )
     return sentences
+
+
+def _places(lvm: LvmState, vg: str, old: str, lost: t.Sequence[UnreadablePlace]) -> list[str]:
+    return [
+        f"{human(place.length)} at byte {place.offset} of {old}: {_whose(lvm, vg, place)}" for place in lost[:_SHOWN]
+    ]
 
 
 def _whose(lvm: LvmState, vg: str, place: UnreadablePlace) -> str:

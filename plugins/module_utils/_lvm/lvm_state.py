@@ -111,7 +111,7 @@ class PhysicalVolume:
     duplicate: bool = False
     uuid: str = ""
     vg_uuid: str = ""  # of its group; empty: in no group, or in one that is only planned
-    allocatable: bool = True
+    allocatable: bool = True  # false only in a group
     sector_size: int = 0  # bytes of a logical block; 0: not known
 
     @classmethod
@@ -130,7 +130,7 @@ class PhysicalVolume:
             duplicate=_flag(row.get("pv_duplicate")),
             uuid=str(row["pv_uuid"]),
             vg_uuid=vg_uuid,
-            allocatable=_flag(row.get("pv_allocatable", "allocatable")),
+            allocatable=not row.get("vg_name") or _flag(row.get("pv_allocatable", "allocatable")),
         )
 
     @property

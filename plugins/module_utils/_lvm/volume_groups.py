@@ -272,4 +272,4 @@ def _remove(lvm: LvmState, group: VolumeGroup | None) -> tuple[list[Step], LvmSt
 
 def _bare(volume: PhysicalVolume) -> PhysicalVolume:
     """Return a physical volume as it is once it is in no group: LVM counts its whole device then."""
-    return replace(volume, vg="", size=volume.device_size, extents=0, extents_used=0, in_use=False)
+    return replace(volume, vg="", size=volume.device_size, extents=0, extents_used=0, in_use=False, allocatable=True)

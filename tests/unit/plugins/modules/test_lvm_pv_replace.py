@@ -123,7 +123,7 @@ def test_an_interrupted_move_is_gone_on_with(run_module, commands, captured, dis
     disks(OLD, NEW)
     expect_state(commands, captured, state="moving")
     result = run_module(lvm_pv_replace, check=True, vg="docker", old=OLD.path)
-    assert result["actions"][0] == "go on with the interrupted move of extents away from /dev/ubdb"
+    assert result["actions"][0] == "end the interrupted move of extents away from /dev/ubdb"
 
 
 def test_an_interrupted_move_is_aborted(run_module, commands, captured, disks):

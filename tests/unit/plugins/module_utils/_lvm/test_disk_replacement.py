@@ -10,8 +10,9 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import disk_replacement
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import disk_replacement, extent_moves
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import PhysicalVolume
 
 GIB = 1024**3
 B, C, D = (BlockDevice(path, path, size=GIB) for path in ("/dev/ubdb", "/dev/ubdc", "/dev/ubdd"))
@@ -21,7 +22,13 @@ OUT = [
     "remove /dev/ubdb from volume group docker",
     "remove physical volume /dev/ubdb",
 ]
-GO_ON = "go on with the interrupted move of extents away from /dev/ubdb"
+# A device that is in no group: LVM does not say that its extents may be taken.
+LABELLED = {
+    **{"pv_name": D.path, "pv_uuid": "pPMlcJ", "vg_name": "", "pv_size": GIB, "dev_size": GIB, "pe_start": 1024**2},
+    **dict.fromkeys(("pv_pe_count", "pv_pe_alloc_count"), 0),
+    **dict.fromkeys(("pv_in_use", "pv_missing", "pv_duplicate", "pv_allocatable"), ""),
+}
+END = "end the interrupted move of extents away from /dev/ubdb"
 
 
 def as_it_is(lvm):
@@ -74,6 +81,13 @@ def decide(lvm, **options):
         ),
         pytest.param(
             "two_disks",
+            lambda lvm: lvm.with_device(PhysicalVolume.from_row(LABELLED)),
+            {"new": D},
+            ["add /dev/ubdd to volume group docker", KEEP_OFF, MOVE.replace("/dev/ubdc", "/dev/ubdd"), *OUT],
+            id="killed-when-the-new-one-had-its-label",
+        ),
+        pytest.param(
+            "two_disks",
             as_it_is,
             {"percent": 50},
             # 127 of its 255 extents may stay.
@@ -109,17 +123,32 @@ def decide(lvm, **options):
             id="killed-before-its-label-went",
         ),
         pytest.param(
+            "two_disks",
+            as_it_is,
+            {
+                "old": C,
+                "percent": 50,
+                "left_over": [extent_moves.LeftOver("docker-pvmove1", ("docker-thinpool_tdata",))],
+            },
+            [
+                "drop what an interrupted pvmove loaded for docker-thinpool_tdata and did not take into use",
+                "remove docker-pvmove1, left by an interrupted pvmove",
+                f"keep new extents off {C.path}",
+            ],
+            id="killed-before-lvm-knew-of-it",
+        ),
+        pytest.param(
             "moving",
             as_it_is,
             {},
-            [GO_ON, MOVE.replace("154 extents (616.00 MiB)", "104 extents (416.00 MiB)"), *OUT],
+            [END, MOVE, *OUT],
             id="killed-while-the-kernel-copied",
         ),
         pytest.param(
             "moving",
             as_it_is,
             {"interrupted": "abort"},
-            ["end the move of extents away from /dev/ubdb", "let volumes use /dev/ubdb again"],
+            [END, "let volumes use /dev/ubdb again"],
             id="aborted-while-the-kernel-copied",
         ),
     ],

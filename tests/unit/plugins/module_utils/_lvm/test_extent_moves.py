@@ -48,6 +48,19 @@ def test_a_move_that_was_interrupted_is_read(report):
     assert extent_moves.moving(report("two_disks"), "docker") is None
 
 
+def test_a_device_that_lvm_knows_nothing_of_is_found(report, monkeypatch, tmp_path):
+    monkeypatch.setattr(extent_moves, "BLOCK", str(tmp_path))
+    (tmp_path / "vda").mkdir()
+    for number, name in enumerate(("docker-pvmove0", "docker-pvmove0_mimage", "docker--pvmove0", "docker-thinpool")):
+        folder = tmp_path / f"dm-{number}" / "dm"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+    assert extent_moves.left_over(report("two_disks"), "docker") == [("docker-pvmove0", ())]
+    (tmp_path / "dm-0" / "holders" / "dm-3").mkdir(parents=True)
+    assert extent_moves.left_over(report("two_disks"), "docker") == [("docker-pvmove0", ("docker-thinpool",))]
+    assert extent_moves.left_over(report("moving"), "docker") == []
+
+
 def test_the_kernels_count_is_read(captured):
     (copy,) = extent_moves.copies(captured("moving.status"), "docker")
     assert (copy.done, copy.total, copy.health, copy.failed) == (100, 100, "AA", False)
@@ -100,8 +113,8 @@ def test_room_that_is_gone_meanwhile_is_told(report):
 class Kernel:
     """LVM and the kernel of a group, as far as a move needs them: areas change when a copy is completed."""
 
-    def __init__(self, lvm, monkeypatch, bad=(), broken=False):
-        self.lvm, self.bad, self.broken = lvm, set(bad), broken
+    def __init__(self, lvm, monkeypatch, bad=(), broken=False, forgets=False):
+        self.lvm, self.bad, self.broken, self.forgets = lvm, set(bad), broken, forgets
         self.commands = []
         self.copying = None
         self.polls = 0
@@ -110,6 +123,7 @@ class Kernel:
         monkeypatch.setattr(extent_moves.process, "running", self.running)
         monkeypatch.setattr(extent_moves, "INTERVAL", 0)
         monkeypatch.setattr(extent_moves, "unreadable", self.unreadable)
+        monkeypatch.setattr(extent_moves, "is_same", self.is_same)
 
     @contextlib.contextmanager
     def running(self, *command):
@@ -137,14 +151,10 @@ class Kernel:
                 return "No devices found\n"
             self.polls += 1
             _volume, source, _target = self.copying
-            health = (
-                "AS"
-                if self.broken
-                else "SA"
-                if self.bad & set(range(source.first, source.first + source.extents))
-                else "AA"
-            )
             done = min(self.polls, 3)
+            health = "AA"
+            if not self.forgets or done < 3:
+                health = "AS" if self.broken else health if self.is_same(None, source, None) else "SA"
             return f"docker-pvmove0: 0 8 mirror 2 98:16 98:32 {done}/3 1 {health} 1 core\n"
         self.commands.append(" ".join(command))
         if "--abort" not in command:
@@ -169,7 +179,12 @@ class Kernel:
                 areas.append(Area(OLD, end - behind, behind, area.start + area.extents - behind))
         self.lvm = self.lvm.with_volume(replace(volume, areas=tuple(areas)))
 
+    def is_same(self, _lvm, source, _target):
+        return not self.broken and not self.bad & set(range(source.first, source.first + source.extents))
+
     def unreadable(self, _lvm, volume, area):
+        if area.device == NEW:
+            return [UnreadablePlace(0, 4096, area.first, volume.name, 0)] if self.broken else []
         return [
             UnreadablePlace(MIB + number * 4 * MIB, 4096, number, volume.name, (number - 2) * 4 * MIB)
             for number in sorted(self.bad)
@@ -205,9 +220,10 @@ def test_no_more_is_moved_than_was_to_be(report, monkeypatch):
     assert kernel.left == list(range(10, 154))
 
 
-def test_a_copy_is_completed_only_when_all_of_it_arrived(report, monkeypatch):
-    """LVM itself would complete it whatever the kernel says of the disks (seen)."""
-    kernel = Kernel(report("two_disks"), monkeypatch, bad={20, 30})
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_copy_is_completed_only_when_all_of_it_arrived(report, monkeypatch, forgets):
+    """LVM itself would complete it whatever the kernel says of the disks; and that forgets errors at the end (seen)."""
+    kernel = Kernel(report("two_disks"), monkeypatch, bad={20, 30}, forgets=forgets)
     with pytest.raises(RefusedError) as refusal:
         extent_moves.move("docker", OLD, [NEW], 154)
     assert kernel.left == [20, 30]
@@ -225,8 +241,9 @@ def test_a_copy_is_completed_only_when_all_of_it_arrived(report, monkeypatch):
     assert "'pvmove /dev/ubdb:20-20'" in advice
 
 
-def test_a_new_disk_that_fails_ends_it(report, monkeypatch):
-    kernel = Kernel(report("two_disks"), monkeypatch, broken=True)
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_new_disk_that_fails_ends_it(report, monkeypatch, forgets):
+    kernel = Kernel(report("two_disks"), monkeypatch, broken=True, forgets=forgets)
     with pytest.raises(RefusedError, match=r"/dev/ubdc does not keep what is written to it: extents /dev/ubdb:0-1"):
         extent_moves.move("docker", OLD, [NEW], 154)
     assert len(kernel.left) == 154
@@ -236,18 +253,19 @@ def test_a_new_disk_that_fails_ends_it(report, monkeypatch):
 def test_a_disk_that_can_be_read_again_is_told_as_that(report, monkeypatch):
     kernel = Kernel(report("two_disks"), monkeypatch, bad={20})
     monkeypatch.setattr(extent_moves, "unreadable", lambda *_what: [])
-    with pytest.raises(RefusedError, match="could not be read for a moment"):
+    with pytest.raises(RefusedError, match="both can be read now"):
         extent_moves.move("docker", OLD, [NEW], 154)
     assert 20 in kernel.left
 
 
 def test_a_disk_that_does_not_answer_has_an_end(report, monkeypatch):
-    Kernel(report("two_disks"), monkeypatch)
+    kernel = Kernel(report("two_disks"), monkeypatch)
     monkeypatch.setattr(extent_moves, "STALL", 0)
     stuck = "docker-pvmove0: 0 8 mirror 2 98:16 98:32 1/3 1 AA 1 core\n"
     monkeypatch.setattr(extent_moves.process, "run", lambda *_command, **_limits: stuck)
     with pytest.raises(RefusedError, match="nothing was copied away from /dev/ubdb for 0 seconds.*interrupted=abort"):
-        extent_moves.go_on("docker", Area(OLD, 52, 50, 0))
+        extent_moves.move("docker", OLD, [NEW], 154)
+    assert len(kernel.left) == 154
 
 
 def test_a_copy_that_does_not_begin_has_an_end(report, monkeypatch):
@@ -259,37 +277,113 @@ def test_a_copy_that_does_not_begin_has_an_end(report, monkeypatch):
         extent_moves.move("docker", OLD, [NEW], 154)
 
 
-@pytest.mark.parametrize(("health", "ends"), [("AA", "--interval 1 /dev/ubdb:52-101"), ("SA", "--abort /dev/ubdb")])
-def test_an_interrupted_move_is_completed_or_taken_back(monkeypatch, health, ends):
-    commands = []
+@pytest.mark.parametrize("bad", [set(), {0}])
+def test_a_copy_that_lvm_completed_by_itself_is_no_error_but_of_a_bad_disk(report, monkeypatch, bad):
+    kernel = Kernel(report("two_disks"), monkeypatch, bad=bad)
+    run = kernel.run
 
-    def run(*command, **_limits):
-        commands.append(" ".join(command))
-        return f"docker-pvmove0: 0 8 mirror 2 98:16 98:32 3/3 1 {health} 1 core\n"
+    def completes_at_once(*command, **limits):
+        if command[0] == "vgs":
+            kernel.complete()
+            kernel.copying = None
+        return run(*command, **limits)
 
-    monkeypatch.setattr(extent_moves.process, "run", run)
-    with contextlib.nullcontext() if health == "AA" else pytest.raises(RefusedError, match="was taken back"):
-        extent_moves.go_on("docker", Area(OLD, 52, 50, 0))
-    assert commands[-1].endswith(ends)
+    monkeypatch.setattr(extent_moves.process, "run", completes_at_once)
+    with contextlib.ExitStack() as stack:
+        if bad:
+            words = "LVM completed the move of extents /dev/ubdb:0-1 .*\n4.00 KiB at byte 1048576 of /dev/ubdb"
+            stack.enter_context(pytest.raises(RefusedError, match=words))
+        extent_moves.move("docker", OLD, [NEW], 154)
+    assert kernel.left == (list(range(2, 154)) if bad else [])
 
 
 @pytest.mark.parametrize(("state", "is_told"), [("two_disks", False), ("moving", True)])
-def test_a_copy_that_lvm_completed_by_itself_is_no_error(report, monkeypatch, state, is_told):
+def test_a_copy_that_lvm_completes_before_us_is_no_error(report, monkeypatch, state, is_told):
     """And no reason to move the whole disk, which pvmove would do that is given its name."""
-    lvm = report(state)
-    ran = []
+    left = report(state)
+    kernel = Kernel(report("two_disks"), monkeypatch)
+    run = kernel.run
 
-    def run(*command, **_limits):
-        if command[0] == "dmsetup":
-            return "No devices found\n"
-        ran.append(command[-1])
-        raise process.ProcessError("No data to move for docker.", command, 5)
+    def is_too_late(*command, **limits):
+        if command[0] == "pvmove" and "--abort" not in command:
+            assert command[-1] == "/dev/ubdb:0-1"
+            kernel.complete()
+            kernel.copying = None
+            if is_told:
+                kernel.lvm = left
+            raise process.ProcessError("No data to move for docker.", command, 5)
+        return run(*command, **limits)
 
-    monkeypatch.setattr(extent_moves.process, "run", run)
-    monkeypatch.setattr(lvm_state, "read", lambda: lvm)
+    monkeypatch.setattr(extent_moves.process, "run", is_too_late)
     with pytest.raises(process.ProcessError) if is_told else contextlib.nullcontext():
-        extent_moves.go_on("docker", Area(OLD, 52, 50, 0))
-    assert ran == ["/dev/ubdb:52-101"]
+        extent_moves.move("docker", OLD, [NEW], 2)
+
+
+@pytest.fixture
+def two_files(report, monkeypatch, tmp_path):
+    """Return a state whose two disks are files that hold the same, and those files."""
+    lvm = report("two_disks")
+    files = []
+    for path in (OLD, NEW):
+        files.append(tmp_path / path.rpartition("/")[2])
+        files[-1].write_bytes(bytes(MIB) + b"data" * (8 * MIB))
+        lvm = lvm.with_device(replace(lvm.device(path), device=str(files[-1])))
+    monkeypatch.setattr(os, "O_DIRECT", 0)
+    monkeypatch.setattr(extent_moves, "INTERVAL", 0)
+    return lvm, files
+
+
+def put(path, offset, data):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    ("offset", "is_same"),
+    [
+        pytest.param(None, True, id="nothing-else"),
+        pytest.param(MIB + 8 * MIB - 1, True, id="before-it"),
+        pytest.param(MIB + 8 * MIB, False, id="its-first-byte"),
+        pytest.param(MIB + 16 * MIB - 1, False, id="its-last-byte"),
+        pytest.param(MIB + 16 * MIB, True, id="behind-it"),
+    ],
+)
+def test_two_copies_are_compared(two_files, offset, is_same):
+    lvm, (old, new) = two_files
+    if offset is not None:
+        put(new, offset, b"\0")
+    assert extent_moves.is_same(lvm, Area(str(old), 2, 2, 0), Area(str(new), 2, 2, 0)) is is_same
+
+
+def test_a_block_that_is_being_written_is_looked_at_again(two_files, monkeypatch):
+    lvm, (old, new) = two_files
+    put(old, MIB + 8 * MIB, b"new")
+    looks = []
+
+    def arrives(_seconds):
+        looks.append(1)
+        if len(looks) == 3:
+            put(new, MIB + 8 * MIB, b"new")
+
+    monkeypatch.setattr(extent_moves.time, "sleep", arrives)
+    assert extent_moves.is_same(lvm, Area(str(old), 2, 2, 0), Area(str(new), 2, 2, 0))
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_cannot_be_read_is_not_the_same(two_files, monkeypatch, which):
+    lvm, files = two_files
+    preadv = os.preadv
+
+    def fails(descriptor, buffers, offset):
+        if os.readlink(f"/proc/self/fd/{descriptor}") == str(files[which]) and offset > 10 * MIB:
+            raise OSError(errno.EIO, "Input/output error")
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", fails)
+    old, new = (Area(str(path), 2, 2, 0) for path in files)
+    assert not extent_moves.is_same(lvm, old, new)
 
 
 def test_bytes_that_a_disk_does_not_give_back_are_found(report, monkeypatch, tmp_path):

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib.util
 import json
 import os
 import random
+import sys
 import time
 import typing as t
 from dataclasses import dataclass
@@ -39,6 +41,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     thin_devices,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, journal, log_files
+from ansible_collections.devicemapper.containers.plugins.plugin_utils import _page
 
 SEED = int(os.environ.get("FUZZ_SEED", "20"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
@@ -115,6 +118,29 @@ def document(content: str) -> None:
     config_diff.masked(content)
 
 
+def fleet_answers() -> list[bytes]:
+    """Return what hosts of the made-up fleet answer."""
+    path = UNIT.parent / "page" / "fleet.py"
+    spec = importlib.util.spec_from_file_location("fuzzed_fleet", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return [json.dumps({"check": check, "usage": usage}).encode() for _host, check, usage in module.answers(12)]
+
+
+def page(content: bytes) -> None:
+    """Put a host with the answer on a page; it costs no other host its card."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    found = answer if isinstance(answer, dict) else {}
+    hosts = [("odd", found.get("check", answer), found.get("usage")), ("other", {"thin_pools": []}, {})]
+    html = _page.render(hosts, generated="2026-11-23T12:00:40Z", title="Thin pools")
+    for name in ("odd", "other"):
+        assert f"<bdi>{name}</bdi>" in html
+
+
 def records() -> list[bytes]:
     return [gzip.decompress(path.read_bytes()) for path in sorted((CONTAINERD / "1.7.24" / "records").iterdir())]
 
@@ -178,6 +204,7 @@ PARSERS = {
     "json": Parser(loaded, lambda: read(REPORTS / "docker_records.json")),
     "mark": Parser(text(metadata_snapshot.Mark.parse), lambda: [b'{"pool": "a-b", "root": 17}']),
     "mountinfo": Parser(text(mounts.parse), lambda: read(REPORTS / "host_mountinfo")),
+    "page": Parser(page, fleet_answers),
 }
 
 TOKENS = (
@@ -283,6 +310,7 @@ LONG = {
     "json": [b"[", b'{"a":', b'"', b"[1,"],
     "mark": [b"[", b'"'],
     "mountinfo": [b"1 2 3:4 / / rw - ext4 /dev/x rw\n", b" ", b"\\040", b"-", b"\\"],
+    "page": [b"[", b'{"check":', b'{"check": {"thin_pools": [', b'"', b"1"],
     "bbolt": [b"\0", b"\xff", b"\xed\xda\x0c\xed"],
 }
 

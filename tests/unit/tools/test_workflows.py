@@ -35,8 +35,16 @@ def test_one_job_has_the_token_and_it_builds_nothing():
     assert "--require-hashes" in commands
     assert "--no-deps" in commands
     assert "sha256sum --check" in commands
-    assert RELEASE["publish"]["needs"] == "build"
+    assert RELEASE["publish"]["needs"] == "attest"
+    assert RELEASE["attest"]["needs"] == "build"
     assert RELEASE["build"]["needs"] == "checks"
+
+
+def test_where_an_archive_comes_from_is_attested_by_a_job_that_can_do_nothing_else():
+    assert RELEASE["attest"]["permissions"] == {"attestations": "write", "id-token": "write"}
+    assert [step["with"].get("subject-checksums") for step in RELEASE["attest"]["steps"]] == [None, "dist/SHA256SUMS"]
+    assert all("run" not in step for step in RELEASE["attest"]["steps"])
+    assert [name for name, job in RELEASE.items() if "permissions" in job] == ["attest"]
 
 
 def test_packages_beside_the_token_are_named_by_hash_and_are_those_of_the_tests():

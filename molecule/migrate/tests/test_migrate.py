@@ -166,6 +166,23 @@ def test_old_data_is_removed_when_it_is_told(host):
     assert driver(host) == "overlay2"
 
 
+def test_docker_is_as_it_was_where_its_configuration_cannot_be_written(host):
+    """Nobody can know it before: the folder is locked when Docker stops, and its data lies aside by then."""
+    now = images(host)
+    unit = "[Service]\nExecStopPost=chattr +i /etc/docker\nExecStartPre=chattr -i /etc/docker\n"
+    folder = "/run/systemd/system/docker.service.d"
+    seen.root(host, f"mkdir -p {folder} && printf '{unit}' > {folder}/locks.conf && systemctl daemon-reload")
+    given = json.dumps({**VARIABLES, "direct_lvm_existing_data": "backup", "direct_lvm_stop_containers": True})
+    status, output = seen.run_playbook("devicemapper.containers.direct_lvm", f"--extra-vars={given}")
+    seen.root(host, f"rm {folder}/locks.conf && systemctl daemon-reload")
+    assert status != 0
+    assert "has the attribute i: take it away with" in " ".join(output.split())
+    assert "moved to" not in output
+    assert (driver(host), images(host)) == ("overlay2", now)
+    # The pool was made, and the next run finds it.
+    assert "docker-thinpool" in seen.root(host, "dmsetup ls")
+
+
 def test_from_loop_lvm(host, before):
     seen.root(
         host,

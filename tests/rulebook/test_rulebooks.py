@@ -33,7 +33,15 @@ GROW = """
   tasks:
     - name: Say it
       ansible.builtin.debug:
-        msg: "grows {{ direct_lvm_vg }}/{{ direct_lvm_pool }} of {{ inventory_hostname }} by {{ direct_lvm_devices }}!"
+        msg: >-
+          grows {{ direct_lvm_vg }}/{{ direct_lvm_pool }} of {{ inventory_hostname }} by {{ direct_lvm_devices }}!
+      when: thin_pool_engine == 'docker'
+    - name: Say it of containerd
+      ansible.builtin.debug:
+        msg: >-
+          grows containerd's {{ containerd_devmapper_vg }}/{{ containerd_devmapper_pool }} of {{ inventory_hostname }}
+          by {{ containerd_devmapper_devices }}!
+      when: thin_pool_engine == 'containerd'
 """
 
 
@@ -150,6 +158,16 @@ def test_grow_runs_once_for_each_pool_that_could_not_be_extended_and_on_its_host
     rulebook.host.say("Failed command for ev--a-mp.")
     rulebook.until(rulebook.grown)
     assert rulebook.grown() == ["ev-a/mp of node1 by ['/dev/spare']"]
+
+
+def test_grow_of_containerds_pools_heeds_its_variables(rulebook):
+    rulebook.host.write(*CAPTURED)
+    rulebook.start("grow", "--inventory", "inventory.yml", grow_engine="containerd", dm_event_since=1)
+    rulebook.until(rulebook.has_read_all)
+    rulebook.host.say("Failed command for docker-thinpool.")
+    rulebook.host.say("Failed command for containerd-thinpool.")
+    rulebook.until(rulebook.grown)
+    assert rulebook.grown() == ["containerd's containerd/thinpool of node1 by ['/dev/spare1']"]
 
 
 def test_notify_tells_what_is_a_warning_or_worse(rulebook):

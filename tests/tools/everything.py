@@ -35,7 +35,10 @@ NICENESS = 5
 HEARTBEAT = 60
 LOGS = CACHE / "logs"
 # Begun before the others, so that none of them is left to run alone at the end.
-LONGEST = ("default", "killed", "newest_kernel", "field", "monitor", "usage", "docker_28", "loop", "containerd_2_1")
+LONGEST = (
+    *("default", "killed", "newest_kernel", "docker_28", "configurations", "replace_disk", "monitor", "containerd"),
+    *("containerd_2_1", "usage", "field", "loop"),
+)
 # Lines that say why: of pytest, Ansible and linters. Where only the end of an output is kept, they are in it.
 WHY = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |\[ERROR\]|^\S+:\d+:\d+: |Traceback")
 RUNNING: set[str] = set()

@@ -63,7 +63,8 @@ def guest_of(scenario: str) -> str:
     real = ["--real"] if re.search(r"^ +real: true$", text, re.MULTILINE) else []
     guest = [sys.executable, ROOT / "molecule" / "shared" / "guest.py", "accelerator", *real]
     accelerator = subprocess.run(guest, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return f"{', '.join(sorted(set(re.findall('release: (.+)', text))))} on {GUESTS[accelerator]}"
+    releases = sorted(set(re.findall(r"^ +release: (.+)", text, re.MULTILINE)))
+    return f"{', '.join(releases)} on {GUESTS[accelerator]}"
 
 
 def without_guests() -> Iterator[list[str]]:

@@ -70,7 +70,7 @@ def test_a_real_run_takes_the_steps_and_looks_again(run_module, commands, captur
     disks(OLD, NEW)
     moves = []
     monkeypatch.setattr(extent_moves, "move", lambda *what: moves.append(what))
-    monkeypatch.setattr(lvm_pv_replace.physical_volumes.disk_contents, "erase", lambda path: moves.append(path))
+    monkeypatch.setattr(lvm_pv_replace.physical_volumes.disk_contents, "erase", moves.append)
     expect_state(commands, captured)
     commands.expect(TEST)
     commands.expect(KEEP_OFF)

@@ -22,13 +22,14 @@ ALL = [STICK, ROOT, *SLOW, FAST]
 USED = {ROOT.path: ["has partitions (sda1, sda2)"], STICK.path: ["is removable"]}
 
 
-def resolve(*rules, members=(), named=(), of=ALL, used=USED):
+def resolve(*rules, members=(), named=(), of=None, used=None):
+    reasons = USED if used is None else used
     return disk_rules.resolve(
         [disk_rules.parse(rule) for rule in rules],
-        of,
+        ALL if of is None else of,
         members=members,
         named=named,
-        refusals=lambda disk: used.get(disk.path, []),
+        refusals=lambda disk: reasons.get(disk.path, []),
     )
 
 

@@ -232,7 +232,7 @@ STATES = (
         "disks a b; group $a $b; vgchange -qq --alloc contiguous docker",
         call=thin(size="400m", metadata_size="8m", profile="docker-thinpool"),
     ),
-    State("a full group", "disks a; full_pool $a", "warning", IMPOSSIBLE, "add a device and run the playbook grow"),
+    State("a full group", "disks a; full_pool $a", "warning", IMPOSSIBLE, "add a device"),
     State(
         "metadata read only by lvm.conf",
         "disks a; pool $a; conf 'global { metadata_read_only=1 }'",

@@ -162,6 +162,14 @@ thin_pools:
           inactive (kernel documentation, thin-provisioning)."
       type: str
       sample: rw
+    writes:
+      description:
+        - "What becomes of a write that needs room, by the kernel's own word: V(ok), V(waiting) (nothing is lost yet) or
+          V(failing); V(null) where that is not known. RV(thin_pools[].when_full) only tells what a full pool is to do
+          at first: after a minute the kernel fails what waited."
+      type: str
+      sample: ok
+      version_added: 1.2.0
     needs_check:
       description: Whether the metadata must be checked before the pool can be written again.
       type: bool
@@ -221,7 +229,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     pool_status,
     results,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import judgement, pool_health
 
 
 def main() -> None:
@@ -261,7 +269,7 @@ def status_of(volumes: list) -> dict:
 
 def as_result(pool: pool_health.Pool, limits: pool_health.Limits) -> dict:
     """Return everything known of one pool."""
-    reasons = pool_health.judge(pool, limits)
+    reasons = judgement.judge(pool, limits)
     return {
         **(results.pool(pool.volume) or {}),
         "data_percent": pool.data_percent,
@@ -272,6 +280,7 @@ def as_result(pool: pool_health.Pool, limits: pool_health.Limits) -> dict:
         ],
         "lvm_health": pool.volume.health or "ok",
         "mode": pool.status.mode if pool.status else None,
+        "writes": pool.writes or None,
         "needs_check": pool.needs_check,
         "transaction_id": pool.status.transaction_id if pool.status else pool.volume.transaction_id,
         "armed": pool.armed,

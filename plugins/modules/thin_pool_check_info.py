@@ -33,6 +33,13 @@ options:
       - Empty for all that the journal holds.
     type: str
     default: -1h
+  host:
+    description:
+      - What the inventory calls this host, for the commands that are told (RV(pools[].reasons[].command)).
+      - Empty for the name that the host has for itself.
+    type: str
+    default: ""
+    version_added: 1.2.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes.events
   - devicemapper.containers.health
@@ -133,6 +140,40 @@ pools:
         message:
           description: What is wrong, and what to do.
           type: str
+        command:
+          description:
+            - The command that helps, to be copied and run where Ansible is, with O(host) and for the engine whose pool
+              it is; C(inventory.yml) stands for the inventory. V(null) where no one command is right, or it is not
+              known whose pool it is.
+          type: str
+          sample: ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1.example.org
+          version_added: 1.2.0
+        guide:
+          description: The address of the place in the guides that is about it, V(null) where there is none.
+          type: str
+          sample: https://github.com/devicemapper/ansible-collection-containers/blob/main/docs/guides/full_pool.md
+          version_added: 1.2.0
+    engine:
+      description:
+        - Whose pool it is, V(docker) or V(containerd). V(null) where that is not known, and where nothing is wrong, for
+          then it is not looked up.
+      type: str
+      sample: docker
+      version_added: 1.2.0
+    writes:
+      description:
+        - "What becomes of a write that needs room, by the kernel's own word: V(ok), V(waiting) (nothing is lost yet) or
+          V(failing). V(null) where that is not known."
+      type: str
+      sample: ok
+      version_added: 1.2.0
+    writes_since:
+      description:
+        - Since when writes wait or fail, as ISO 8601 in UTC, by the kernel's line. V(null) where they do not, or the
+          line is not among the events since O(since).
+      type: str
+      sample: "2026-11-23T09:59:10Z"
+      version_added: 1.2.0
     repair:
       description:
         - What may be set right while the pool is in use, as options of M(devicemapper.containers.lvm_thin_pool);
@@ -216,6 +257,7 @@ pools:
         metadata_possible: true
 """
 
+import re
 import time
 import typing as t
 from dataclasses import asdict
@@ -242,6 +284,7 @@ def main() -> None:
             **{limit: {"type": "int", "default": getattr(limits, limit)} for limit in pool_health.LIMITS},
             "since": {"type": "str", "default": "-1h"},
             "path": {"type": "path", "aliases": ["log_path"]},
+            "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -252,12 +295,21 @@ def work(module: AnsibleModule) -> dict:
     params = module.params
     wanted = [PoolName.parse(name) for name in params["pools"]]
     limits = pool_health.Limits.of(params)
+    # It becomes part of a command that a person copies.
+    if re.search(r"[\s\x00-\x1f\x7f]", params["host"]) or params["host"].startswith("-"):
+        raise errors.RefusedError(f"host must be a name of the inventory, not {params['host']!r}")
     now = time.time()
     since = timestamps.parse_time(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
     snapshot = collect.look()
-    found = verdicts.of_host(snapshot, wanted, limits, lambda name: verdicts.history(events, name))
+
+    def judged(snapshot: verdicts.PoolSnapshot) -> list[verdicts.Verdict]:
+        return verdicts.of_host(snapshot, wanted, limits, lambda name: verdicts.history(events, name))
+
+    found = judged(snapshot)
+    if any(verdict.reasons for verdict in found):
+        found = judged(collect.with_whose(snapshot, params["host"]))
     return answer(found, host, events, limits, now=now, since=since)
 
 
@@ -287,8 +339,8 @@ def answer(
             *(f"{reason.severity}: {reason.message}" for reason in host),
             *unnamed(events),
         ],
-        "time": verdicts.iso_seconds(now),
-        "since": None if since is None else verdicts.iso_seconds(since),
+        "time": timestamps.iso_seconds(now),
+        "since": None if since is None else timestamps.iso_seconds(since),
         "limits": asdict(limits),
         "reasons": [reason_result(reason) for reason in host],
         "pools": [as_result(verdict) for verdict in found],
@@ -314,19 +366,23 @@ def unnamed(events: list) -> list[str]:
 
 def as_result(verdict: verdicts.Verdict) -> dict[str, t.Any]:
     pool, repair = verdict.pool, verdict.repair
+    since = (pool.waiting_since or pool.failing_since) if pool else 0
     return {
         "vg": verdict.pool_name.vg,
         "name": verdict.pool_name.name,
         "verdict": verdict.health,
         "sentence": verdict.sentence,
         "reasons": [reason_result(reason) for reason in verdict.reasons],
+        "engine": (pool and pool.whose.engine) or None,
+        "writes": (pool and pool.writes) or None,
+        "writes_since": timestamps.iso_seconds(since) if since else None,
         "repair": {"monitor": repair.monitor, "profile": repair.profile or None} if repair else None,
         "events": [
             {
                 "kind": happened.kind,
                 "severity": happened.severity,
                 "count": happened.count,
-                "first": verdicts.iso_seconds(happened.first),
+                "first": timestamps.iso_seconds(happened.first),
                 "last": happened.time,
                 "message": happened.message,
                 "named": happened.named,
@@ -347,8 +403,14 @@ def as_result(verdict: verdicts.Verdict) -> dict[str, t.Any]:
     }
 
 
-def reason_result(reason: pool_health.Reason) -> dict[str, str]:
-    return {"kind": reason.kind, "severity": reason.severity, "message": reason.message}
+def reason_result(reason: pool_health.Reason) -> dict[str, str | None]:
+    return {
+        "kind": reason.kind,
+        "severity": reason.severity,
+        "message": reason.message,
+        "command": reason.command or None,
+        "guide": reason.guide or None,
+    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import remedies
+from ansible_collections.devicemapper.containers.plugins.plugin_utils import _untrusted as untrusted
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
@@ -48,7 +50,7 @@ _KINDS = {
 _MARGIN, _MARK = 4.0, 7.5
 _LANES = 6
 
-Answer = t.Mapping[str, t.Any]
+Answer = untrusted.Answer
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Gauge:
     critical: int | None
     threshold: int | None  # None: not known, or never extended
     needed: int | None  # bytes that the next extension takes
-    possible: bool | None  # whether that has room
+    possible: bool | None  # whether that can be made
+    has_room: bool = True  # whether the group has what it takes, be it refused for another reason
 
     @property
     def level(self) -> str:
@@ -142,6 +145,16 @@ class TimeLine:
 
 
 @dataclass(frozen=True)
+class Why:
+    """One thing that is wrong, and what helps."""
+
+    verdict: str
+    message: str
+    command: str = ""
+    guide: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
     """What there is to say of one pool, or of a host as a whole where ``pool`` is empty."""
 
@@ -149,7 +162,9 @@ class Card:
     pool: str
     verdict: str
     sentence: str
-    reasons: tuple[tuple[str, str], ...] = ()  # verdict and message of each
+    command: str = ""  # what helps, to be copied
+    guide: str = ""
+    reasons: tuple[Why, ...] = ()  # what else is wrong
     gauges: tuple[Gauge, ...] = ()
     vg: str = ""
     free: int | None = None  # bytes in the volume group
@@ -189,30 +204,7 @@ class Card:
 # --- From answers to cards --------------------------------------------------------------------------------------------
 
 
-# What is shown of an answer at most: pools of a host, things of one kind of a pool, characters of a text.
-_MOST_POOLS, _MOST, _LONGEST = 200, 1000, 4000
-_LARGEST = 2.0**70  # of numbers: more bytes than there are
-
-
-def _text(value: t.Any) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _number(value: t.Any) -> t.Any:
-    """Return a number, None where it is none that can be shown."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and -_LARGEST < value < _LARGEST else None
-
-
-def _some(values: t.Any, most: int = _MOST) -> list[t.Any]:
-    """Return the dictionaries in a list, so many at most; nothing where it is none."""
-    is_list = isinstance(values, t.Sequence) and not isinstance(values, (str, bytes))
-    return [value for value in list(values)[:most] if isinstance(value, t.Mapping)] if is_list else []
-
-
-def _answer(value: t.Any) -> Answer:
-    return value if isinstance(value, t.Mapping) else {}
+_MOST_POOLS = 200  # of a host that are shown at most
 
 
 def cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
@@ -230,16 +222,17 @@ def _cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
     if not isinstance(pools, t.Sequence) or isinstance(pools, str):
         return [Card(host, "", "unknown", _why_not(check), was_asked=False)]
     asked = _minute(check.get("time"), seconds=True)
-    cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in _some(pools, _MOST_POOLS)]
+    cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in untrusted.some(pools, _MOST_POOLS)]
     left_out = len(pools) - len(cards)
     if left_out:
         sentence = f"of {left_out} more things that it calls pools nothing is shown"
         cards.append(Card(host, "", "unknown", sentence, asked=asked))
-    reasons = _reasons(check)
+    reasons = _reasons(host, check)
     if reasons or not cards:
-        verdict = min((severity for severity, _message in reasons), key=_ORDER.index, default="unknown")
-        sentence = reasons[0][1] if reasons else "no thin pool was found"
-        cards.append(Card(host, "", verdict, sentence, reasons[1:], asked=asked))
+        verdict = min((reason.verdict for reason in reasons), key=_ORDER.index, default="unknown")
+        sentence = reasons[0].message if reasons else "no thin pool was found"
+        first = reasons[0] if reasons else Why(verdict, sentence)
+        cards.append(Card(host, "", verdict, sentence, first.command, first.guide, reasons=reasons[1:], asked=asked))
     return cards
 
 
@@ -251,18 +244,25 @@ def _why_not(check: t.Any) -> str:
     """Return why a host gave no answer, as Ansible put it."""
     if not isinstance(check, t.Mapping) or not check:
         return "it was not asked: see what Ansible printed of it"
-    message = _PREFIX.sub("", _text(check.get("msg")).strip())
+    message = _PREFIX.sub("", untrusted.text(check.get("msg")).strip())
     # A module that died without a word of its own leaves that in its output.
-    crash = str(check.get("module_stderr") or check.get("exception") or "")[-_LONGEST:].strip().splitlines()
+    crash = str(check.get("module_stderr") or check.get("exception") or "")[-untrusted.LONGEST :].strip().splitlines()
     if crash and "stdout/stderr" in message:
         message = f"{message.splitlines()[0]} ({crash[-1]})"
     start = "it cannot be reached" if check.get("unreachable") else "it was asked, and did not answer"
     return f"{start}: {message}" if message else start
 
 
-def _reasons(of: Answer) -> tuple[tuple[str, str], ...]:
+def _reasons(host: str, of: Answer) -> tuple[Why, ...]:
     return tuple(
-        (_verdict(reason.get("severity")), _text(reason.get("message"))) for reason in _some(of.get("reasons"))
+        Why(
+            _verdict(reason.get("severity")),
+            untrusted.text(reason.get("message")),
+            untrusted.copyable(host, untrusted.text(reason.get("command"))),
+            # Ours by the kind, and not what the host says: it becomes a link.
+            remedies.guide(untrusted.text(reason.get("kind"))),
+        )
+        for reason in untrusted.some(of.get("reasons"))
     )
 
 
@@ -271,56 +271,63 @@ def _verdict(word: t.Any) -> str:
 
 
 def _of_pool(host: str, pool: Answer, check: Answer, usage: Answer | None, asked: str) -> Card:
-    limits, autoextend = _answer(check.get("limits")), _answer(pool.get("autoextend"))
-    extent, threshold = _number(autoextend.get("extent_size")) or 0, _number(autoextend.get("threshold"))
+    limits, autoextend = untrusted.answer(check.get("limits")), untrusted.answer(pool.get("autoextend"))
+    extent, threshold = (
+        untrusted.number(autoextend.get("extent_size")) or 0,
+        untrusted.number(autoextend.get("threshold")),
+    )
     threshold = 100 if threshold is None else threshold
+    free = untrusted.number(autoextend.get("free"))
 
     def gauge(part: str) -> Gauge:
         name = part.lower()
-        needed = _number(autoextend.get(f"{name}_needed"))
+        needed = untrusted.number(autoextend.get(f"{name}_needed"))
         possible = autoextend.get(f"{name}_possible")
         return Gauge(
             part,
-            percent=_number(pool.get(f"{name}_percent")),
-            size=_number(pool.get("size" if name == "data" else "metadata_size")),
-            warning=_number(limits.get(f"{name}_warning")),
-            critical=_number(limits.get(f"{name}_critical")),
+            percent=untrusted.number(pool.get(f"{name}_percent")),
+            size=untrusted.number(pool.get("size" if name == "data" else "metadata_size")),
+            warning=untrusted.number(limits.get(f"{name}_warning")),
+            critical=untrusted.number(limits.get(f"{name}_critical")),
             threshold=threshold if threshold < 100 else None,
             needed=None if needed is None else needed * extent,
             possible=possible if isinstance(possible, bool) else None,
+            has_room=needed is None or free is None or needed <= free,
         )
 
-    usage = _answer(usage)
-    devices = _some(usage.get("devices"))
+    usage = untrusted.answer(usage)
+    reasons = _reasons(host, pool)
+    devices = untrusted.some(usage.get("devices"))
     # LVM does not know a pool without a size: there is nothing to measure.
-    gauges = () if _number(pool.get("size")) is None else (gauge("Data"), gauge("Metadata"))
-    free = _number(autoextend.get("free"))
+    gauges = () if untrusted.number(pool.get("size")) is None else (gauge("Data"), gauge("Metadata"))
     if not gauges or (threshold < 100 and any(half.needed is None for half in gauges)):
         free = None
     return Card(
         host=host,
-        pool=_text(f"{pool.get('vg')}/{pool.get('name')}"),
+        pool=untrusted.text(f"{pool.get('vg')}/{pool.get('name')}"),
         verdict=_verdict(pool.get("verdict")),
-        sentence=_text(pool.get("sentence")),
-        reasons=_reasons(pool)[1:],
+        sentence=untrusted.text(pool.get("sentence")),
+        command=reasons[0].command if reasons else "",
+        guide=reasons[0].guide if reasons else "",
+        reasons=reasons[1:],
         gauges=gauges,
-        vg=_text(pool.get("vg")),
+        vg=untrusted.text(pool.get("vg")),
         free=None if free is None else free * extent,
         autoextends=None if free is None else threshold < 100,
         holders=tuple(_holder(device) for device in devices),
-        devices=int(_number(usage.get("total")) or len(devices)),
-        no_holders=_text(usage.get("msg")),
-        time_line=_time_line(_some(pool.get("events")), check.get("since"), check.get("time")),
+        devices=int(untrusted.number(usage.get("total")) or len(devices)),
+        no_holders=untrusted.text(usage.get("msg")),
+        time_line=_time_line(untrusted.some(pool.get("events")), check.get("since"), check.get("time")),
         asked=asked,
     )
 
 
 def _usage_of(usage: t.Any, pool: Answer) -> Answer | None:
     """Return what holds a pool, or a message why that is not known; nothing where nobody asked."""
-    for result in _some(_answer(usage).get("results")):
+    for result in untrusted.some(untrusted.answer(usage).get("results")):
         item = result.get("item")
         if isinstance(item, t.Mapping) and all(item.get(key) == pool.get(key) for key in ("vg", "name")):
-            found = _some(result.get("thin_pools"), 1)
+            found = untrusted.some(result.get("thin_pools"), 1)
             if found:
                 return t.cast(Answer, found[0])
             return None if result.get("skipped") else {"msg": _why_not(result)}
@@ -328,17 +335,19 @@ def _usage_of(usage: t.Any, pool: Answer) -> Answer | None:
 
 
 def _holder(device: Answer) -> Holder:
-    owner = _answer(device.get("owner"))
-    numbers = [_number(device.get(key)) for key in ("exclusive", "mapped")]
+    owner = untrusted.answer(device.get("owner"))
+    numbers = [untrusted.number(device.get(key)) for key in ("exclusive", "mapped")]
     sizes = ["?" if number is None else human(number) for number in numbers]
     if not owner:
-        return Holder(_text(f"device {device.get('device_id')}"), "nobody's", "", *sizes)
-    kind = _text(owner.get("kind"))
+        return Holder(untrusted.text(f"device {device.get('device_id')}"), "nobody's", "", *sizes)
+    kind = untrusted.text(owner.get("kind"))
     images = owner.get("images")
     return Holder(
-        _text(owner.get("name") or owner.get("id") or f"device {device.get('device_id')}"),
+        untrusted.text(owner.get("name") or owner.get("id") or f"device {device.get('device_id')}"),
         _KINDS.get(kind, kind),
-        _text(", ".join(str(image) for image in images[:_MOST])) if isinstance(images, (list, tuple)) else "",
+        untrusted.text(", ".join(str(image) for image in images[: untrusted.MOST]))
+        if isinstance(images, (list, tuple))
+        else "",
         *sizes,
     )
 
@@ -357,7 +366,7 @@ def _moment(text: t.Any) -> float | None:
 def _minute(text: t.Any, *, seconds: bool = False) -> str:
     """Return a point in time for a person; what is none is returned as it is."""
     if _moment(text) is None:
-        return _text(text)[:40]
+        return untrusted.text(text)[:40]
     return str(text).replace("T", " ")[: 19 if seconds else 16]
 
 
@@ -389,17 +398,17 @@ def _time_line(events: t.Iterable[Answer], since: t.Any, until: t.Any) -> TimeLi
             first = last if first is None else min(first, last)
             lane = next((lane for lane in range(_LANES) if free[lane] <= first), free.index(min(free)))
             free[lane] = last + _MARK
-        severity = _text(event.get("severity"))
+        severity = untrusted.text(event.get("severity"))
         found.append(
             Happening(
                 number,
-                _text(event.get("kind")).replace("_", " "),
+                untrusted.text(event.get("kind")).replace("_", " "),
                 "trouble" if severity in _TROUBLE else "warning" if severity == "warning" else "notice",
                 severity,
-                int(_number(event.get("count")) or 1),
+                int(untrusted.number(event.get("count")) or 1),
                 _minute(event.get("first")),
                 _minute(event.get("last"), seconds=True),
-                _text(event.get("message")),
+                untrusted.text(event.get("message")),
                 bool(event.get("named", True)),
                 first,
                 last,

@@ -23,14 +23,21 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     profiles,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events, pool_health, verdicts
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    dm_events,
+    pool_health,
+    remedies,
+    timestamps,
+    verdicts,
+)
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
 MIB = 1024**2
 EXTENT = 4 * MIB
 NOW = 1795435200.0  # 2026-11-23T12:00:00Z
 DAY = 86400
-GENERATED = verdicts.iso_seconds(NOW + 40)
+HOST = "node1"  # what each host is called in the commands that help, until it has its own name
+GENERATED = timestamps.iso_seconds(NOW + 40)
 
 Answer = t.Dict[str, t.Any]
 # Seconds before the host was asked, who wrote the line, and the line.
@@ -79,6 +86,7 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
         metadata_used=round(blocks * metadata / 100),
         metadata_total=blocks,
         needs_check=changes.get("needs_check", False),
+        when_full=changes.get("kernel_when_full", "queue"),
     )
     mark = pool_status.low_water_mark(volume.size, volume.chunk_size, policy.threshold)
     volume = replace(volume, low_water_mark=changes.get("low_water_mark", mark))
@@ -91,7 +99,8 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
     )
     extension = pool_sizing.auto_extension(group, volume, None, policy.percent)
     running = status if volume.active else None
-    return pool_health.Pool(volume, group, running, policy, extension)
+    whose = remedies.Whose(HOST, "containerd" if volume.vg == "containerd" else "docker")
+    return pool_health.Pool(volume, group, running, policy, extension, whose=whose, no_space_timeout=60).held_back()
 
 
 def check(*pools: t.Any, lines: Lines = (), wanted: t.Sequence[tuple[str, str]] = (), now: float = NOW) -> Answer:
@@ -191,7 +200,11 @@ def _in_trouble(chance: random.Random, now: float) -> list[tuple[str, Answer, An
     }
     return [
         ("ci-runner-02", asked(thin_group, lines=[(7 * hour, *LOW), (6.9 * hour, *HIGH), *repeated]), lost),
-        ("shop-db-01", asked(pool(100.0, 22.0, free=0, mode="out_of_data_space"), lines=full), _holders(chance)),
+        (
+            "shop-db-01",
+            asked(pool(100.0, 22.0, free=0, mode="out_of_data_space", kernel_when_full="error"), lines=full),
+            _holders(chance),
+        ),
         (
             "legacy-07",
             asked(pool(55.0, 100.0, mode="ro", needs_check=True), lines=[(1800.0, *ABORT), (1764.0, *READ_ONLY)]),
@@ -220,6 +233,9 @@ def answers(number: int, *, now: float = NOW) -> list[tuple[str, Answer, Answer]
         lines = [(chance.uniform(3600, DAY), *LOW), (chance.uniform(600, 3500), *GREW)] if grew else []
         one = pool(chance.uniform(2, 74), chance.uniform(10.1, 40), size=size, free=chance.randint(size // 4, size))
         found.append((name, check(one, lines=lines, now=now - chance.randint(0, 90)), _holders(chance)))
+    for name, told, _usage in found:
+        for reason in [reason for one in told.get("pools", []) for reason in one["reasons"]]:
+            reason["command"] = reason["command"] and reason["command"].replace(HOST, name)
     return found
 
 

@@ -135,7 +135,7 @@ def in_trouble(host) -> dict[str, list[str]]:
             ["data_low_water", "extended: Size of logical volume grows/pool_tdata changed from 200.00"],
         ),
         ("short/pool", "CRITICAL", ["critical: the data of short/pool cannot be extended", "autoextend_failed"]),
-        ("many/full", "CRITICAL", ["critical: many/full is full: writes wait, and fail after a minute"]),
+        ("many/full", "CRITICAL", ["critical: many/full is full, and what is written to it"]),
         ("meta/pool", "CRITICAL", ["critical: meta/pool can no longer write its metadata", "metadata_read_only"]),
         ("many/unwatched", "WARNING", ["warning: dmeventd does not watch many/unwatched"]),
         ("many/nofile", "WARNING", ["warning: the profile many-nofile of many/nofile has no file that LVM can read"]),
@@ -189,6 +189,47 @@ def test_metrics_are_what_lvm_and_the_role_say(host, in_trouble):
     assert samples[f"thin_pool_events_total{of('many/warned', kind='data_usage_high', severity='critical')}"] == 1
     assert samples[f"thin_pool_events_total{of('many/warned', kind='data_usage_high', severity='warning')}"] == 3
     assert samples[f"thin_pool_events_total{of('grows/pool', kind='extended', severity='notice')}"] == 1
+
+
+def writes(samples: dict[str, float], pool: str) -> list[str]:
+    return [word for word in ("ok", "waiting", "failing") if samples[f"thin_pool_writes{of(pool, state=word)}"] == 1]
+
+
+def test_writes_that_wait_and_writes_that_fail_are_told_apart(host, in_trouble):
+    """LVM says "queue" of the pool all the while."""
+    failing = "many/full is full, and what is written to it fails since"
+    seen.wait_until(90, lambda: "(error IO)" in seen.journal(host, "-1h"), "the kernel fails what waited")
+    (pool,) = seen.run_module("thin_pool_check_info", pools=["many/full"])["pools"]
+    assert (pool["writes"], pool["sentence"].startswith(failing)) == ("failing", True), pool["sentence"]
+    seen.root(host, "systemctl start thin-pool-monitor.service")
+    assert writes(metrics(host), "many/full") == ["failing"]
+
+    # Room for one write more, and the pool is full again.
+    seen.root(host, "lvextend --quiet --size +4m many/full")
+    seen.root(
+        host,
+        "dd if=/dev/zero of=/dev/mapper/thin-many-full bs=1M count=40 oflag=direct status=none "
+        "< /dev/null > /dev/null 2>&1 &",
+    )
+    seen.wait_until(
+        30, lambda: "queue_if_no_space" in seen.root(host, "dmsetup status --noflush many-full"), "it waits again"
+    )
+    seen.wait_until(
+        30, lambda: "out_of_data_space" in seen.root(host, "dmsetup status --noflush many-full"), "it is full again"
+    )
+    (pool,) = seen.run_module("thin_pool_check_info", pools=["many/full"])["pools"]
+    assert pool["writes"] == "waiting"
+    since = re.search(r"waits since (\S+Z), and fails at (\S+Z)\. Nothing is lost yet", pool["sentence"])
+    assert since, pool["sentence"]
+    assert pool["writes_since"] == since[1]
+    seconds = [seen.root(host, f"date --date={moment} +%s") for moment in since.groups()]
+    assert int(seconds[1]) - int(seconds[0]) == 60
+    seen.root(host, "systemctl start thin-pool-monitor.service")
+    samples = metrics(host)
+    assert writes(samples, "many/full") == ["waiting"]
+    assert samples[f"thin_pool_writes_since_timestamp_seconds{of('many/full')}"] == pytest.approx(
+        float(seconds[0]), abs=1
+    )
 
 
 def test_timer_writes_by_itself(host):
@@ -281,7 +322,7 @@ def test_alert_fires_and_is_resolved_once_the_pool_has_grown(host, alerts):
 
     scraped()
     seen.wait_until(60, lambda: alert in firing(), f"{alert} fires")
-    assert ("ThinPoolOutOfSpace", "many/full") in firing()
+    assert ("ThinPoolFullWritesFail", "many/full") in firing()
     assert not [name for name, pool in firing() if pool == "grows/pool"]
     variables = {
         "direct_lvm_vg": "short",

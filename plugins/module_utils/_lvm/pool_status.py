@@ -12,8 +12,14 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, sysfs
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+
+DISCARDS = ("discard_passdown", "no_discard_passdown", "ignore_discard")
+WHEN_FULL = {"error_if_no_space": "error", "queue_if_no_space": "queue"}
+# Seconds for which writes to a full pool wait before they fail, for all pools of a host; 0: for ever.
+# Documentation/admin-guide/device-mapper/thin-provisioning.rst, "no_space_timeout".
+NO_SPACE_TIMEOUT = "/sys/module/dm_thin_pool/parameters"
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class PoolStatus:
     held_root: int | None = (
         None  # the metadata block of the snapshot that thin_ls or thin_dump reads, while one is held
     )
+    discards: str = ""  # discard_passdown, no_discard_passdown or ignore_discard; empty: not told
+    when_full: str = ""  # error or queue, as it is now: the kernel turns queue into error after a time; empty: not told
 
     @property
     def has_failed(self) -> bool:
@@ -55,6 +63,8 @@ class PoolStatus:
             data_total=data[1],
             needs_check="needs_check" in words[5:],
             held_root=int(words[3]) if words[3] != "-" else None,
+            discards=next((word for word in words[5:] if word in DISCARDS), ""),
+            when_full=next((WHEN_FULL[word] for word in words[5:] if word in WHEN_FULL), ""),
         )
 
 
@@ -88,6 +98,12 @@ def parse(text: str) -> dict[str, PoolStatus]:
                     f"what 'dmsetup status' says of {name} cannot be understood: {line[:200]!r}"
                 ) from error
     return found
+
+
+def no_space_timeout() -> int | None:
+    """Return for how many seconds writes to a full pool wait, 0 for ever, None where the kernel does not tell."""
+    told = sysfs.attribute(NO_SPACE_TIMEOUT, "no_space_timeout")
+    return int(told) if told and told.isdigit() else None
 
 
 _POOL_TABLE = re.compile(r"^(?P<name>\S+): \d+ \d+ thin-pool \S+ \S+ \d+ (?P<mark>\d{1,18})", re.MULTILINE)

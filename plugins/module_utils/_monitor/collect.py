@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import time
+import typing as t
+from dataclasses import replace
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import snapshots
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     dm_events,
@@ -22,8 +28,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.remedies import Whose
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import PoolSnapshot
 
+DOCKERS_OWN = "docker-thinpool"  # of dm.directlvm_device, with which no option names the pool
 DEVICES = "/sys/dev/block"  # a folder for each block device, by its number
 
 
@@ -44,6 +52,44 @@ def look() -> PoolSnapshot:
             if policy.found and policy.threshold < 100:
                 own[pool.pool_name] = policy
     return PoolSnapshot(lvm, statuses, pools, own)
+
+
+def with_whose(snapshot: PoolSnapshot, host: str) -> PoolSnapshot:
+    """Return the pools with where they are and whose, which what helps them depends on: two processes more.
+
+    So only where something is wrong. ``host`` is what the inventory calls this host, empty where that is not known.
+    """
+    found = find_engines([pool.volume.dm_name for pool in snapshot.pools])
+    engines = {str(pool.pool_name): found.get(pool.volume.dm_name, "") for pool in snapshot.pools}
+    return with_engines(snapshot, engines, host or os.uname().nodename)
+
+
+def with_engines(snapshot: PoolSnapshot, engines: t.Mapping[str, str], host: str = "") -> PoolSnapshot:
+    """Return the pools with the engine of each, by its name, and with what the inventory calls their host."""
+    pools = [replace(pool, whose=Whose(host, engines.get(str(pool.pool_name), ""))) for pool in snapshot.pools]
+    return replace(snapshot, pools=pools)
+
+
+def find_engines(dm_names: t.Iterable[str]) -> dict[str, str]:
+    """Return the engine that is configured to use each pool, docker or containerd, by the pool's device-mapper name."""
+    docker = containerd = None
+    # A configuration that cannot be read is no reason to be silent on a pool that is full.
+    with contextlib.suppress(RefusedError, process.ProcessError, OSError):
+        docker = docker_layers.find()
+    with contextlib.suppress(RefusedError, process.ProcessError, OSError):
+        containerd = snapshots.find()
+    found = {}
+    for name in dm_names:
+        if containerd and containerd.pool == name:
+            found[name] = "containerd"
+        elif docker and (docker.pool == name or (name == DOCKERS_OWN and docker.may_be_of(name) and _is_used(docker))):
+            found[name] = "docker"
+    return found
+
+
+def _is_used(docker: docker_layers.DockerPlace) -> bool:
+    """Whether Docker has records of a pool, so that one that it made itself is its."""
+    return docker_layers.transaction_id(docker.root) is not None
 
 
 def read_events(

@@ -41,6 +41,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.m
 
 FILE = "thin_pool.prom"  # node_exporter reads *.prom
 STATE = "state.json"
+ENGINES_KEPT = 3600  # seconds for which it is believed whose a pool is
+# What tells since when a full pool's writes wait or fail is kept for as long as it is full.
+_FULL = ("data_full", "data_full_erroring", "data_full_queueing", "recovered")
 LARGEST = 50  # so many containers of a pool are told by name: each is a series that Prometheus keeps
 
 Found = t.TypeVar("Found")
@@ -81,6 +84,8 @@ class ExporterState:
     pools: list[str] = field(default_factory=list)
     usage: dict[str, dict[str, t.Any]] = field(default_factory=dict)  # "VG/NAME" -> when it was asked, what was told
     past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> EventSummary
+    engines: dict[str, str] = field(default_factory=dict)  # "VG/NAME" -> whose it is, empty where nobody is known
+    engines_asked: float = 0
 
     @classmethod
     def read(cls, path: str) -> ExporterState:
@@ -95,7 +100,8 @@ class ExporterState:
     def _check(self) -> None:
         """Raise an error if anything is not of the form in which it is written."""
         _all_text(self.cursor, *self.pools)
-        _all_numbers(self.gaps, self.last_success)
+        _all_numbers(self.gaps, self.last_success, self.engines_asked)
+        _all_text(*self.engines, *self.engines.values())
         for counted in self.counters.values():
             for words, number in counted.items():
                 _kind, _severity = words.split()
@@ -158,6 +164,7 @@ class Run:
     def __init__(self, configuration: ExporterConfig, memory: ExporterState, now: float) -> None:
         self._configuration, self._memory, self._now = configuration, memory, now
         self._verdicts: list[verdicts.Verdict] = []
+        self._full: set[str] = set()
         self._suspended: suspended_devices.SuspendedError | None = None
         self.errors: dict[str, str] = {}
 
@@ -168,6 +175,8 @@ class Run:
         if snapshot:
             names = wanted or verdicts.names(snapshot)
             memory.pools = [str(name) for name in names]
+            self._full = {str(pool.pool_name) for pool in snapshot.pools if pool.is_full}
+            snapshot = self._with_engines(snapshot)
         found = self._step("events", self._read_events)
         if found:
             self._count(*found)
@@ -192,6 +201,20 @@ class Run:
             if isinstance(error, suspended_devices.SuspendedError):
                 self._suspended = error
             return None
+
+    def _with_engines(self, snapshot: verdicts.PoolSnapshot) -> verdicts.PoolSnapshot:
+        """Return the pools with whose they are, which is asked once an hour, and at once for a pool that is new."""
+        memory = self._memory
+        names = {str(pool.pool_name): pool.volume.dm_name for pool in snapshot.pools}
+        age = self._now - memory.engines_asked
+        if not 0 <= age < ENGINES_KEPT or not set(names) <= set(memory.engines):
+            memory.engines_asked = self._now
+            # Not a step of its own: what is told of a pool does not depend on it.
+            found: dict[str, str] = {}
+            with contextlib.suppress(TimeLimitError), limited(self._configuration.timeout):
+                found = collect.find_engines(names.values())
+            memory.engines = {name: found.get(dm_name, "") for name, dm_name in names.items()}
+        return collect.with_engines(snapshot, memory.engines)
 
     def _read_events(self) -> tuple[list[dm_events.Event], journal.Reading]:
         memory, path = self._memory, self._configuration.log_path
@@ -249,7 +272,11 @@ class Run:
         past = {}
         for name in known:
             happened = verdicts.history(events, PoolName.of(name), memory.happened(name))
-            past[name] = {kind: row.as_dict() for kind, row in happened.items() if row.last >= since}
+            past[name] = {
+                kind: row.as_dict()
+                for kind, row in happened.items()
+                if row.last >= since or (name in self._full and kind in _FULL)
+            }
         memory.past = past
         memory.counters = {name: counted for name, counted in memory.counters.items() if name in names}
 

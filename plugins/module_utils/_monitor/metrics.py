@@ -18,6 +18,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import Verdict
 
 METADATA_BLOCK = 4096  # thin-provisioning.rst, "Status"
+WRITES = ("ok", "waiting", "failing")
 MODES = ("rw", "ro", "out_of_data_space", "fail", "error")
 
 # Every metric, its type and what it is; the alert rules and the dashboard use no others.
@@ -28,6 +29,8 @@ FAMILIES = {
     "thin_pool_health": ("gauge", "How the pool is, 1 for the one that holds: ok, warning, unknown or critical."),
     "thin_pool_problem": ("gauge", "Each thing that is wrong with the pool, always 1."),
     "thin_pool_mode": ("gauge", "The mode of the running kernel table, 1 for the one that holds."),
+    "thin_pool_writes": ("gauge", "What becomes of a write that needs room, 1 for what holds: ok, waiting or failing."),
+    "thin_pool_writes_since_timestamp_seconds": ("gauge", "Since when writes wait or fail, where they do."),
     "thin_pool_data_size_bytes": ("gauge", "Size of the pool's data."),
     "thin_pool_data_used_bytes": ("gauge", "How much of the pool's data is in use."),
     "thin_pool_data_used_ratio": ("gauge", "Which part of the pool's data is in use, 0 to 1."),
@@ -104,7 +107,9 @@ def of_pools(verdicts: t.Iterable[Verdict]) -> t.Iterator[Sample]:
         yield Sample("thin_pool_present", labels, verdict.pool is not None)
         yield from of_health(labels, verdict.health)
         for reason in verdict.reasons:
-            yield Sample("thin_pool_problem", {**labels, "kind": reason.kind, "severity": reason.severity}, 1)
+            yield Sample(
+                "thin_pool_problem", {**labels, "kind": reason.kind, "severity": reason.severity, **_engine(verdict)}, 1
+            )
         if verdict.status:
             for mode in MODES:
                 yield Sample("thin_pool_mode", {**labels, "mode": mode}, verdict.status.mode == mode)
@@ -117,6 +122,12 @@ def of_pools(verdicts: t.Iterable[Verdict]) -> t.Iterator[Sample]:
         yield Sample("thin_pool_vg_missing_devices", {"vg": name}, group.missing_devices)
 
 
+def _engine(verdict: Verdict) -> dict[str, str]:
+    """Return the label that says whose a pool is, where that is known: what helps depends on it."""
+    engine = verdict.pool.whose.engine if verdict.pool else ""
+    return {"engine": engine} if engine else {}
+
+
 def of_health(labels: Labels, health: str) -> t.Iterator[Sample]:
     for word in pool_health.ORDER:
         yield Sample("thin_pool_health", {**labels, "health": word}, word == health)
@@ -127,6 +138,12 @@ def _of_pool(pool: pool_health.Pool, labels: Labels) -> t.Iterator[Sample]:
     described = {"profile": volume.profile, "when_full": volume.when_full, "dm_name": volume.dm_name}
     yield Sample("thin_pool_info", {**labels, **described}, 1)
     yield Sample("thin_pool_active", labels, volume.active)
+    if pool.writes:
+        for word in WRITES:
+            yield Sample("thin_pool_writes", {**labels, "state": word}, pool.writes == word)
+    since = pool.waiting_since or pool.failing_since
+    if since:
+        yield Sample("thin_pool_writes_since_timestamp_seconds", labels, round(since, 3))
     for part, size, total, used, unit in (
         ("data", volume.size, "data_total", "data_used", volume.chunk_size),
         ("metadata", volume.metadata_size, "metadata_total", "metadata_used", METADATA_BLOCK),

@@ -4,18 +4,15 @@
 
 # Private to this collection: may change or vanish in any release. Do not import it from elsewhere.
 
-"""How a thin pool is: everything that is wrong with it, each with what to do, and one word for all of it."""
+"""How a thin pool is: what was read of it, what can be wrong with it, and one word for all of it."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
-    device_names,
-    lvm_config,
     obstacles,
     pool_sizing,
     pool_status,
@@ -32,6 +29,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obsta
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import remedies
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.remedies import Whose
 
 # From good to bad. What could not be found out is worse than what is merely to be watched.
 ORDER = ("ok", "warning", "unknown", "critical")
@@ -44,6 +43,12 @@ class Reason:
     kind: str
     severity: str  # warning, unknown or critical
     message: str
+    command: str = ""  # what can be copied and run where Ansible is; empty where no one command is right
+
+    @property
+    def guide(self) -> str:
+        """The address of the place in the guides that is about it; empty where there is none."""
+        return remedies.guide(self.kind)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class Pool:
     not_allocatable: tuple[str, ...] = ()  # devices of the group that LVM may not take extents from
     shrunk: tuple[str, ...] = ()  # devices that have become smaller than LVM's extents on them
     given_up: tuple[str, ...] = ()  # devices that the group gave up, and that are back
+    whose: Whose = Whose()
+    no_space_timeout: int | None = None  # seconds that writes to a full pool wait, 0 for ever, None: not known
+    waiting_since: float = 0.0  # since when writes wait, in seconds since 1970; 0: not known, or they do not
+    failing_since: float = 0.0  # likewise since when they fail
 
     @property
     def profile(self) -> str:
@@ -114,6 +123,35 @@ class Pool:
         return self.volume.check_needed or bool(self.status and self.status.needs_check)
 
     @property
+    def is_full(self) -> bool:
+        """Whether the data is full, by the kernel's word, or by LVM's where the kernel does not answer."""
+        return self.status.mode == "out_of_data_space" if self.status else self.volume.health == "out_of_data"
+
+    @property
+    def writes(self) -> str:
+        """What becomes of a write that needs a new chunk: ok, waiting or failing; empty where that is not known.
+
+        What the pool is set to do when it is full says nothing of it: after a time the kernel fails what waited.
+        """
+        if self.volume.suspended:
+            return "waiting"
+        if self.status is None or not self.volume.active:
+            return ""
+        if self.status.mode == "out_of_data_space":
+            return {"queue": "waiting", "error": "failing"}.get(self.status.when_full, "")
+        return "ok" if self.status.mode == "rw" else "failing"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the kernel refuses to let it grow until its metadata was seen to."""
+        return self.needs_check or self.volume.health == "failed" or bool(self.status and self.status.has_failed)
+
+    @property
+    def has_sick_metadata(self) -> bool:
+        """Whether it is the metadata that is to be seen to, before anything is done about room for the data."""
+        return self.is_broken or bool(self.status and self.status.mode == "ro")
+
+    @property
     def mark(self) -> int:
         """The low water mark that the profile asks for, in chunks; 0: none."""
         return pool_status.low_water_mark(self.volume.size, self.volume.chunk_size, self.policy.threshold)
@@ -121,6 +159,17 @@ class Pool:
     @property
     def armed(self) -> bool:
         return self.mark > 0 and self.volume.low_water_mark == self.mark
+
+    def held_back(self) -> Pool:
+        """Return the pool with what the kernel refuses for as long as it is so: LVM's figures know nothing of that.
+
+        drivers/md/dm-thin.c maybe_resize_data_dev() and maybe_resize_metadata_dev(): "unable to grow the data device
+        until repaired".
+        """
+        if not self.is_broken:
+            return self
+        refusal = "the metadata must be checked first"
+        return replace(self, extension=replace(self.extension, data_refusal=refusal, metadata_refusal=refusal))
 
 
 def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping[str, PoolStatus]) -> list[Pool]:
@@ -141,6 +190,7 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
         policy = policies[profile]
         _device, status = pool_status.find(statuses, volume.dm_name)
         extension = pool_sizing.auto_extension(group, volume, lvm.spare(volume.vg), policy.percent)
+        extension = rehearsal.asked(lvm, group, volume, extension, may_write=policy.may_write)
         devices = lvm.devices_of(volume.vg)
         parts = (lvm.volume(volume.vg, part) for part in (volume.metadata_volume, volume.data_volume))
         found.append(
@@ -149,7 +199,7 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
                 group,
                 status,
                 policy,
-                rehearsal.asked(lvm, group, volume, extension, may_write=policy.may_write),
+                extension,
                 obstacles=tuple(obstacles.of_group(lvm, group)),
                 active_parts=tuple(part.full_name for part in parts if part and part.active and not volume.active),
                 unused={
@@ -160,7 +210,8 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
                 not_allocatable=tuple(device.device for device in devices if not device.allocatable),
                 shrunk=tuple(device.device for device in devices if device.has_shrunk),
                 given_up=tuple(copy.device for copy in lvm.given_up if copy.of == group.name),
-            )
+                no_space_timeout=pool_status.no_space_timeout(),
+            ).held_back()
         )
     return found
 
@@ -168,213 +219,3 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
 def worst(severities: t.Iterable[str]) -> str:
     """Return the worst of some severities, ``ok`` of none."""
     return max(severities, key=ORDER.index, default="ok")
-
-
-def judge(pool: Pool, limits: Limits) -> list[Reason]:
-    """Return everything that is wrong with a pool, the worst first."""
-    found = [*_of_kernel(pool), *_of_use(pool, limits), *_of_extension(pool), *_of_watch(pool)]
-    return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
-
-
-def _activate(pool: Pool) -> str:
-    """Return what brings an inactive pool up, of what LVM does in its state."""
-    name = pool.volume.full_name
-    commands = [f"lvchange --activate n {' '.join(pool.active_parts)}"] if pool.active_parts else []
-    if pool.volume.skips_activation:
-        commands.append(f"lvchange --setactivationskip n {name}")
-    words = " && ".join([*commands, f"lvchange --activate y {name}"])
-    if pool.obstacles:
-        return f"see to its volume group first, then run '{words}'"
-    if pool.active_parts:
-        # LVM prohibits the one while the other is active (seen after lvconvert was killed).
-        return f"a part of it is active by itself, as an interrupted command leaves it. Run '{words}'"
-    if pool.volume.skips_activation:
-        return f"it has the activation skip flag. Run '{words}' if it may be active"
-    return f"run '{words}'"
-
-
-def _unstick(volume: LogicalVolume) -> str:
-    """Return the commands that bring a pool back into use as LVM has it, whatever was loaded for it and not used."""
-    parts = (volume.name, volume.data_volume, volume.metadata_volume)
-    names = " ".join(device_names.join(volume.vg, part) for part in parts if part)
-    return f"dmsetup clear {names} && lvchange --refresh {volume.full_name}"
-
-
-def _of_kernel(pool: Pool) -> t.Iterator[Reason]:
-    """What keeps the pool from working at all."""
-    name, volume, status = pool.pool_name, pool.volume, pool.status
-    mode = status.mode if status else ""
-    for obstacle in pool.obstacles:
-        yield Reason(obstacle.kind, "critical", obstacle.message)
-    if pool.shrunk:
-        yield Reason(
-            "device_shrunk",
-            "critical",
-            f"{', '.join(pool.shrunk)} of volume group {volume.vg} has become smaller than LVM's extents on it: what "
-            "lies behind its end cannot be read or written. Give the device its size back",
-        )
-    if not volume.active:
-        yield Reason("inactive", "critical", f"{name} is not active, so nothing can use it: {_activate(pool)}")
-        return
-    if not volume.live and not volume.suspended:
-        yield Reason(
-            "inactive",
-            "critical",
-            f"{name} is active but has no table in the kernel, so nothing can use it: an LVM command may have been "
-            f"killed. See that none runs, then '{_unstick(volume)}'",
-        )
-        return
-    if volume.suspended:
-        yield Reason(
-            "suspended",
-            "critical",
-            f"{name} is suspended, and all that is written to it waits: an LVM command may have been killed. See that "
-            f"none runs, then '{_unstick(volume)}'",
-        )
-    if mode in ("fail", "error") or volume.health == "failed":
-        yield Reason(
-            "failed",
-            "critical",
-            f"{name} has failed, and can neither be read nor written. Stop what uses it, deactivate it ('lvchange "
-            f"--activate n {name}') and repair its metadata ('lvconvert --repair {name}', lvmthin(7))",
-        )
-    elif mode == "ro" or volume.health == "metadata_read_only":
-        yield Reason(
-            "metadata_read_only",
-            "critical",
-            f"{name} can no longer write its metadata, so no container can write anything new. "
-            + (
-                f"Repair it while nothing uses it ('lvconvert --repair {name}', lvmthin(7))"
-                if pool.needs_check
-                else f"Give it more metadata: 'lvextend --poolmetadatasize +100m {name}'"
-            ),
-        )
-    elif mode == "out_of_data_space" or volume.health == "out_of_data":
-        yield Reason(
-            "out_of_data",
-            "critical",
-            f"{name} is full: writes {'fail' if volume.when_full == 'error' else 'wait, and fail after a minute'}. Add "
-            "a device and run the playbook grow",
-        )
-    if pool.needs_check:
-        yield Reason(
-            "needs_check",
-            "critical",
-            # A repair by thin-provisioning-tools 0.9 keeps the flag (seen), so lvmthin(7)'s commands alone do not do.
-            f"the metadata of {name} must be checked before it can grow or be written again: stop what uses it, "
-            f"'lvchange --activate n {name}', 'lvconvert --repair {name}', and activate it with "
-            "--clear-needs-check-flag among LVM's thin_check_options (guide backup.md of this collection)",
-        )
-    if status is None:
-        yield Reason("no_status", "unknown", f"the kernel did not say how {name} is: see 'dmsetup status'")
-
-
-def _of_use(pool: Pool, limits: Limits) -> t.Iterator[Reason]:
-    """How full it is."""
-    for part, percent, warning, critical in (
-        ("data", pool.data_percent, limits.data_warning, limits.data_critical),
-        ("metadata", pool.metadata_percent, limits.metadata_warning, limits.metadata_critical),
-    ):
-        if percent is None:
-            if pool.volume.active and pool.status and not pool.status.has_failed:
-                yield Reason(
-                    f"{part}_unknown", "unknown", f"how full the {part} of {pool.pool_name} is could not be found out"
-                )
-        elif percent >= warning:
-            yield Reason(
-                f"{part}_usage",
-                "critical" if percent >= critical else "warning",
-                f"the {part} of {pool.pool_name} is {percent:.2f} percent full: remove what is not needed, or add a "
-                "device and run the playbook grow",
-            )
-
-
-def _of_extension(pool: Pool) -> t.Iterator[Reason]:
-    """Whether it will be extended when it has to be."""
-    name, volume, policy, extension = pool.pool_name, pool.volume, pool.policy, pool.extension
-    if not policy.found:
-        yield Reason(
-            "profile_missing",
-            "warning",
-            f"the profile {pool.profile} of {name} has no file that LVM can read, so it is never extended: make it "
-            f"again (module lvm_profile, name: {pool.profile})",
-        )
-    elif policy.threshold >= 100:
-        without = f"its profile {pool.profile} says so" if pool.profile else "it has no profile"
-        yield Reason("no_autoextend", "warning", f"{name} is never extended by itself: {without}")
-    elif not pool.obstacles:  # which say by themselves that nothing can be changed
-        for part, needed, percent, possible, refusal in (
-            ("data", extension.data_needed, pool.data_percent, extension.data_possible, extension.data_refusal),
-            (
-                "metadata",
-                extension.metadata_needed,
-                pool.metadata_percent,
-                extension.metadata_possible,
-                extension.metadata_refusal,
-            ),
-        ):
-            if not possible:
-                due = percent is not None and percent > policy.threshold
-                yield Reason(
-                    f"{part}_extension_impossible",
-                    "critical" if due else "warning",
-                    f"the {part} of {name} cannot be extended: that takes {needed} extents "
-                    f"({human(needed * extension.extent_size)}), and "
-                    + (f"LVM says '{refusal}', though " if refusal else "")
-                    + f"volume group {volume.vg} has {extension.free} "
-                    f"free ({human(extension.free * extension.extent_size)})"
-                    + (f", and it is {percent:.2f} percent full" if due else "")
-                    + f": {_make_room(pool, refusal)}",
-                )
-
-
-def _make_room(pool: Pool, refusal: str) -> str:
-    """Return what gives a pool the room that it lacks, nearest first."""
-    if refusal and pool.not_allocatable:
-        return f"let LVM use all devices ('pvchange --allocatable y {' '.join(pool.not_allocatable)}'), or add one"
-    if pool.unused:
-        enlarged = " ".join(pool.unused)
-        return (
-            f"let LVM use the {human(sum(pool.unused.values()))} more of enlarged devices ('pvresize {enlarged}', or "
-            "the role's variable direct_lvm_resize_devices) and run the playbook grow"
-        )
-    if refusal:
-        return "add devices until it has what LVM asks for, as many as the pool's data has stripes or copies"
-    return "add a device and run the playbook grow"
-
-
-def _of_watch(pool: Pool) -> t.Iterator[Reason]:
-    """Whether anybody looks after it."""
-    name, volume = pool.pool_name, pool.volume
-    if not volume.live and not volume.suspended:
-        return
-    if pool.given_up:
-        yield Reason(
-            "device_given_up",
-            "warning",
-            f"{', '.join(pool.given_up)} was given up by volume group {volume.vg} ('vgreduce --removemissing') and is "
-            f"back with its old label: 'vgck --updatemetadata {volume.vg}' clears that, after which it is blank",
-        )
-    if not volume.monitored:
-        yield Reason(
-            "not_monitored",
-            "warning",
-            f"dmeventd does not watch {name}, so it is never extended: "
-            + (
-                f"run 'lvchange --monitor y {name}'"
-                if pool.policy.can_monitor
-                else "lvm.conf has activation/monitoring=0, with which LVM monitors nothing. Set it to 1, then run "
-                f"'lvchange --monitor y {name}'"
-            ),
-        )
-    if pool.policy.missing_thin_check:
-        yield Reason(
-            "thin_check_missing", "warning", lvm_config.no_thin_check(str(name), pool.policy.missing_thin_check)
-        )
-    if pool.mark and not pool.armed:
-        yield Reason(
-            "not_armed",
-            "warning",
-            f"the kernel's low water mark of {name} is {volume.low_water_mark} chunks and not {pool.mark}, so dmeventd "
-            f"learns only every ten seconds how full it is: run 'lvchange --refresh {name}'",
-        )

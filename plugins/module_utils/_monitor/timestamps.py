@@ -29,6 +29,11 @@ _MOMENT = re.compile(
 )
 
 
+def iso_seconds(seconds: float) -> str:
+    """Return a point in time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def parse_time(text: str, now: float) -> float | None:
     """Return a point in time, in seconds since 1970: journalctl's words, ISO 8601 or a number; None if it is none.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles, pool_status
@@ -22,7 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.devic
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import pool_health
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import judgement, pool_health, timestamps
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import SEVERITIES, Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool, Reason
 
@@ -71,7 +70,7 @@ class EventSummary:
 
     @property
     def time(self) -> str:
-        return iso_seconds(self.last)
+        return timestamps.iso_seconds(self.last)
 
     @property
     def sentence(self) -> str:
@@ -84,11 +83,6 @@ class EventSummary:
 
 
 EventHistory = t.Mapping[str, EventSummary]
-
-
-def iso_seconds(seconds: float) -> str:
-    """Return a point in time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def history(events: t.Iterable[Event], pool: PoolName, before: EventHistory | None = None) -> dict[str, EventSummary]:
@@ -152,6 +146,7 @@ def of_events(pool: Pool, past: EventHistory) -> t.Iterator[Reason]:
             "critical",
             f"dmeventd ended at {ended.time} ('{ended.message}') and has not watched {name} since, so it is not "
             f"extended: run 'lvchange --monitor y {name}', and see 'journalctl --unit dm-event' for why it ended",
+            pool.whose.repair() if pool.policy.can_monitor else "",
         )
     failed = past.get("autoextend_failed")
     if failed and failed.last > last("extended", "grown") and _could_be_extended(pool):
@@ -161,12 +156,13 @@ def of_events(pool: Pool, past: EventHistory) -> t.Iterator[Reason]:
             "critical",
             f"dmeventd could not extend {name}, last at {failed.time} ('{why.message}'). It is above "
             f"{policy.threshold} percent and there is room now, but after failures dmeventd waits up to 42 minutes: "
-            f"run 'lvextend --use-policies {name}' or the playbook grow",
+            f"run 'lvextend --yes --use-policies {name}'",
+            pool.whose.shell(f"lvextend --yes --use-policies {name}"),
         )
     writes = max(
         (past[kind] for kind in _WRITES_FAILED if kind in past and past[kind].named), key=lambda h: h.last, default=None
     )
-    if writes and pool.status and pool.status.mode == "rw" and not pool.needs_check:
+    if writes and pool.writes == "ok" and not pool.needs_check:
         yield Reason(
             "writes_failed",
             "warning",
@@ -265,9 +261,17 @@ class Verdict:
         head = f"{self.pool_name}: {self.health.upper()}"
         return [
             f"{head}, {self.figures}" if self.figures else head,
-            *(f"    {reason.severity}: {reason.message}" for reason in self.reasons),
+            *(line for reason in self.reasons for line in _lines_of(reason)),
             *(f"    {happened.sentence}" for happened in worth_telling(self.past) if happened.named),
         ]
+
+
+def _lines_of(reason: Reason) -> t.Iterator[str]:
+    yield f"    {reason.severity}: {reason.message}"
+    if reason.command:
+        yield f"      run: {reason.command}"
+    if reason.guide and reason.severity == "critical":
+        yield f"      see: {reason.guide}"
 
 
 def worth_telling(past: EventHistory) -> list[EventSummary]:
@@ -288,12 +292,32 @@ def of_pool(pool: Pool, limits: Limits, past: EventHistory, own: Policy | None) 
 
     ``own`` is the policy of the profile that the role direct_lvm would attach, None where there is none.
     """
+    pool = with_times(pool, past)
     # Among equals what is broken goes first, then what happened, which tells more than the state that it led to.
-    found = [*of_events(pool, past), *(_with_profile(reason, pool, own) for reason in pool_health.judge(pool, limits))]
+    found = [*of_events(pool, past), *(_with_profile(reason, pool, own) for reason in judgement.judge(pool, limits))]
     found.sort(key=lambda reason: (-pool_health.ORDER.index(reason.severity), reason.kind not in _BROKEN))
     reasons = tuple(found)
     repair = None if pool.obstacles else _repair(pool, {reason.kind for reason in reasons}, own)
     return Verdict(pool.pool_name, reasons, pool, pool.status, past, repair)
+
+
+def with_times(pool: Pool, past: EventHistory) -> Pool:
+    """Return a full pool with since when what is written to it waits, or fails, as far as the kernel's lines tell."""
+
+    def last(kind: str) -> float:
+        found = past.get(kind)
+        # Room since then ended it, and the state is of another time than the line.
+        return found.last if found and found.named and found.last >= recovered else 0.0
+
+    recovered = past["recovered"].last if "recovered" in past and past["recovered"].named else 0.0
+    if not pool.is_full:
+        return pool
+    waiting, failing = last("data_full_queueing"), last("data_full_erroring")
+    if waiting and not failing and pool.no_space_timeout:
+        failing = waiting + pool.no_space_timeout
+    if pool.writes == "failing":
+        return replace(pool, failing_since=failing)
+    return replace(pool, waiting_since=waiting) if pool.writes == "waiting" else pool
 
 
 def _with_profile(reason: Reason, pool: Pool, own: Policy | None) -> Reason:
@@ -311,6 +335,7 @@ def _with_profile(reason: Reason, pool: Pool, own: Policy | None) -> Reason:
         reason,
         message=f"{reason.message}. There is one, {profile}: run 'lvchange --metadataprofile {profile} {name}' and "
         f"'lvchange --refresh {name}'",
+        command=pool.whose.repair(),
     )
 
 

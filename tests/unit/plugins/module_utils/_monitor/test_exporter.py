@@ -47,6 +47,11 @@ class Host:
     journal_error: Exception | None = None
     hangs: bool = False
     settings: dict = field(default_factory=dict)
+    engines: list = field(default_factory=list)  # what was asked for whose pools there are
+
+    def find_engines(self, dm_names):
+        self.engines.append(sorted(dm_names))
+        return {"docker-thinpool": "docker"}
 
     def look(self):
         if self.hangs:
@@ -115,6 +120,7 @@ def host(monkeypatch, tmp_path, report, captured):
     found = Host(str(tmp_path), verdicts.PoolSnapshot(read, statuses, pools, {}))
     monkeypatch.setattr(collect, "look", found.look)
     monkeypatch.setattr(collect, "read_events", found.read_events)
+    monkeypatch.setattr(collect, "find_engines", found.find_engines)
     return found
 
 
@@ -144,7 +150,8 @@ def test_a_pool_is_told_in_base_units(host):
         'thin_pool_vg_missing_devices{vg="docker"}': 0,
         'thin_pool_mode{vg="docker",pool="thinpool",mode="rw"}': 1,
         'thin_pool_mode{vg="docker",pool="thinpool",mode="ro"}': 0,
-        'thin_pool_problem{vg="docker",pool="thinpool",kind="data_extension_impossible",severity="warning"}': 1,
+        'thin_pool_problem{vg="docker",pool="thinpool",kind="data_extension_impossible",severity="warning",'
+        'engine="docker"}': 1,
         'thin_pool_monitor_step_success{step="pools"}': 1,
         'thin_pool_monitor_step_success{step="events"}': 1,
     }
@@ -166,6 +173,7 @@ def test_every_metric_is_one_that_is_described(host):
         "thin_pool_container_exclusive_bytes",
         "thin_pool_exclusive_bytes",
         "thin_pool_usage_timestamp_seconds",
+        "thin_pool_writes_since_timestamp_seconds",
     }
 
 
@@ -454,3 +462,60 @@ def test_nothing_is_left_beside_the_files(host):
     host.run()
     assert sorted(os.listdir(host.folder)) == ["configuration.json", "lock", "state.json", "thin_pool.prom"]
     assert os.stat(os.path.join(host.folder, exporter.FILE)).st_mode & 0o777 == 0o644
+
+
+def full(host, when_full):
+    status = replace(host.snapshot.statuses["docker-thinpool"], mode="out_of_data_space", when_full=when_full)
+    pools = [replace(pool, status=status, no_space_timeout=60) for pool in host.snapshot.pools]
+    host.snapshot = replace(host.snapshot, statuses={"docker-thinpool": status}, pools=pools)
+
+
+def writes(samples):
+    return {
+        state: samples[f'thin_pool_writes{{vg="docker",pool="thinpool",state="{state}"}}'] for state in metrics.WRITES
+    }
+
+
+def test_writes_that_wait_and_writes_that_fail_are_told_apart(host):
+    assert writes(host.run()) == {"ok": 1, "waiting": 0, "failing": 0}
+    full(host, "queue")
+    assert writes(host.run()) == {"ok": 0, "waiting": 1, "failing": 0}
+    full(host, "error")
+    assert writes(host.run()) == {"ok": 0, "waiting": 0, "failing": 1}
+
+
+def test_since_when_writes_wait_is_known_for_as_long_as_the_pool_is_full(host, monkeypatch):
+    """The journal is read from where it was left, so the line itself comes once."""
+    hours_ago = time.time() - 3 * 3600
+    line = dm_events.Line(
+        hours_ago, "device-mapper: thin: 253:2: switching pool to out-of-data-space (queue IO) mode", "kernel"
+    )
+    happened = dm_events.events([line], {"253:2": "docker-thinpool"})
+    full(host, "queue")
+    for found in (happened, [], []):
+        read = (found, journal.Reading((), "1", complete=True))
+        monkeypatch.setattr(collect, "read_events", lambda read=read, **_options: read)
+        samples = host.run()
+        assert samples[f"thin_pool_writes_since_timestamp_seconds{POOL}"] == round(hours_ago, 3)
+
+
+def test_whose_a_pool_is_is_asked_once_an_hour_and_for_a_new_pool(host, monkeypatch):
+    for _run in range(3):
+        samples = host.run()
+    assert host.engines == [["docker-thinpool"]]
+    assert any('engine="docker"' in name for name in samples)
+    later = time.time() + exporter.ENGINES_KEPT + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    host.run()
+    assert len(host.engines) == 2
+    second = replace(host.snapshot.pools[0], volume=replace(host.snapshot.pools[0].volume, name="other"))
+    host.snapshot = replace(host.snapshot, pools=[*host.snapshot.pools, second])
+    host.run()
+    assert host.engines[2] == ["docker-other", "docker-thinpool"]
+
+
+def test_a_search_for_the_engine_that_hangs_costs_nothing_else(host, monkeypatch):
+    monkeypatch.setattr(collect, "find_engines", lambda _names: time.sleep(30))
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="pools"}'] == 1
+    assert health(samples) == "warning"

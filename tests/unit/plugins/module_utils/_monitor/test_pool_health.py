@@ -13,12 +13,13 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obsta
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.judgement import judge
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import (
     Limits,
     Pool,
-    judge,
     worst,
 )
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.remedies import Whose
 
 MIB = 1024**2
 WELL = Pool(
@@ -39,7 +40,9 @@ WELL = Pool(
     group=VolumeGroup(name="docker", extent_size=4 * MIB, extents=1400, extents_free=300),
     status=PoolStatus(mode="rw", data_used=1600, data_total=8000, metadata_used=704, metadata_total=6400),
     policy=Policy(80, 20),
-    extension=AutoExtension(data_needed=200, metadata_needed=12, free=300, extent_size=4 * MIB),
+    extension=AutoExtension(data_needed=200, metadata_needed=12, free=300, extent_size=4 * MIB, metadata_growth=6),
+    whose=Whose("node1", "docker"),
+    no_space_timeout=60,
 )
 
 
@@ -155,8 +158,9 @@ def test_a_shortage_is_told_with_its_figures():
     (reason,) = judge(short(data_needed=487, free=78), Limits())
     assert reason.message == (
         "the data of docker/thinpool cannot be extended: that takes 487 extents (1.90 GiB), and volume group docker "
-        "has 78 free (312.00 MiB): add a device and run the playbook grow"
+        "has 78 free (312.00 MiB): add a device (direct_lvm_devices) and run the playbook grow"
     )
+    assert reason.command == "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +211,7 @@ def test_what_was_loaded_and_not_used_is_dropped_before_a_pool_is_refreshed(chan
             "let LVM use the 512.00 MiB more of enlarged devices ('pvresize /dev/vdb'",
             id="a-disk-was-enlarged",
         ),
-        pytest.param(short(free=100), ": add a device and run the playbook grow", id="no-room"),
+        pytest.param(short(free=100), ": add a device (direct_lvm_devices) and run the playbook grow", id="no-room"),
         pytest.param(
             replace(volume(monitored=False), policy=Policy(80, 20, can_monitor=False)),
             "activation/monitoring=0",
@@ -217,3 +221,209 @@ def test_what_was_loaded_and_not_used_is_dropped_before_a_pool_is_refreshed(chan
 )
 def test_advice_is_what_lvm_does_in_that_state(pool, says):
     assert any(says in reason.message for reason in judge(pool, Limits()))
+
+
+def full(when_full="queue", **changes):
+    return replace(status(mode="out_of_data_space", data_used=8000, when_full=when_full), **changes)
+
+
+NO_ROOM = {"extension": replace(WELL.extension, free=100)}
+NOON = 1795435200.0  # 2026-11-23T12:00:00Z
+GROW = "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1"
+EXTEND = (
+    "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args "
+    "'lvextend --yes --use-policies docker/thinpool'"
+)
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        pytest.param(WELL, "ok", id="well"),
+        pytest.param(full("queue"), "waiting", id="the-first-minute"),
+        # LVM's own setting is still "queue".
+        pytest.param(full("error"), "failing", id="after-it"),
+        pytest.param(full(""), "", id="a-kernel-that-does-not-tell"),
+        pytest.param(status(mode="ro"), "failing", id="read-only"),
+        pytest.param(status(mode="fail"), "failing", id="failed"),
+        pytest.param(volume(suspended=True), "waiting", id="suspended"),
+        pytest.param(replace(WELL, status=None), "", id="no-answer"),
+        pytest.param(volume(active=False), "", id="inactive"),
+    ],
+)
+def test_what_becomes_of_writes_is_the_kernels_word(pool, expected):
+    assert pool.writes == expected
+
+
+@pytest.mark.parametrize(
+    ("pool", "says", "command"),
+    [
+        pytest.param(
+            full("queue", waiting_since=NOON, **NO_ROOM),
+            "docker/thinpool is full, and what is written to it waits since 2026-11-23T12:00:00Z, and fails at "
+            "2026-11-23T12:01:00Z. Nothing is lost yet: add a device (direct_lvm_devices) and run the playbook grow",
+            GROW,
+            id="waiting",
+        ),
+        pytest.param(
+            full("queue", no_space_timeout=0),
+            "docker/thinpool is full, and what is written to it waits, for as long as it takes (no_space_timeout is 0)"
+            ". Nothing is lost yet: its volume group has room, so run 'lvextend --yes --use-policies docker/thinpool'",
+            EXTEND,
+            id="waiting-for-ever-with-room",
+        ),
+        pytest.param(
+            full("queue", no_space_timeout=None, **NO_ROOM), "waits, and fails after a minute. Nothing", GROW, id="old"
+        ),
+        pytest.param(
+            full("error", failing_since=NOON, **NO_ROOM),
+            "docker/thinpool is full, and what is written to it fails since 2026-11-23T12:00:00Z. Filesystems on it "
+            "lose what they cannot write, and may turn read-only (ext4) or shut down (xfs). Make room: add a device "
+            "(direct_lvm_devices) and run the playbook grow. Then look at each container that wrote meanwhile, and "
+            "restart what complains",
+            GROW,
+            id="failing",
+        ),
+        pytest.param(
+            full("error", whose=Whose("node1", "containerd"), **NO_ROOM),
+            "Make room: add a device (containerd_devmapper_devices) and run the playbook grow with "
+            "thin_pool_engine=containerd. Then",
+            f"{GROW} -e thin_pool_engine=containerd",
+            id="containerds",
+        ),
+        pytest.param(
+            full("error", whose=Whose("node1"), **NO_ROOM),
+            "Make room: add a device ('vgextend docker DEVICE') and run 'lvextend --use-policies docker/thinpool'. ",
+            "",
+            id="whose-it-is-is-not-known",
+        ),
+        pytest.param(
+            full("error", unused={"/dev/vdb": 512 * MIB}, whose=Whose("node1", "containerd"), **NO_ROOM),
+            "or the role's variable containerd_devmapper_resize_devices)",
+            "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args "
+            "'pvresize /dev/vdb && lvextend --yes --use-policies docker/thinpool'",
+            id="a-disk-was-enlarged",
+        ),
+        pytest.param(
+            replace(volume(health="out_of_data"), status=None, **NO_ROOM),
+            "docker/thinpool is full, and what is written to it waits or fails: add",
+            GROW,
+            id="only-lvm-answers",
+        ),
+    ],
+)
+def test_a_full_pool_is_told_with_what_becomes_of_writes_and_what_makes_room(pool, says, command):
+    reason = next(reason for reason in judge(pool, Limits()) if reason.kind == "out_of_data")
+    assert says in reason.message
+    assert reason.command == command
+    assert reason.guide.endswith("/docs/guides/full_pool.md")
+
+
+SICK = {
+    "read-only": status(mode="ro", metadata_used=6400),
+    "read-only-without-room": replace(status(mode="ro", metadata_used=6400), **NO_ROOM),
+    "needs-check": replace(status(needs_check=True, data_used=7900), **NO_ROOM),
+    "aborted": replace(status(mode="ro", needs_check=True, data_used=8000, metadata_used=6400), **NO_ROOM),
+    "failed": replace(volume(health="failed"), status=PoolStatus(mode="fail"), **NO_ROOM),
+}
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_nobody_is_told_to_add_a_disk_or_to_extend_the_data_where_the_metadata_is_sick(name):
+    for reason in judge(SICK[name].held_back(), Limits()):
+        told = f"{reason.message} {reason.command}"
+        assert "direct_lvm_devices" not in told
+        assert "grow" not in told.replace("before it can grow", "")
+        assert "use-policies" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("read-only", [("metadata_read_only", "lvextend --poolmetadatasize +25165824b docker/thinpool")]),
+        ("read-only-without-room", [("metadata_read_only", "")]),
+        ("needs-check", [("needs_check", "")]),
+        ("aborted", [("metadata_read_only", ""), ("needs_check", "")]),
+        ("failed", [("failed", "")]),
+    ],
+)
+def test_each_sickness_has_a_way_of_its_own(name, commands):
+    if name == "read-only-without-room":
+        SICK[name] = replace(SICK[name], extension=replace(NO_ROOM["extension"], metadata_needed=101))
+    found = {reason.kind: reason for reason in judge(SICK[name].held_back(), Limits()) if "usage" not in reason.kind}
+    assert list(found) == [kind for kind, _command in commands]
+    for kind, command in commands:
+        assert command in found[kind].command
+        assert bool(command) == bool(found[kind].command)
+    places = {reason.guide for reason in found.values() if reason.kind != "metadata_read_only"}
+    assert places <= {"".join(place for place in places if "backup.md" in place)}
+
+
+def test_a_pool_that_needs_a_check_cannot_be_extended_whatever_its_group_has():
+    extension = status(needs_check=True).held_back().extension
+    assert (extension.data_possible, extension.metadata_possible) == (False, False)
+    assert status().held_back().extension == WELL.extension
+
+
+@pytest.mark.parametrize(
+    ("pool", "says", "command"),
+    [
+        pytest.param(
+            status(data_used=6000),
+            "the data of docker/thinpool is 75.00 percent full: see what holds most, and remove what is not needed",
+            "ansible node1 -i inventory.yml --become --module-name devicemapper.containers.thin_pool_usage_info --args "
+            "'vg=docker name=thinpool limit=10'",
+            id="it-extends-itself",
+        ),
+        pytest.param(
+            replace(status(data_used=6000), **NO_ROOM),
+            "is 75.00 percent full: remove what is not needed, or add a device (direct_lvm_devices) and run the",
+            GROW,
+            id="it-cannot",
+        ),
+        pytest.param(
+            status(metadata_used=4800),
+            "or run 'lvextend --poolmetadatasize +25165824b docker/thinpool'",
+            "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args 'lvextend "
+            "--poolmetadatasize +25165824b docker/thinpool'",
+            id="metadata",
+        ),
+        pytest.param(
+            replace(status(metadata_used=4800), extension=replace(WELL.extension, metadata_needed=301)),
+            "or give the volume group room for more of it",
+            "",
+            id="metadata-without-room",
+        ),
+        pytest.param(full(), "the data of docker/thinpool is 100.00 percent full", "", id="full-has-its-own-advice"),
+    ],
+)
+def test_a_half_that_is_nearly_full_is_told_with_what_helps_that_half(pool, says, command):
+    reason = next(reason for reason in judge(pool, Limits()) if reason.kind.endswith("_usage"))
+    assert reason.message.endswith(says) or says in reason.message
+    assert reason.command == command
+
+
+@pytest.mark.parametrize(
+    ("pool", "command"),
+    [
+        pytest.param(volume(active=False), "'lvchange --activate y docker/thinpool'", id="inactive"),
+        pytest.param(
+            volume(suspended=True), "'dmsetup clear docker-thinpool && lvchange --refresh docker/", id="stuck"
+        ),
+        pytest.param(
+            volume(monitored=False),
+            "ansible-playbook devicemapper.containers.monitor -i inventory.yml --limit node1 -e "
+            "thin_pool_monitor_repair=true",
+            id="not-monitored",
+        ),
+        pytest.param(volume(low_water_mark=0), "-e thin_pool_monitor_repair=true", id="not-armed"),
+        pytest.param(replace(WELL, given_up=("/dev/vdc",)), "'vgck --updatemetadata docker'", id="given-up"),
+    ],
+)
+def test_what_one_command_sets_right_is_told_with_that_command(pool, command):
+    assert command in judge(pool, Limits())[0].command
+
+
+def test_without_a_host_there_is_no_command_to_copy():
+    for pool in (full(**NO_ROOM), volume(active=False), status(data_used=6000), volume(monitored=False)):
+        assert all(reason.command == "" for reason in judge(replace(pool, whose=Whose("", "docker")), Limits()))

@@ -21,6 +21,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profi
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import dm_events
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Line
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.remedies import Whose
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.verdicts import (
     PoolSnapshot,
     Repair,
@@ -63,6 +64,8 @@ EXTENDED = (
     "dmeventd",
     "Size of logical volume docker/thinpool_tdata changed from 3.90 GiB (1000 extents) to 4.68 GiB (1200 extents).",
 )
+QUEUEING = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (queue IO) mode")
+RECOVERED = ("kernel", "device-mapper: thin: 253:2: switching pool to write mode")
 ERRORING = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (error IO) mode")
 READ_ONLY = ("kernel", "device-mapper: thin: 253:2: switching pool to read-only mode")
 CORRUPT = ("kernel", "device-mapper: thin metadata: couldn't read superblock")
@@ -166,7 +169,7 @@ def test_of_two_events_of_one_time_the_better_counts(pool, lines, expected):
 def test_failed_extension_is_told_with_the_reason_that_lvm_gave():
     verdict = of_pool(DUE, Limits(), past(SHORT, FAILED, SHORT, FAILED), None)
     assert "487 extents needed, but only 78 available" in verdict.sentence
-    assert "lvextend --use-policies docker/thinpool" in verdict.sentence
+    assert "lvextend --yes --use-policies docker/thinpool" in verdict.sentence
     assert "2026-11-23T12:00:03Z" in verdict.sentence
     assert verdict.past["vg_full"].count == 2
 
@@ -290,3 +293,40 @@ def test_what_enlarged_disks_have_is_told_with_the_figures():
     verdict = of_pool(replace(WELL, unused={"/dev/vdb": 512 * MIB}), Limits(), {}, None)
     assert verdict.health == "ok"
     assert verdict.lines[0].endswith("1.17 GiB free in docker, 512.00 MiB more on /dev/vdb, which was enlarged")
+
+
+FULL = status(mode="out_of_data_space", data_used=8000, when_full="queue")
+FAILING = status(FULL, when_full="error")
+
+
+@pytest.mark.parametrize(
+    ("pool", "lines", "waiting", "failing"),
+    [
+        pytest.param(FULL, [QUEUEING], NOON, 0, id="waiting"),
+        pytest.param(FULL, [QUEUEING, RECOVERED, QUEUEING], NOON + 2, 0, id="full-again"),
+        pytest.param(FULL, [QUEUEING, RECOVERED], 0, 0, id="the-line-of-this-time-is-not-there"),
+        pytest.param(FULL, [], 0, 0, id="full-for-longer-than-was-read"),
+        pytest.param(FAILING, [QUEUEING, ERRORING], 0, NOON + 1, id="failing"),
+        pytest.param(FAILING, [QUEUEING], 0, NOON + 60, id="failing-by-the-timeout"),
+        pytest.param(FAILING, [ERRORING, RECOVERED, QUEUEING], 0, NOON + 62, id="failing-again"),
+        pytest.param(WELL, [QUEUEING, ERRORING, RECOVERED], 0, 0, id="not-full-any-more"),
+    ],
+)
+def test_since_when_writes_wait_or_fail_is_told_by_the_kernels_lines(pool, lines, waiting, failing):
+    found = of_pool(replace(pool, no_space_timeout=60), Limits(), past(*lines), None).pool
+    assert (found.waiting_since, found.failing_since) == (waiting, failing)
+
+
+def test_what_helps_is_told_on_lines_of_its_own():
+    whose = replace(FULL, whose=Whose("node1", "docker"), extension=NO_ROOM, no_space_timeout=60)
+    lines = of_pool(whose, Limits(), past(QUEUEING), None).lines
+    assert lines[1].startswith("    critical: docker/thinpool is full, and what is written to it waits since 2026")
+    assert lines[2:4] == [
+        "      run: ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1",
+        "      see: https://github.com/devicemapper/ansible-collection-containers/blob/main/docs/guides/full_pool.md",
+    ]
+
+
+def test_a_failed_extension_is_told_with_the_command_that_makes_it():
+    verdict = of_pool(replace(DUE, whose=Whose("node1", "docker")), Limits(), past(SHORT, FAILED), None)
+    assert verdict.reasons[0].command.endswith("'lvextend --yes --use-policies docker/thinpool'")

@@ -19,6 +19,11 @@ class Mounted(t.NamedTuple):
     point: str
     filesystem: str
     source: str
+    options: tuple[str, ...] = ()  # of this mount
+
+    @property
+    def read_only(self) -> bool:
+        return "ro" in self.options
 
 
 def parse(text: str) -> list[Mounted]:
@@ -29,7 +34,8 @@ def parse(text: str) -> list[Mounted]:
         words = line.split(" ")
         at = words.index("-") if "-" in words else len(words)
         if 4 < at < len(words) - 2:
-            found.append(Mounted(words[2], _plain(words[4]), words[at + 1], _plain(words[at + 2])))
+            options = tuple(words[5].split(",")) if at > 5 else ()
+            found.append(Mounted(words[2], _plain(words[4]), words[at + 1], _plain(words[at + 2]), options))
     return found
 
 

@@ -29,7 +29,11 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._container
     config_diff,
     toml,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._contents import backup, metadata_snapshot
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents import (
+    backup,
+    free_space,
+    metadata_snapshot,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import files, masking, mounts
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import daemon_json
@@ -193,6 +197,9 @@ PARSERS = {
         lambda: read(REPORTS / "three_containers.xml"),
         (RefusedError,),
     ),
+    "mappings": Parser(
+        lambda content: free_space.parse_mappings(content.splitlines()), lambda: read(REPORTS / "three_containers.xml")
+    ),
     "daemon_json": Parser(
         text(daemon),
         lambda: [
@@ -302,6 +309,7 @@ LONG = {
     "lvm": [b"[", b'{"report": [', b'"', b" "],
     "copies": [b"docker-pvmove0: 0 1 mirror 2 1:1 1:1 1/1 1 AA 1\n", b"a", b" ", b"\n", b"a: 0 1 mirror 2 "],
     "disk_rules": [b"a", b" ", b"'", b"size>=1g ", b"model=* ", b"path=*"],
+    "mappings": [b'<device dev_id="1', b'<range_mapping origin_begin="', b'length="1" ', b'"', b"1", b"\n"],
     "pool_status": [b"a: 0 1 thin-pool 1 1/2 3/4 - rw\n", b"a", b" ", b"\n", b"0 "],
     "pool_table": [b"a: 0 1 thin-pool 1 1 1 1\n", b"a", b" ", b"\n", b": 0 "],
     "thin_ls": [b"1 2 3 4\n", b"1", b" ", b"\n"],

@@ -78,3 +78,13 @@ def test_a_backup_is_of_the_engines_pool(engine):
     assert templated(options["vg"], **given) == ("containerd" if engine == "containerd" else "docker")
     assert templated(options["name"], **given) == "thinpool"
     assert templated(options["vg"], **given, backup_vg="x") == "x"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_space_is_reclaimed_in_the_engines_pool(engine):
+    play = yaml.safe_load((ROOT / "playbooks" / "reclaim.yml").read_text(encoding="utf-8"))[0]
+    options = play["tasks"][0]["devicemapper.containers.thin_pool_reclaim"]
+    given = {**play["vars"], **({} if engine is None else {"thin_pool_engine": engine})}
+    assert templated(options["vg"], **given) == ("containerd" if engine == "containerd" else "docker")
+    assert templated(options["name"], **given) == "thinpool"
+    assert templated(options["vg"], **given, reclaim_vg="x") == "x"

@@ -832,6 +832,24 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_choice("existing_data", "refuse", "backup", "keep"),
         ],
     ),
+    "thin_pool_reclaim": (
+        {"vg": "docker", "name": "thinpool"},
+        [
+            *wrong("vg", [(LEFT_OUT, "missing required arguments: vg"), *WRONG_NAMES]),
+            *wrong("name", [(LEFT_OUT, "missing required arguments: name"), *WRONG_NAMES]),
+            *no_bool("trim"),
+            *wrong(
+                "rate",
+                [
+                    *((value, f"rate: {says}") for value, says in NO_SIZES),
+                    ("50%VG", "rate: '50%VG' is not a size"),
+                    ("512", "rate must be 1m or more, or 0 for no limit, not 512: is the unit missing?"),
+                    ("1k", "rate must be 1m or more"),
+                ],
+            ),
+            *no_bool("remove_orphans"),
+        ],
+    ),
     "thin_pool_usage_info": (
         {},
         [

@@ -15,6 +15,11 @@ def test_mountinfo_has_optional_fields_and_blanks_in_octal():
         "half a line\n"
     )
     assert mounts.parse(text) == [
-        Mounted("98:0", "/mnt/a b", "ext3", "/dev/x\\y"),
-        Mounted("0:3", "/proc", "proc", "proc"),
+        Mounted("98:0", "/mnt/a b", "ext3", "/dev/x\\y", ("rw", "noatime")),
+        Mounted("0:3", "/proc", "proc", "proc", ("rw",)),
     ]
+
+
+def test_a_mount_that_cannot_be_written_is_told():
+    (mount,) = mounts.parse("36 35 98:0 / /mnt ro,noatime - ext4 /dev/x rw\n")
+    assert (mount.read_only, mount._replace(options=("rw", "errors=remount-ro")).read_only) == (True, False)

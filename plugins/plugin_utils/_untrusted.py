@@ -41,11 +41,11 @@ def answer(value: t.Any) -> Answer:
 
 
 # What a command may do that a host asks a person to copy: no host makes the page tell of another one.
-_PLAYBOOKS = "grow|monitor"
+_PLAYBOOKS = "grow|monitor|release_reserve"
 _VERBS = r"(?:lvextend|lvchange|pvchange|pvresize|vgck|dmsetup clear)(?: [\w+./:-]+)+"
 _COMMAND = re.compile(
     rf"ansible-playbook devicemapper\.containers\.(?:{_PLAYBOOKS}) -i inventory\.yml --limit (?P<limit>\S+)"
-    r"(?: -e \w+=\w+)*"
+    r"(?: -e \w+=[\w+.-]+)*"
     r"|ansible (?P<host>\S+) -i inventory\.yml --become --module-name "
     rf"(?:ansible\.builtin\.shell --args '{_VERBS}(?: && {_VERBS})*'"
     r"|devicemapper\.containers\.thin_pool_usage_info --args 'vg=[\w+.-]+ name=[\w+.-]+ limit=\d+')",

@@ -195,41 +195,88 @@ def writes(samples: dict[str, float], pool: str) -> list[str]:
     return [word for word in ("ok", "waiting", "failing") if samples[f"thin_pool_writes{of(pool, state=word)}"] == 1]
 
 
-def test_writes_that_wait_and_writes_that_fail_are_told_apart(host, in_trouble):
+def status_of(host, name: str) -> str:
+    return seen.root(host, f"dmsetup status --noflush {name}")
+
+
+def check_of(name: str) -> dict:
+    (pool,) = seen.run_module("thin_pool_check_info", pools=[name])["pools"]
+    return pool
+
+
+def test_writes_that_fail_are_told_by_the_kernels_word(host, in_trouble):
     """LVM says "queue" of the pool all the while."""
-    failing = "many/full is full, and what is written to it fails since"
-    seen.wait_until(90, lambda: "(error IO)" in seen.journal(host, "-1h"), "the kernel fails what waited")
-    (pool,) = seen.run_module("thin_pool_check_info", pools=["many/full"])["pools"]
-    assert (pool["writes"], pool["sentence"].startswith(failing)) == ("failing", True), pool["sentence"]
+    seen.wait_until(90, lambda: "error_if_no_space" in status_of(host, "many-full"), "the kernel fails what waited")
+    assert seen.root(host, "lvs --noheadings -o lv_when_full many/full").strip() == "queue"
+    pool = check_of("many/full")
+    assert pool["writes"] == "failing"
+    assert pool["sentence"].startswith("many/full is full, and what is written to it fails since "), pool["sentence"]
     seen.root(host, "systemctl start thin-pool-monitor.service")
     assert writes(metrics(host), "many/full") == ["failing"]
 
-    # Room for one write more, and the pool is full again.
-    seen.root(host, "lvextend --quiet --size +4m many/full")
+
+TIMEOUT = "/sys/module/dm_thin_pool/parameters/no_space_timeout"
+
+
+@pytest.fixture(scope="module")
+def kept(host):
+    """Have a pool with a reserve, and who writes more to it than it has."""
     seen.root(
         host,
-        "dd if=/dev/zero of=/dev/mapper/thin-many-full bs=1M count=40 oflag=direct status=none "
-        "< /dev/null > /dev/null 2>&1 &",
+        "lvcreate --quiet --yes --type thin-pool --name kept --chunksize 64k --zero n --poolmetadatasize 2m --size 20m "
+        "many && dmsetup message many-kept 0 'create_thin 0' && "
+        "dmsetup create thin-many-kept --table '0 81920 thin /dev/mapper/many-kept 0'",
     )
-    seen.wait_until(
-        30, lambda: "queue_if_no_space" in seen.root(host, "dmsetup status --noflush many-full"), "it waits again"
+    found = seen.run_module("thin_pool_reserve", vg="many", name="kept", size="24m")
+    assert (found["changed"], found["reserve"]) == (True, 24 * seen.MIB)
+    assert not seen.run_module("thin_pool_reserve", vg="many", name="kept", size="24m")["changed"]
+    write = "dd if=/root/written of=/dev/mapper/thin-many-kept bs=1M oflag=direct status=none; echo $? > /root/ended"
+    # Long enough for a machine that has much else to do.
+    seen.root(host, f"echo 300 > {TIMEOUT}; head -c 40M /dev/urandom > /root/written")
+    seen.root(host, f"nohup sh -c '{write}' < /dev/null > /dev/null 2>&1 &")
+    seen.wait_until(60, lambda: "out_of_data_space" in status_of(host, "many-kept"), "it is full")
+    yield
+    seen.root(
+        host,
+        f"echo 60 > {TIMEOUT}; dmsetup remove thin-many-kept && lvremove --quiet --yes many/kept && "
+        "rm /root/written /root/ended",
     )
-    seen.wait_until(
-        30, lambda: "out_of_data_space" in seen.root(host, "dmsetup status --noflush many-full"), "it is full again"
-    )
-    (pool,) = seen.run_module("thin_pool_check_info", pools=["many/full"])["pools"]
+
+
+WAITS = r"waits since (\S+Z), and fails at (\S+Z)\. Nothing is lost yet: give it the 24\.00 MiB that are kept for it"
+RELEASE = (
+    "devicemapper.containers.release_reserve",
+    "--extra-vars=release_vg=many",
+    "--extra-vars=release_pool=kept",
+)
+
+
+def test_a_writer_that_waits_goes_on_when_the_reserve_is_released(host, kept):
+    pool = check_of("many/kept")
     assert pool["writes"] == "waiting"
-    since = re.search(r"waits since (\S+Z), and fails at (\S+Z)\. Nothing is lost yet", pool["sentence"])
+    since = re.search(WAITS, pool["sentence"])
     assert since, pool["sentence"]
     assert pool["writes_since"] == since[1]
-    seconds = [seen.root(host, f"date --date={moment} +%s") for moment in since.groups()]
-    assert int(seconds[1]) - int(seconds[0]) == 60
-    seen.root(host, "systemctl start thin-pool-monitor.service")
-    samples = metrics(host)
-    assert writes(samples, "many/full") == ["waiting"]
-    assert samples[f"thin_pool_writes_since_timestamp_seconds{of('many/full')}"] == pytest.approx(
-        float(seconds[0]), abs=1
-    )
+    seconds = [int(seen.root(host, f"date --date={moment} +%s")) for moment in since.groups()]
+    assert seconds[1] - seconds[0] == 300
+    command = pool["reasons"][0]["command"].split()
+    assert command[:2] == ["ansible-playbook", RELEASE[0]]
+    assert command[-4:] == ["-e", "release_vg=many", "-e", "release_pool=kept"]
+
+    status, output = seen.run_playbook(*RELEASE)
+    assert status == 0, output
+    assert "give thin pool many/kept the 24.00 MiB that was kept for it" in output
+    seen.wait_until(30, lambda: seen.root(host, "cat /root/ended || true").strip() == "0", "the writer has ended well")
+    assert " rw " in status_of(host, "many-kept")
+    seen.root(host, "dd if=/dev/mapper/thin-many-kept bs=1M count=40 iflag=direct status=none | cmp - /root/written")
+    assert check_of("many/kept")["writes"] == "ok"
+
+
+def test_what_was_released_is_released_once(host, kept):
+    status, output = seen.run_playbook(*RELEASE)
+    assert status == 0, output
+    assert "There was nothing left to give." in output
+    assert "changed=0" in output
 
 
 def test_timer_writes_by_itself(host):

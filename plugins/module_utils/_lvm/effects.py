@@ -58,6 +58,18 @@ def _lacking(wanted: LogicalVolume, there: LogicalVolume) -> list[str]:
     return lacking
 
 
+def check_reserve(planned: LvmState, found: LvmState, vg: str, pool: str, reserve: str) -> None:
+    """Refuse to call steps done after which a pool or what is kept for it has not its size."""
+    lacking = []
+    for name in (pool, reserve):
+        wanted, there = planned.volume(vg, name), found.volume(vg, name)
+        if wanted is None and there is not None:
+            lacking.append(f"volume {there.full_name} is still there")
+        elif wanted is not None and (there is None or there.size < wanted.size):
+            lacking.append(f"volume {wanted.full_name} has {there.size if there else 0} bytes and not {wanted.size}")
+    _fail(lacking)
+
+
 def check_devices(planned: LvmState, found: LvmState, paths: t.Iterable[str]) -> None:
     """Refuse to call steps done after which devices are not what they should be to LVM."""
     lacking = []

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError, RefusedErrors
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import KIB, human
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles, pool_status
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import obstacles, pool_reserve, pool_status
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
     OWNER_TAG,
     LogicalVolume,
@@ -23,9 +23,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_recovery import (
     clear_strays,
-    drop_volume,
     mend_spare,
-    spare_maker,
     unstick,
     with_spare,
 )
@@ -463,10 +461,7 @@ def _remove(lvm: LvmState, spec: PoolSpec, group: VolumeGroup | None) -> tuple[l
     pool = lvm.volume(spec.vg, spec.name)
     if group is None:
         return [], lvm
-    steps: list[Step] = []
-    maker = spare_maker(lvm, group.name)
-    if maker:
-        steps, lvm, group = drop_volume(lvm, maker)
+    steps, lvm, group = pool_reserve.drop_beside(lvm, group, spec.name)
     if pool is None:
         return steps, lvm
     if not pool.is_pool:

@@ -52,10 +52,15 @@ def until(pool: Pool) -> str:
 
 
 def room(pool: Pool) -> tuple[str, str]:
-    """Return what gives the data of a pool room, in words and as a command."""
-    if pool.extension.data_possible and pool.policy.threshold < 100:
-        extend = f"lvextend --yes --use-policies {pool.pool_name}"
+    """Return what gives the data of a pool room, in words and as a command, what is fastest first."""
+    if pool.extension.data_possible:
+        # Without a threshold there is no policy that would extend it.
+        by = "--use-policies" if pool.policy.threshold < 100 else f"--extents +{max(pool.extension.data_needed, 1)}"
+        extend = f"lvextend --yes {by} {pool.pool_name}"
         return f"its volume group has room, so run '{extend}'", pool.whose.shell(extend)
+    if pool.reserve:
+        words = f"give it the {human(pool.reserve)} that are kept for it (playbook release_reserve), and add a device"
+        return words, pool.whose.release(pool.pool_name)
     return make_room(pool, pool.extension.data_refusal)
 
 
@@ -73,7 +78,8 @@ def less_use(pool: Pool, part: str) -> tuple[str, str]:
             return f": remove images and containers that are not needed, or run '{larger}'", pool.whose.shell(larger)
         return ": remove images and containers that are not needed, or give the volume group room for more of it", ""
     if extension.data_possible and pool.policy.threshold < 100:
-        return ": see what holds most, and remove what is not needed", pool.whose.holders(name)
+        words = ": see what holds most and remove what is not needed, and have back what containers have deleted"
+        return f"{words} (playbook reclaim)", pool.whose.holders(name)
     return f": remove what is not needed, or {pool.whose.add_a_device(name)}", pool.whose.grow()
 
 

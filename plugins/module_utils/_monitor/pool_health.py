@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import (
     obstacles,
+    pool_reserve,
     pool_sizing,
     pool_status,
     profiles,
@@ -91,6 +92,7 @@ class Pool:
     not_allocatable: tuple[str, ...] = ()  # devices of the group that LVM may not take extents from
     shrunk: tuple[str, ...] = ()  # devices that have become smaller than LVM's extents on them
     given_up: tuple[str, ...] = ()  # devices that the group gave up, and that are back
+    reserve: int = 0  # bytes that are kept for it in an emergency
     whose: Whose = Whose()
     no_space_timeout: int | None = None  # seconds that writes to a full pool wait, 0 for ever, None: not known
     waiting_since: float = 0.0  # since when writes wait, in seconds since 1970; 0: not known, or they do not
@@ -210,6 +212,7 @@ def pools(lvm: LvmState, volumes: t.Iterable[LogicalVolume], statuses: t.Mapping
                 not_allocatable=tuple(device.device for device in devices if not device.allocatable),
                 shrunk=tuple(device.device for device in devices if device.has_shrunk),
                 given_up=tuple(copy.device for copy in lvm.given_up if copy.of == group.name),
+                reserve=getattr(pool_reserve.find(lvm, volume.vg, volume.name), "size", 0),
                 no_space_timeout=pool_status.no_space_timeout(),
             ).held_back()
         )

@@ -83,6 +83,10 @@ class Whose:
         variables = ("thin_pool_engine=containerd",) if self.engine == "containerd" else ()
         return self.playbook("grow", *variables) if self.engine else ""
 
+    def release(self, pool: PoolName) -> str:
+        """Return the command that gives a pool what is kept for it, whatever the inventory calls it."""
+        return self.playbook("release_reserve", f"release_vg={pool.vg}", f"release_pool={pool.name}")
+
     def repair(self) -> str:
         """Return the command that sets right what can be set right while pools are in use."""
         return self.playbook("monitor", "thin_pool_monitor_repair=true")

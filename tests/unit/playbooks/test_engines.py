@@ -88,3 +88,14 @@ def test_space_is_reclaimed_in_the_engines_pool(engine):
     assert templated(options["vg"], **given) == ("containerd" if engine == "containerd" else "docker")
     assert templated(options["name"], **given) == "thinpool"
     assert templated(options["vg"], **given, reclaim_vg="x") == "x"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_reserve_is_given_to_the_engines_pool(engine):
+    play = yaml.safe_load((ROOT / "playbooks" / "release_reserve.yml").read_text(encoding="utf-8"))[0]
+    options = play["tasks"][0]["devicemapper.containers.thin_pool_reserve"]
+    given = {**play["vars"], **({} if engine is None else {"thin_pool_engine": engine})}
+    assert options["state"] == "released"
+    assert templated(options["vg"], **given) == ("containerd" if engine == "containerd" else "docker")
+    assert templated(options["name"], **given) == "thinpool"
+    assert templated(options["vg"], **given, release_vg="x") == "x"

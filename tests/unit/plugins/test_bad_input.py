@@ -850,6 +850,17 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("remove_orphans"),
         ],
     ),
+    "thin_pool_reserve": (
+        {"vg": "docker", "name": "thinpool", "size": "1g"},
+        [
+            *wrong("vg", [(LEFT_OUT, "missing required arguments: vg"), *WRONG_NAMES]),
+            *wrong("name", [(LEFT_OUT, "missing required arguments: name"), *WRONG_NAMES]),
+            *wrong("name", [("x" * 125, "is not a name for a volume: .*at most 127")]),
+            *wrong("size", [(LEFT_OUT, "state is present but all of the following are missing: size")]),
+            *wrong("size", [*NO_SIZES, *NO_SHARES]),
+            *no_choice("state", "present", "released", "absent"),
+        ],
+    ),
     "thin_pool_usage_info": (
         {},
         [

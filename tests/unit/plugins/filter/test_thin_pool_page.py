@@ -402,6 +402,7 @@ GROW = "ansible-playbook devicemapper.containers.grow -i inventory.yml --limit n
     [
         GROW,
         f"{GROW} -e thin_pool_engine=containerd",
+        "ansible-playbook devicemapper.containers.release_reserve -i inventory.yml --limit node1 -e release_vg=my-vg",
         "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args "
         "'pvresize /dev/disk/by-id/virtio-data1 && lvextend --yes --use-policies docker/thinpool'",
         "ansible node1 -i inventory.yml --become --module-name devicemapper.containers.thin_pool_usage_info --args "

@@ -273,6 +273,12 @@ def test_what_becomes_of_writes_is_the_kernels_word(pool, expected):
             id="waiting-for-ever-with-room",
         ),
         pytest.param(
+            full("error", policy=Policy(100, 20)),
+            "its volume group has room, so run 'lvextend --yes --extents +200 docker/thinpool'",
+            EXTEND.replace("--use-policies", "--extents +200"),
+            id="never-extended-by-itself-with-room",
+        ),
+        pytest.param(
             full("queue", no_space_timeout=None, **NO_ROOM), "waits, and fails after a minute. Nothing", GROW, id="old"
         ),
         pytest.param(
@@ -303,6 +309,19 @@ def test_what_becomes_of_writes_is_the_kernels_word(pool, expected):
             "ansible node1 -i inventory.yml --become --module-name ansible.builtin.shell --args "
             "'pvresize /dev/vdb && lvextend --yes --use-policies docker/thinpool'",
             id="a-disk-was-enlarged",
+        ),
+        pytest.param(
+            full("queue", reserve=512 * MIB, whose=Whose("node1"), **NO_ROOM),
+            "Nothing is lost yet: give it the 512.00 MiB that are kept for it (playbook release_reserve), and add",
+            "ansible-playbook devicemapper.containers.release_reserve -i inventory.yml --limit node1 "
+            "-e release_vg=docker -e release_pool=thinpool",
+            id="with-a-reserve",
+        ),
+        pytest.param(
+            full("queue", reserve=512 * MIB),
+            "its volume group has room, so run 'lvextend --yes --use-policies docker/thinpool'",
+            EXTEND,
+            id="with-a-reserve-and-room",
         ),
         pytest.param(
             replace(volume(health="out_of_data"), status=None, **NO_ROOM),
@@ -370,7 +389,8 @@ def test_a_pool_that_needs_a_check_cannot_be_extended_whatever_its_group_has():
     [
         pytest.param(
             status(data_used=6000),
-            "the data of docker/thinpool is 75.00 percent full: see what holds most, and remove what is not needed",
+            "the data of docker/thinpool is 75.00 percent full: see what holds most and remove what is not needed, and "
+            "have back what containers have deleted (playbook reclaim)",
             "ansible node1 -i inventory.yml --become --module-name devicemapper.containers.thin_pool_usage_info --args "
             "'vg=docker name=thinpool limit=10'",
             id="it-extends-itself",

@@ -130,7 +130,8 @@ pools:
             - What it is, for programs.
             - "Those of M(devicemapper.containers.lvm_thin_pool_info), and V(missing), V(no_pool) (a volume of another
               type has that name), V(not_in_lvm); by events V(extension_failed), V(writes_failed), V(metadata_damaged),
-              V(dmeventd_failed), V(activation_failed), V(hook_failed), V(metadata_max)."
+              V(dmeventd_failed), V(activation_failed), V(hook_failed), V(metadata_max); by how it grew
+              V(data_fills_up), V(metadata_fills_up)."
           type: str
           sample: data_extension_impossible
         severity:
@@ -232,6 +233,30 @@ pools:
       description: How much of the metadata is in use, in percent; V(null) where not known.
       type: float
       sample: 10.04
+    forecasts:
+      description:
+        - How long it has got, for each half that grows, by what M(devicemapper.containers.thin_pool_exporter) has kept.
+          Empty where that does not run, or has not for ten minutes.
+      type: list
+      elements: dict
+      version_added: 1.2.0
+      contains:
+        part:
+          description: "V(data) or V(metadata)."
+          type: str
+          sample: data
+        full_in:
+          description: Seconds until it is full if it grows as it did, with all that it can be extended by.
+          type: int
+          sample: 10800
+        rate:
+          description: How many bytes a second it grows, by the faster of the last hour and the last day.
+          type: float
+          sample: 596523.235
+        window:
+          description: The seconds that the rate is from, V(3600) or V(86400).
+          type: int
+          sample: 3600
     size:
       description: Size of its data in bytes, V(null) where LVM does not know the pool.
       type: int
@@ -270,6 +295,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.devic
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     collect,
     dm_events,
+    forecast,
     pool_health,
     timestamps,
     verdicts,
@@ -302,7 +328,7 @@ def work(module: AnsibleModule) -> dict:
     since = timestamps.parse_time(params["since"], now)
     # Events first: what happens while LVM is asked is seen in the pool's state.
     events, host = read_events(params["since"], params["path"] or "")
-    snapshot = collect.look()
+    snapshot = collect.with_forecasts(collect.look(), forecast.HISTORY, now)
 
     def judged(snapshot: verdicts.PoolSnapshot) -> list[verdicts.Verdict]:
         return verdicts.of_host(snapshot, wanted, limits, lambda name: verdicts.history(events, name))
@@ -391,6 +417,10 @@ def as_result(verdict: verdicts.Verdict) -> dict[str, t.Any]:
         ],
         "data_percent": pool.data_percent if pool else None,
         "metadata_percent": pool.metadata_percent if pool else None,
+        "forecasts": [
+            {"part": one.part, "full_in": round(one.seconds), "rate": round(one.rate, 3), "window": one.window}
+            for one in (pool.forecasts if pool else ())
+        ],
         "size": pool.volume.size if pool else None,
         "metadata_size": pool.volume.metadata_size if pool else None,
         "autoextend": {

@@ -22,6 +22,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._docker im
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     dm_events,
+    forecast,
     journal,
     log_files,
     pool_health,
@@ -67,6 +68,12 @@ def with_whose(snapshot: PoolSnapshot, host: str) -> PoolSnapshot:
 def with_engines(snapshot: PoolSnapshot, engines: t.Mapping[str, str], host: str = "") -> PoolSnapshot:
     """Return the pools with the engine of each, by its name, and with what the inventory calls their host."""
     pools = [replace(pool, whose=Whose(host, engines.get(str(pool.pool_name), ""))) for pool in snapshot.pools]
+    return replace(snapshot, pools=pools)
+
+
+def with_forecasts(snapshot: PoolSnapshot, path: str, now: float) -> PoolSnapshot:
+    """Return the pools with how long they have got, by what the exporter has kept at a path, where it runs."""
+    pools = [pool.with_history(forecast.read(path, str(pool.pool_name)), now) for pool in snapshot.pools]
     return replace(snapshot, pools=pools)
 
 

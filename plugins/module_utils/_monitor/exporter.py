@@ -13,6 +13,7 @@ The module thin_pool_exporter puts it there, together with what it imports; it i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -31,6 +32,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.devic
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     collect,
     dm_events,
+    forecast,
     journal,
     metrics,
     pool_health,
@@ -86,6 +88,7 @@ class ExporterState:
     past: dict[str, dict[str, dict[str, t.Any]]] = field(default_factory=dict)  # "VG/NAME" -> kind -> EventSummary
     engines: dict[str, str] = field(default_factory=dict)  # "VG/NAME" -> whose it is, empty where nobody is known
     engines_asked: float = 0
+    history: dict[str, list[forecast.Point]] = field(default_factory=dict)  # "VG/NAME" -> what was in use, and when
 
     @classmethod
     def read(cls, path: str) -> ExporterState:
@@ -102,6 +105,8 @@ class ExporterState:
         _all_text(self.cursor, *self.pools)
         _all_numbers(self.gaps, self.last_success, self.engines_asked)
         _all_text(*self.engines, *self.engines.values())
+        for points in self.history.values():
+            forecast.valid(points)
         for counted in self.counters.values():
             for words, number in counted.items():
                 _kind, _severity = words.split()
@@ -176,7 +181,7 @@ class Run:
             names = wanted or verdicts.names(snapshot)
             memory.pools = [str(name) for name in names]
             self._full = {str(pool.pool_name) for pool in snapshot.pools if pool.is_full}
-            snapshot = self._with_engines(snapshot)
+            snapshot = self._with_forecasts(self._with_engines(snapshot))
         found = self._step("events", self._read_events)
         if found:
             self._count(*found)
@@ -215,6 +220,23 @@ class Run:
                 found = collect.find_engines(names.values())
             memory.engines = {name: found.get(dm_name, "") for name, dm_name in names.items()}
         return collect.with_engines(snapshot, memory.engines)
+
+    def _with_forecasts(self, snapshot: verdicts.PoolSnapshot) -> verdicts.PoolSnapshot:
+        """Return the pools with how long they have got; what is in use now is kept for the runs to come."""
+        kept: dict[str, list[forecast.Point]] = {}
+        pools = []
+        for pool in snapshot.pools:
+            name = str(pool.pool_name)
+            if name in self._memory.pools:
+                kept[name] = forecast.valid(self._memory.history.get(name, []))
+                if pool.status and pool.status.data_total:
+                    data = pool.status.data_used * pool.volume.chunk_size
+                    metadata = pool.status.metadata_used * metrics.METADATA_BLOCK
+                    kept[name] = forecast.keep(kept[name], (round(self._now, 1), data, metadata))
+                pool = pool.with_history(kept[name], self._now)
+            pools.append(pool)
+        self._memory.history = kept
+        return dataclasses.replace(snapshot, pools=pools)
 
     def _read_events(self) -> tuple[list[dm_events.Event], journal.Reading]:
         memory, path = self._memory, self._configuration.log_path

@@ -24,7 +24,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.t
 
 def judge(pool: Pool, limits: Limits) -> list[Reason]:
     """Return everything that is wrong with a pool, the worst first."""
-    found = [*_of_kernel(pool), *_of_use(pool, limits), *_of_extension(pool), *_of_watch(pool)]
+    found = [*_of_kernel(pool), *_of_use(pool, limits), *_of_extension(pool), *_of_growth(pool), *_of_watch(pool)]
     return sorted(found, key=lambda reason: -ORDER.index(reason.severity))
 
 
@@ -186,6 +186,20 @@ def _of_extension(pool: Pool) -> t.Iterator[Reason]:
                     + f": {words}",
                     command,
                 )
+
+
+def _of_growth(pool: Pool) -> t.Iterator[Reason]:
+    """How long it has got, where that is not long."""
+    for forecast in pool.forecasts:
+        if forecast.severity and not (pool.is_full or pool.has_sick_metadata):
+            part, name = forecast.part, pool.pool_name
+            yield Reason(
+                f"{part}_fills_up",
+                forecast.severity,
+                f"the {part} of {name} is full {forecast.words}, with all that it can be extended by. See what writes"
+                + (f", or {pool.whose.add_a_device(name)}" if part == "data" else " and what makes so many devices"),
+                pool.whose.holders(name),
+            )
 
 
 def _of_watch(pool: Pool) -> t.Iterator[Reason]:

@@ -47,6 +47,8 @@ FAMILIES = {
     "thin_pool_autoextend_step_ratio": ("gauge", "Which part of its size an extension adds to the pool."),
     "thin_pool_extension_needed_bytes": ("gauge", "What the next extension takes of the volume group."),
     "thin_pool_extension_possible": ("gauge", "Whether the volume group has what the next extension takes."),
+    "thin_pool_growth_bytes_per_second": ("gauge", "How fast a half grows, by the faster of the last hour and day."),
+    "thin_pool_full_in_seconds": ("gauge", "When a half is full if it grows so, with all that it can be extended by."),
     "thin_pool_vg_size_bytes": ("gauge", "Size of a volume group that has a thin pool."),
     "thin_pool_vg_free_bytes": ("gauge", "How much of the volume group is free."),
     "thin_pool_vg_missing_devices": ("gauge", "How many of the volume group's devices are missing."),
@@ -158,6 +160,9 @@ def _of_pool(pool: pool_health.Pool, labels: Labels) -> t.Iterator[Sample]:
         yield Sample("thin_pool_armed", labels, pool.armed)
     yield Sample("thin_pool_autoextend_threshold_ratio", labels, pool.policy.threshold / 100)
     yield Sample("thin_pool_autoextend_step_ratio", labels, pool.policy.percent / 100)
+    for forecast in pool.forecasts:
+        yield Sample("thin_pool_growth_bytes_per_second", {**labels, "part": forecast.part}, round(forecast.rate, 3))
+        yield Sample("thin_pool_full_in_seconds", {**labels, "part": forecast.part}, round(forecast.seconds))
     for part, needed, possible in (
         ("data", extension.data_needed, extension.data_possible),
         ("metadata", extension.metadata_needed, extension.metadata_possible),

@@ -30,7 +30,8 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.obsta
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_sizing import AutoExtension
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.profiles import Policy
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import remedies
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import forecast, remedies
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.forecast import Forecast, Point
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.remedies import Whose
 
 # From good to bad. What could not be found out is worse than what is merely to be watched.
@@ -95,6 +96,7 @@ class Pool:
     reserve: int = 0  # bytes that are kept for it in an emergency
     whose: Whose = Whose()
     no_space_timeout: int | None = None  # seconds that writes to a full pool wait, 0 for ever, None: not known
+    forecasts: tuple[Forecast, ...] = ()  # of its halves that grow, as far as is known
     waiting_since: float = 0.0  # since when writes wait, in seconds since 1970; 0: not known, or they do not
     failing_since: float = 0.0  # likewise since when they fail
 
@@ -161,6 +163,25 @@ class Pool:
     @property
     def armed(self) -> bool:
         return self.mark > 0 and self.volume.low_water_mark == self.mark
+
+    def room(self, part: str) -> int:
+        """How many bytes more a half can have in use, with all that it can still be extended by."""
+        volume, extension = self.volume, self.extension
+        size = volume.size if part == "data" else volume.metadata_size
+        total, used = (getattr(self.status, f"{part}_{what}", 0) for what in ("total", "used"))
+        unit = size // total if total else 0
+        extends = self.policy.threshold < 100 and volume.monitored and not self.has_sick_metadata
+        if extends and part == "data" and extension.data_possible and extension.extent_size:
+            extents = size // extension.extent_size
+            size = forecast.attainable(extents, extension.free, self.policy.percent) * extension.extent_size
+        elif extends and part == "metadata" and extension.metadata_possible:
+            size += extension.metadata_growth * extension.extent_size
+        return size - used * unit
+
+    def with_history(self, points: t.Sequence[Point], now: float) -> Pool:
+        """Return the pool with how long it has got, by what was kept of its use."""
+        found = (forecast.of(points, part, self.room(part), now) for part in ("data", "metadata"))
+        return replace(self, forecasts=tuple(one for one in found if one))
 
     def held_back(self) -> Pool:
         """Return the pool with what the kernel refuses for as long as it is so: LVM's figures know nothing of that.

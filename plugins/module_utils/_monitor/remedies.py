@@ -23,6 +23,7 @@ _OTHER_STATES = "other_states.md#what-else-keeps-lvm-from-a-group"
 _PLACES = {
     "activation_failed": _REPAIR,
     "data_extension_impossible": "full_pool.md#way-out-1-add-a-disk",
+    "data_fills_up": "full_pool.md#way-out-3-free-space",
     "data_usage": "full_pool.md#way-out-3-free-space",
     "device_given_up": _OTHER_STATES,
     "device_missing": _OTHER_STATES,
@@ -34,6 +35,7 @@ _PLACES = {
     "foreign": _OTHER_STATES,
     "metadata_damaged": _REPAIR,
     "metadata_extension_impossible": _METADATA,
+    "metadata_fills_up": _METADATA,
     "metadata_read_only": _METADATA,
     "metadata_usage": _METADATA,
     "name_twice": "other_states.md#two-volume-groups-have-one-name",

@@ -25,6 +25,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import SEVERITIES, Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.pool_health import Limits, Pool, Reason
 
+SOON = 30 * 86400  # seconds; later than that is not worth telling
 # Writes failed where one of these came, whatever the pool is now.
 _WRITES_FAILED = (
     "data_full_erroring",
@@ -251,6 +252,7 @@ class Verdict:
                     )
                 ),
                 f"{human(group.extents_free * group.extent_size)} free in {self.pool_name.vg}",
+                *(f"{one.part} full {one.words}" for one in self.pool.forecasts if one.seconds < SOON),
                 *(f"{human(size)} more on {path}, which was enlarged" for path, size in self.pool.unused.items()),
             ]
         )

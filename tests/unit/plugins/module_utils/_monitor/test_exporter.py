@@ -173,6 +173,8 @@ def test_every_metric_is_one_that_is_described(host):
         "thin_pool_container_exclusive_bytes",
         "thin_pool_exclusive_bytes",
         "thin_pool_usage_timestamp_seconds",
+        "thin_pool_full_in_seconds",
+        "thin_pool_growth_bytes_per_second",
         "thin_pool_writes_since_timestamp_seconds",
     }
 
@@ -516,6 +518,59 @@ def test_whose_a_pool_is_is_asked_once_an_hour_and_for_a_new_pool(host, monkeypa
 
 def test_a_search_for_the_engine_that_hangs_costs_nothing_else(host, monkeypatch):
     monkeypatch.setattr(collect, "find_engines", lambda _names: time.sleep(30))
+    samples = host.run()
+    assert samples['thin_pool_monitor_step_success{step="pools"}'] == 1
+    assert health(samples) == "warning"
+
+
+def grow(host, monkeypatch, minutes, chunks, metadata=0):
+    """Run the exporter every minute while the pool grows by so many chunks and blocks each; return the last samples."""
+    began = time.time()
+    for minute in range(minutes):
+        status = host.snapshot.statuses["docker-thinpool"]
+        status = replace(status, data_used=status.data_used + chunks, metadata_used=status.metadata_used + metadata)
+        pools = [replace(pool, status=status) for pool in host.snapshot.pools]
+        host.snapshot = replace(host.snapshot, statuses={"docker-thinpool": status}, pools=pools)
+        monkeypatch.setattr(time, "time", lambda minute=minute: began + 60 * minute)
+        samples = host.run()
+    return samples
+
+
+DATA = '{vg="docker",pool="thinpool",part="data"}'
+METADATA = '{vg="docker",pool="thinpool",part="metadata"}'
+
+
+def test_how_long_a_pool_has_got_is_told_by_how_it_grew(host, monkeypatch):
+    samples = grow(host, monkeypatch, 20, 40)
+    assert samples[f"thin_pool_growth_bytes_per_second{DATA}"] == pytest.approx(40 * 524288 / 60)
+    # The group has no room for an extension, so that what is left of the pool counts.
+    left = 19448 - 972 - 20 * 40
+    assert samples[f"thin_pool_full_in_seconds{DATA}"] == pytest.approx(left / 40 * 60, abs=1)
+    assert f"thin_pool_full_in_seconds{METADATA}" not in samples
+    problem = 'thin_pool_problem{vg="docker",pool="thinpool",kind="data_fills_up",severity="warning",engine="docker"}'
+    assert samples[problem] == 1
+
+
+def test_a_pool_that_has_hours_is_critical_and_one_that_rests_is_not(host, monkeypatch):
+    assert health(grow(host, monkeypatch, 15, 100)) == "critical"
+    assert not any("fills_up" in name for name in grow(host, monkeypatch, 90, 0))
+
+
+def test_metadata_that_fills_up_is_told(host, monkeypatch):
+    samples = grow(host, monkeypatch, 15, 0, metadata=100)
+    # With the one extension that its profile makes.
+    left = 25600 - 2571 - 15 * 100 + samples[f"thin_pool_metadata_size_bytes{POOL}"] // 4096 * 6 / 25
+    assert samples[f"thin_pool_full_in_seconds{METADATA}"] == pytest.approx(left / 100 * 60, rel=0.02)
+
+
+@pytest.mark.parametrize("history", [[], "x", {"docker/thinpool": "x"}, {"docker/thinpool": [[1]]}])
+def test_a_history_that_is_none_costs_no_metrics(host, history):
+    host.run()
+    path = os.path.join(host.folder, exporter.STATE)
+    with open(path, encoding="utf-8") as file:
+        kept = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**kept, "history": history}, file)
     samples = host.run()
     assert samples['thin_pool_monitor_step_success{step="pools"}'] == 1
     assert health(samples) == "warning"

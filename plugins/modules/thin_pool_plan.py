@@ -243,6 +243,14 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  reserve:
+    description:
+      - How much of the volume group is kept for an emergency, see M(devicemapper.containers.thin_pool_reserve). Without
+        it, and with an empty one, nothing is, and a reserve that is there stays.
+      - Where a new pool leaves no room for it, that is refused. For one that is there it is a warning, since a reserve
+        that was given to the pool cannot be kept again until the group has room.
+    type: str
+    version_added: 1.2.0
   docker_packages:
     description:
       - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked
@@ -279,6 +287,7 @@ seealso:
   - module: devicemapper.containers.lvm_vg
   - module: devicemapper.containers.lvm_profile
   - module: devicemapper.containers.lvm_thin_pool
+  - module: devicemapper.containers.thin_pool_reserve
   - module: devicemapper.containers.docker_daemon
   - module: devicemapper.containers.docker_loop_files
 """
@@ -359,6 +368,10 @@ links:
       elements: str
     boot:
       description: The drop-in of Docker's unit that activates the pool before Docker starts.
+      type: list
+      elements: str
+    reserve:
+      description: Steps of M(devicemapper.containers.thin_pool_reserve). Not with O(state=absent).
       type: list
       elements: str
     daemon:
@@ -687,6 +700,7 @@ def main() -> None:
             "wipe_signatures": {"type": "bool", "default": False},
             "destroy_contents": {"type": "bool", "default": False},
             "resize_devices": {"type": "bool", "default": False},
+            "reserve": {"type": "str"},
             "docker_packages": {"type": "list", "elements": "str", "default": []},
             "storage_opts": {"type": "list", "elements": "str", "default": []},
             "daemon_options": {"type": "dict", "default": {}},

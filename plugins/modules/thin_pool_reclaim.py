@@ -94,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in order.
+  description: The steps taken, or foretold in check mode, as sentences in their order.
   returned: success
   type: list
   elements: str

@@ -54,6 +54,7 @@ POOL = (
     "wipe_signatures",
     "destroy_contents",
     "resize_devices",
+    "reserve",
 )
 
 
@@ -64,7 +65,13 @@ def pool_options(options: dict[str, t.Any]) -> dict:
     for name, kind in (("vg", "volume group"), ("pool", "thin pool")):
         if not device_names.is_name(params[name]):
             refusals.append(f"{name}: {device_names.no_name(kind, params[name])}")
-    parsers = (("data_size", sizes.Size.parse), ("metadata_size", sizes.Size.parse), ("chunk_size", sizes.parse_bytes))
+    params["reserve"] = params["reserve"] or None  # a role's variable that is empty
+    parsers: tuple[tuple[str, t.Callable[[str], t.Any]], ...] = (
+        ("data_size", sizes.Size.parse),
+        ("metadata_size", sizes.Size.parse),
+        ("chunk_size", sizes.parse_bytes),
+        ("reserve", sizes.Size.parse),
+    )
     for name, parse in parsers:
         params[name] = storage_plan.attempt(refusals, functools.partial(sizes.option, name, parse, params[name]), None)
     if refusals:
@@ -141,12 +148,15 @@ def _extension(
     return rehearsal.asked(lvm, group, pool, extension, may_write=may_write)
 
 
+# In this order: LVM can be asked about what a stage before it makes only once that is there.
+_REHEARSED = ("volume_group", "physical_volumes", "thin_pool", "reserve")
+
+
 def rehearse(plan: storage_plan.Plan) -> None:
     """Ask LVM, where it is installed, whether it would carry the plan out, as far as what it is about is there yet."""
     if not process.find("lvm"):
         return
-    about = plan.stages.get("volume_group") or plan.stages.get("physical_volumes") or plan.stages.get("thin_pool")
-    rehearsal.check(about or ())
+    rehearsal.check(next((plan.stages[stage] for stage in _REHEARSED if plan.stages.get(stage)), ()))
 
 
 def _has_active_pool(lvm: lvm_state.LvmState, spec: storage_plan.StorageSpec) -> bool:
@@ -199,6 +209,7 @@ def modules(
             "profile": spec.profile,
             "service": service,
         },
+        "thin_pool_reserve": {"vg": spec.vg, "name": spec.pool, "size": options["reserve"] or None},
     }
 
 

@@ -265,6 +265,7 @@ class PoolByDocker(PoolGiven):
             return PoolStages()
         group_steps, grouped = volume_groups.decide(left, name=VG, devices=[device], tags=(OWNER_TAG,))
         pool_steps, after = thin_pools.decide(grouped, spec.for_pool())
+        reserve, after, _unkept = storage_plan.reserve_stage(host.lvm, after, spec, refusals)
         extension, shortage = storage_plan.room(after, spec)
         if shortage and spec.autoextend_room == "fail":
             refusals.append(_of_docker(shortage))
@@ -284,6 +285,7 @@ class PoolByDocker(PoolGiven):
                 {"thin_pool": None},
                 {"thin_pool": results.pool(after.volume(VG, POOL))},
             ),
+            reserve,
         )
         warning = _of_docker(shortage) if spec.autoextend_room == "warn" else ""
         return PoolStages(stages, after, extension, warning)

@@ -135,5 +135,5 @@ MADE_BY_DOCKER = "docker-thinpool"
 def without_lvm(*stages: storage_plan.Stage) -> tuple[storage_plan.Stage, ...]:
     """Return a part's stages with those of LVM that take no steps."""
     given = {stage.name: stage for stage in stages}
-    names = ("physical_volumes", "volume_group", "profile", "thin_pool")
+    names = ("physical_volumes", "volume_group", "profile", "thin_pool", "reserve")
     return tuple(given.get(name) or storage_plan.Stage(name, [], "", None, None) for name in names)

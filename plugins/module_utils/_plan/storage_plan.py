@@ -23,6 +23,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     lvm_config,
     lvm_state,
     physical_volumes,
+    pool_reserve,
     pool_sizing,
     pool_spec,
     profiles,
@@ -56,6 +57,7 @@ class StorageSpec:
     wipe_signatures: bool
     destroy_contents: bool
     resize_devices: bool
+    reserve: Size | None  # of the group, for an emergency; None keeps what is kept
 
     @property
     def pool_name(self) -> PoolName:
@@ -228,11 +230,13 @@ def plan_setup(
     )
     if not after:
         return PoolStages()
+    reserve, after, unkept = reserve_stage(host.lvm, after, spec, refusals)
     # What LVM said counts as long as nothing is changed that it was asked about.
-    asked = host.extension if not group_steps and not pool_steps else None
+    asked = host.extension if not group_steps and not pool_steps and not reserve.steps else None
     extension, shortage = room(after, spec, asked)
     if shortage and spec.autoextend_room == "fail":
         refusals.append(shortage)
+    warnings = [shortage if spec.autoextend_room == "warn" else "", unkept]
     paths = [device.path for device in host.devices]
     stages = (
         Stage(
@@ -257,8 +261,36 @@ def plan_setup(
             {"thin_pool": results.pool(host.lvm.volume(spec.vg, spec.pool))},
             {"thin_pool": results.pool(after.volume(spec.vg, spec.pool))},
         ),
+        reserve,
     )
-    return PoolStages(stages, after, extension, shortage if spec.autoextend_room == "warn" else "")
+    return PoolStages(stages, after, extension, ". ".join(filter(None, warnings)))
+
+
+def reserve_stage(
+    before: LvmState, after: LvmState, spec: StorageSpec, refusals: list[str]
+) -> tuple[Stage, LvmState, str]:
+    """Return the stage that keeps room for an emergency, the state after it, and what to warn of.
+
+    ``after`` is the state that the stages before leave. What was given to a pool one night is not there to be kept
+    until the group grows, and that must not end every run on that host: refused is what a new pool leaves no room for.
+    """
+    found: list[str] = []
+    steps, kept = attempt(
+        found,
+        lambda: (
+            pool_reserve.decide(after, spec.vg, spec.pool, state="present", size=spec.reserve)
+            if spec.reserve
+            else ([], after)
+        ),
+        ([], after),
+    )
+    found = [f"reserve: {reason}" for reason in found]
+    pool = before.volume(spec.vg, spec.pool)
+    is_there = pool is not None and pool.is_pool
+    refusals += [] if is_there else found
+    shown = ({"reserve": results.pool(pool_reserve.find(state, spec.vg, spec.pool))} for state in (before, kept))
+    stage = Stage("reserve", steps, f"reserve of thin pool {spec.pool_name}", *shown)
+    return stage, kept, ". ".join(found) if is_there else ""
 
 
 def _unasked(host: HostState, spec: StorageSpec) -> list[str]:

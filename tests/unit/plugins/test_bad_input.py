@@ -800,6 +800,9 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             *no_bool("wipe_signatures"),
             *no_bool("destroy_contents"),
             *no_bool("resize_devices"),
+            # An empty one is that of a role's variable, and none.
+            *wrong("reserve", [row for row in (*NO_SIZES, *NO_SHARES) if row[0] != ""]),
+            *wrong("reserve", [("50%VG", "reserve: 50%VG cannot be kept for thin pool docker/thinpool: that takes")]),
             *wrong(
                 "docker_packages",
                 [

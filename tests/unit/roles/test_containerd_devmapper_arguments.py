@@ -37,6 +37,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("wipe_signatures", "maybe", NO_BOOLEAN),
     ("destroy_contents", "maybe", NO_BOOLEAN),
     ("resize_devices", "perhaps", NO_BOOLEAN),
+    ("reserve", "-1g", "'-1g' is not a size"),
     ("packages", {"name": "containerd"}, "to a list"),
     ("root_path", "lib/containerd", "must be the whole path of a folder"),
     ("root_path", "/a\nb", "must be the whole path of a folder"),

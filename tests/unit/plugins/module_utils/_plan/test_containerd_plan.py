@@ -61,6 +61,7 @@ WISH = ContainerdSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
     settings=SETTINGS,
     packages=("containerd",),
 )
@@ -148,13 +149,14 @@ def test_a_blank_host_gets_the_whole_chain():
         "physical_volumes": ["create physical volume /dev/vdb"],
         "volume_group": ["create volume group docker on /dev/vdb"],
         "boot": BOOT,
+        "reserve": [],
         "configuration": [CONFIGURE, ANEW],
         "containerd_start": [],
         "daemon": [],
         "docker_packages": [],
         "docker_start": [],
     }
-    assert list(plan.stages)[5:8] == ["profile", "thin_pool", "boot"]
+    assert list(plan.stages)[5:9] == ["profile", "thin_pool", "boot", "reserve"]
     assert [part["after_header"] for part in plan.diff][-1] == "/etc/containerd/config.toml"
 
 

@@ -38,6 +38,7 @@ WISH = DockerSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
     docker_packages=(),
     storage_opts=(),
     daemon_options={"log-driver": "local"},

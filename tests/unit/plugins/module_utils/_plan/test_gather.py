@@ -30,6 +30,7 @@ OPTIONS = {
     "wipe_signatures": False,
     "destroy_contents": False,
     "resize_devices": False,
+    "reserve": None,
 }
 
 

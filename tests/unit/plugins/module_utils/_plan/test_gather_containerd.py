@@ -33,6 +33,7 @@ SPEC = ContainerdSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
     settings=SnapshotterSettings(pool_name="docker-thinpool"),
     packages=("containerd",),
 )

@@ -28,6 +28,7 @@ OPTIONS = {
     "wipe_signatures": False,
     "destroy_contents": False,
     "resize_devices": False,
+    "reserve": None,
     "docker_packages": ["docker.io"],
     "storage_opts": [],
     "daemon_options": {"debug": True},

@@ -50,6 +50,7 @@ WISH = DockerSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
     docker_packages=("docker.io",),
     storage_opts=(),
     daemon_options={},

@@ -35,6 +35,7 @@ SPEC = DockerSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
     docker_packages=(),
     storage_opts=(),
     daemon_options={},

@@ -40,6 +40,7 @@ SPEC = StorageSpec(
     wipe_signatures=False,
     destroy_contents=False,
     resize_devices=False,
+    reserve=None,
 )
 MAKE = Step("make it", ("make",))
 
@@ -191,3 +192,36 @@ def test_a_disk_leaves_a_group_of_ours_by_its_own_playbook_alone(report, tags, d
     assert bool(refusals) is bool(says)
     assert says in "".join(refusals)
     assert not says or "playbook devicemapper.containers.replace_disk" in refusals[0]
+
+
+def test_a_reserve_is_kept_behind_the_pool_and_is_no_room_for_its_extension(report):
+    stages, refusals = plan(host(report("pool_and_second_disk"), VDB), spec={"reserve": Size.parse("10g")})
+    assert refusals == []
+    (step,) = next(stage.steps for stage in stages.stages if stage.name == "reserve")
+    assert step.action == (
+        "keep docker/thinpool_reserve: 10.00 GiB for thin pool docker/thinpool in an emergency"
+    )
+    assert step.rehearsal[0] == "lvcreate"
+    assert stages.extension.free == 2637 - 2560
+    assert "cannot be extended automatically" in stages.warning
+    assert not plan(host(report("pool_and_second_disk"), VDB))[0].takes("reserve")
+
+
+def test_a_reserve_that_is_kept_needs_nothing(report):
+    spec = {"reserve": Size.parse("10g")}
+    lvm = plan(host(report("pool_and_second_disk"), VDB), spec=spec)[0].lvm
+    assert not plan(host(lvm, VDB), spec=spec)[0].takes("reserve")
+
+
+BIG = {"data_size": Size.parse("90%VG"), "metadata_size": Size.parse("1%VG"), "reserve": Size.parse("20%VG")}
+
+
+def test_a_new_pool_that_leaves_no_room_for_its_reserve_is_refused(report):
+    (refusal,) = plan(host(report("blank"), VDB), spec=BIG)[1]
+    assert refusal.startswith("reserve: 20%VG cannot be kept for thin pool docker/thinpool: that takes ")
+
+
+def test_a_reserve_that_was_given_to_the_pool_ends_no_later_run(report):
+    stages, refusals = plan(host(report("pool"), VDB), spec={"reserve": Size.parse("20%VG")})
+    assert (refusals, stages.takes("reserve")) == ([], False)
+    assert "reserve: 20%VG cannot be kept for thin pool docker/thinpool" in stages.warning

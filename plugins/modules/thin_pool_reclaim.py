@@ -46,7 +46,10 @@ options:
       - Whether devices are removed that nobody has on record. It is seen twice, some seconds apart, that a device is in
         no record before and after it was listed, is not active, and has not changed; the kernel refuses to delete one
         that is open.
-      - Nothing is removed where a record cannot be read, or the pool has thin volumes of LVM's.
+      - >-
+        Nothing is removed where a record cannot be read, a layer or snapshot has no device on record, the records are
+        not those of the pool or another containerd has some, a device that nobody has on record is active, or the pool
+        has thin volumes of LVM's.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -223,9 +226,16 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._contents 
     pool_usage,
     reclaim,
 )
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame, sizes
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    locks,
+    module_frame,
+    process,
+    sizes,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names, lvm_state, pool_status
 
+LOCK = "/run/devicemapper.containers.reclaim.lock"
 COMMITTED = 2.0  # seconds after which the kernel has committed what became free
 
 
@@ -242,7 +252,13 @@ def main() -> None:
     )
     # Without the lock of modules that change LVM: it takes as long as the rate says, and nothing of LVM's is changed.
     # A pool that is about to be full must not wait for it.
-    module_frame.run(module, lambda: work(module), only_reads=True)
+    module_frame.run(module, lambda: alone(module), only_reads=True)
+
+
+def alone(module: AnsibleModule) -> dict:
+    """Work while no other run does: what one has proved to be nobody's another could remove, and an engine make anew."""
+    with locks.locked(LOCK, process.TIMEOUT, create=True):
+        return work(module)
 
 
 def work(module: AnsibleModule) -> dict:
@@ -259,12 +275,13 @@ def work(module: AnsibleModule) -> dict:
     places = pool_usage.places()
     looked = reclaim.look(lvm, pool, places)
     orphans = looked.sighting.unknown if looked.sighting else {}
-    removed = reclaim.proved_orphans(lvm, pool, places, looked) if module.params["remove_orphans"] else {}
     data = metadata_snapshot.devices().get(device_names.join(pool.vg, pool.data_volume))
     stops = discards.on_the_way(pool, status, data.number if data else "")
     trims = module.params["trim"] and not any(stop.is_whole for stop in stops)
     found = reclaim.live(pool, looked.usage) if trims else []
-    steps = reclaim.decide(pool, found, removed, target, rate)
+    # Last, since what was seen then is to be as it was when they are deleted, and the above may take minutes.
+    removed = reclaim.proved_orphans(lvm, pool, places, looked) if module.params["remove_orphans"] else {}
+    steps = reclaim.decide(pool, found, removed, reclaim.remover(pool, places, target), rate)
     module_frame.carry_out(module, steps)
     expected = sum(one.reclaimable(pool.chunk_size) for one in found if not one.why_not)
     expected += sum(row["exclusive"] for row in removed.values())

@@ -79,7 +79,7 @@ def read(place: SnapshotterPlace, docker_root: str) -> dict[int, Owner]:
 
     Docker 25 and later keeps its containers' names to itself, so its data root is looked into as well.
     """
-    keys = _keys(_database(snapshots_path(place.folder)))
+    named = keys(_database(snapshots_path(place.folder)))
     owners = _owners(place.root, docker_root)
     found = {}
     for name, text in _database(devices_path(place.folder, place.pool)).get(b"devices", {}).items():
@@ -88,13 +88,13 @@ def read(place: SnapshotterPlace, docker_root: str) -> dict[int, Owner]:
             device_id, size = int(record["device_id"]), int(record["size"])
         except (KeyError, TypeError, ValueError):
             continue
-        namespace, key = keys.get(_text(name).rpartition("-snap-")[2], ("", ""))
+        namespace, key = named.get(_text(name).rpartition("-snap-")[2], ("", ""))
         owner = owners.get((namespace, key)) or Owner("containerd", "snapshot", key or _text(name), key)
         found[device_id] = replace(owner, size=size)
     return found
 
 
-def _keys(database: bbolt.Tree) -> dict[str, tuple[str, str]]:
+def keys(database: bbolt.Tree) -> dict[str, tuple[str, str]]:
     """Return namespace and key of each snapshot by its number; the snapshotter knows it as NAMESPACE/NUMBER/KEY."""
     found = {}
     for name, snapshot in database.get(b"v1", {}).get(b"snapshots", {}).items():

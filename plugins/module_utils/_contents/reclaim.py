@@ -81,7 +81,9 @@ def look(lvm: LvmState, pool: LogicalVolume, places: tuple) -> Looked:
         return Looked(usage, None, str(error))
     if not usage["records"]:
         return Looked(usage, None, "the records of the engine are not those of this pool")
-    return Looked(usage, Sighting({row["device_id"]: row for row in usage["devices"]}, before, after))
+    devices = {row["device_id"]: row for row in usage["devices"]}
+    unclear = orphans.doubt(before, after, devices)
+    return Looked(usage, None if unclear else Sighting(devices, before.ids, after.ids), unclear)
 
 
 def live(pool: LogicalVolume, usage: t.Mapping[str, t.Any]) -> list[Live]:
@@ -129,14 +131,18 @@ def _measure(one: Live, number: str, mapped: t.Sequence[Extent], chunk: int) -> 
 
 
 def decide(
-    pool: LogicalVolume, found: t.Sequence[Live], orphaned: t.Mapping[int, Row], target: str, rate: int
+    pool: LogicalVolume,
+    found: t.Sequence[Live],
+    orphaned: t.Mapping[int, Row],
+    remove: t.Callable[[int], None],
+    rate: int,
 ) -> list[Step]:
-    """Return the steps: orphans first, since that is done at once, then one filesystem after the other."""
+    """Return the steps: orphans first, since what was seen of them is to be as it was, then the filesystems."""
     steps = [
         Step(
             f"remove device {number} of thin pool {pool.full_name}, which nobody has on record "
             f"({human(row['exclusive'])})",
-            ("dmsetup", "message", target, "0", f"delete {number}"),
+            work=functools.partial(remove, number),
         )
         for number, row in sorted(orphaned.items())
     ]
@@ -150,6 +156,21 @@ def decide(
                 )
             )
     return steps
+
+
+def remover(pool: LogicalVolume, places: tuple, target: str) -> t.Callable[[int], None]:
+    """Return what deletes a device that was proved to be nobody's, if it still is on no record.
+
+    The kernel refuses to delete one that is active.
+    """
+    docker, containerd = places
+
+    def remove(number: int) -> None:
+        if number in orphans.recorded(docker, containerd, pool.dm_name).ids:
+            raise RefusedError(f"device {number} of thin pool {pool.full_name} is on record by now, and was left alone")
+        process.run("dmsetup", "message", target, "0", f"delete {number}")
+
+    return remove
 
 
 def _give_back(one: Live, chunk: int, rate: int) -> None:

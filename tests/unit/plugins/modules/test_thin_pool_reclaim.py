@@ -19,6 +19,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._contents 
     reclaim,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents.free_space import Extent, MountPlace
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import locks
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import DockerPlace
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import device_names
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_reclaim
@@ -53,17 +54,21 @@ class Host:
         expect("lvm fullreport", self.captured("pool_in_use_by_docker.json"))
         expect("dmsetup table --target thin-pool", self.table("pool_in_use_by_docker"))
         expect("dmsetup status", status)
-        for _sight in range(sights):
-            self.hold(status, held)
-            expect("dmsetup table --target thin", self.table_of_thin)
-            expect("dmsetup status", held)
-            expect("thin_ls", self.listed)
-            expect("dmsetup message docker-thinpool 0 release_metadata_snap")
+        self.sight(status, held)
         expect("dmsetup info", self.captured("metadata_snapshot.info"))
         if live:
             self.hold(status, held)
             expect("thin_dump -m /dev/mapper/docker-thinpool_tmeta --dev-id", self.captured("three_containers.xml"))
             expect("dmsetup message docker-thinpool 0 release_metadata_snap")
+        for _sight in range(1, sights):  # right before anything is done
+            self.sight(status, held)
+
+    def sight(self, status, held):
+        self.hold(status, held)
+        self.commands.expect("dmsetup table --target thin", self.table_of_thin)
+        self.commands.expect("dmsetup status", held)
+        self.commands.expect("thin_ls", self.listed)
+        self.commands.expect("dmsetup message docker-thinpool 0 release_metadata_snap")
 
     def hold(self, status, held):
         self.commands.expect("dmsetup status", status)
@@ -96,6 +101,7 @@ class Host:
 def host(monkeypatch, tmp_path, records, captured, table, commands):
     found = Host(records, captured, table, commands)
     monkeypatch.setattr(metadata_snapshot, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(thin_pool_reclaim, "LOCK", str(tmp_path / "alone"))
     monkeypatch.setattr(metadata_snapshot, "MARKS", str(tmp_path / "marks"))
     monkeypatch.setattr(pool_usage, "places", lambda: found.places)
     monkeypatch.setattr(reclaim.time, "sleep", lambda _seconds: None)
@@ -218,6 +224,49 @@ def test_one_that_is_active_is_never_removed(run_module, host):
     assert "it is active as mine, so somebody may use it" in str(result["lines"])
 
 
+def test_another_one_that_is_active_keeps_all_of_them(run_module, host):
+    """Who has a device that is on no record may have others, which are not active just now."""
+    host.listed += ORPHAN + "43 7 7 0 3\n"
+    host.table_of_thin += "mine: 0 204800 thin 253:2 43\n"
+    host.expect(sights=2, live=False)
+    result = run_module(thin_pool_reclaim, trim=False, remove_orphans=True, **POOL)
+    assert [one["removed"] for one in result["orphans"]] == [False, False]
+    assert not result["changed"]
+
+
+def test_one_that_is_on_record_when_it_is_to_be_removed_stays(run_module, host, records, monkeypatch):
+    """As where somebody else removed it, and the engine made another of that number."""
+    host.listed += ORPHAN
+    host.expect(sights=2, live=False)
+    carry_out = thin_pool_reclaim.module_frame.carry_out
+
+    def meanwhile(module, steps):
+        record = json.dumps({"device_id": 42, "size": 1, "transaction_id": 9})
+        (records / "devicemapper" / "metadata" / "new").write_text(record, encoding="utf-8")
+        carry_out(module, steps)
+
+    monkeypatch.setattr(thin_pool_reclaim.module_frame, "carry_out", meanwhile)
+    result = run_module(thin_pool_reclaim, trim=False, remove_orphans=True, **POOL)
+    assert "device 42 of thin pool docker/thinpool is on record by now, and was left alone" in result["msg"]
+
+
+def test_what_is_nobodys_is_seen_last_after_the_filesystems_were_looked_at(run_module, host, commands):
+    host.listed += ORPHAN
+    host.free = [Extent(0, 2**30)]
+    host.expect(sights=2)
+    commands.expect(DELETE)
+    commands.expect("dmsetup status", host.status())
+    run_module(thin_pool_reclaim, remove_orphans=True, **POOL)
+    ran = [command for command in commands.ran if command.startswith(("thin_", DELETE))]
+    assert [command.split()[0] for command in ran] == ["thin_ls", "thin_dump", "thin_ls", "dmsetup"]
+
+
+def test_two_runs_are_not_at_work_at_once(run_module, host, monkeypatch, tmp_path):
+    monkeypatch.setattr(thin_pool_reclaim.process, "TIMEOUT", 0)
+    with locks.locked(str(tmp_path / "alone"), 0, create=True):
+        assert "alone is locked by another process" in run_module(thin_pool_reclaim, **POOL)["msg"]
+
+
 def test_nothing_is_nobodys_where_a_record_cannot_be_read(run_module, host, records):
     (records / "devicemapper" / "metadata" / "base").write_text("no JSON", encoding="utf-8")
     host.expect(live=False)
@@ -237,7 +286,8 @@ def test_nothing_is_nobodys_where_the_records_are_of_another_pool(run_module, ho
 
 def test_what_belongs_to_no_container_is_told_with_who_removes_it(run_module, host, records):
     folder = records / "devicemapper" / "metadata"
-    (folder / "left").write_text(json.dumps({"device_id": 42, "size": 1, "deleted": True}), encoding="utf-8")
+    record = {"device_id": 42, "size": 1, "transaction_id": 4, "deleted": True}
+    (folder / "left").write_text(json.dumps(record), encoding="utf-8")
     host.listed += ORPHAN
     host.expect(live=False)
     result = run_module(thin_pool_reclaim, trim=False, **POOL)

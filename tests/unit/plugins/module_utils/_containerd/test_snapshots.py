@@ -95,7 +95,7 @@ def place(tmp_path, monkeypatch):
         (path / f"{name}.db").write_bytes(gzip.decompress((CAPTURED / f"{name}.db.gz").read_bytes()))
     monkeypatch.setattr(snapshots, "SNAPSHOTTER", "native")
     read = bbolt.read
-    numbers = sorted(map(int, snapshots._keys(read(str(tmp_path / "records" / "metadata.db")))))
+    numbers = sorted(map(int, snapshots.keys(read(str(tmp_path / "records" / "metadata.db")))))
     devices = {
         f"pool-snap-{number}".encode(): json.dumps({"device_id": 100 + number, "size": 1024 * number}).encode()
         for number in [*numbers, 999]

@@ -12,16 +12,18 @@ import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd.snapshots import SnapshotterPlace
 from ansible_collections.devicemapper.containers.plugins.module_utils._contents import orphans, pool_usage, reclaim
+from ansible_collections.devicemapper.containers.plugins.module_utils._contents.orphans import Records
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker.docker_layers import DockerPlace
 
 ROW = {"device_id": 42, "mapped": 7, "transaction_id": 3, "dm_name": None}
-USAGE = {"devices": [ROW], "records": ["/var/lib/docker"]}
+KNOWN = {"device_id": 1, "mapped": 9, "transaction_id": 0, "dm_name": "docker-1"}
+USAGE = {"devices": [KNOWN, ROW], "records": ["/var/lib/docker"]}
 
 
 @pytest.fixture
 def pool(report, monkeypatch):
     monkeypatch.setattr(pool_usage, "read", lambda *_arguments: USAGE)
-    monkeypatch.setattr(orphans, "recorded", lambda *_arguments: frozenset({1}))
+    monkeypatch.setattr(orphans, "recorded", lambda *_arguments: Records(frozenset({1})))
     lvm = report("pool_in_use_by_docker")
     return lvm, lvm.volume("docker", "thinpool")
 
@@ -63,3 +65,10 @@ def test_it_is_not_known_where_the_records_are_not_the_pools(pool, monkeypatch):
     monkeypatch.setattr(pool_usage, "read", lambda *_arguments: {**USAGE, "records": []})
     looked = reclaim.look(*pool, places("docker-thinpool", ""))
     assert (looked.sighting, looked.unclear) == (None, "the records of the engine are not those of this pool")
+
+
+def test_it_is_not_known_where_something_speaks_against_the_records(pool, monkeypatch):
+    monkeypatch.setattr(orphans, "recorded", lambda *_arguments: Records(frozenset({77})))
+    looked = reclaim.look(*pool, places("docker-thinpool", ""))
+    assert looked.sighting is None
+    assert "not one of the pool's devices is on record" in looked.unclear

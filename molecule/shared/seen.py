@@ -167,10 +167,10 @@ def wait_until(seconds: float, look, what: str):
         time.sleep(2)
 
 
-def start_module(module: str, **options) -> subprocess.Popen[str]:
+def start_module(module: str, *flags: str, **options) -> subprocess.Popen[str]:
     """Start a module of the collection on the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
-    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become"]
+    command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", *flags]
     command.append(f"--module-name=devicemapper.containers.{module}")
     if options:
         command.append(f"--args={json.dumps(options)}")
@@ -178,9 +178,9 @@ def start_module(module: str, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
 
 
-def run_module(module: str, **options) -> dict:
+def run_module(module: str, *flags: str, **options) -> dict:
     """Run a module of the collection on the scenario's guest, and return its result."""
-    return json.loads(start_module(module, **options).communicate()[0].partition("=>")[2])
+    return json.loads(start_module(module, *flags, **options).communicate()[0].partition("=>")[2])
 
 
 def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:

@@ -9,7 +9,9 @@ Before the other tests of this scenario, which count the containers: it leaves n
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 import seen
@@ -37,14 +39,16 @@ def is_done(host, name: str) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def containers(host):
     """Have a container that has deleted much, one that goes on writing, and a device that nobody has on record."""
+    guests = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory", "guests.yml")
+    (seen.reader() / "inventory.yml").write_text(guests.read_text(encoding="utf-8"), encoding="utf-8")
     seen.root(host, seen.IMPORT_IMAGE)
     delete = (
-        "mkdir /sums && dd if=/dev/urandom of=/kept bs=1M count=50 && sha256sum /kept > /sums/kept && "
-        f"dd if=/dev/zero of=/gone bs=1M count={GONE} && sync && rm /gone && sync && touch /done && sleep 1000000"
+        "test -e /done || { mkdir /sums && dd if=/dev/urandom of=/kept bs=1M count=50 && sha256sum /kept > /sums/kept && "
+        f"dd if=/dev/zero of=/gone bs=1M count={GONE} && sync && rm /gone && sync && touch /done; }}; sleep 1000000"
     )
     # A sum is there only while its file is whole, whenever the container is killed.
     write = (
-        "mkdir /sums; i=0; while :; do rm -f /sums/$i; sync; dd if=/dev/urandom of=/w$i bs=1M count=4 conv=fsync; "
+        "mkdir -p /sums; i=0; while :; do rm -f /sums/$i; sync; dd if=/dev/urandom of=/w$i bs=1M count=4 conv=fsync; "
         "sha256sum /w$i > /sum; sync; mv /sum /sums/$i; sync; touch /done; i=$(((i + 1) % 6)); sleep 1; done"
     )
     for name, script in (("deleter", delete), ("writer", write)):
@@ -109,6 +113,18 @@ def test_a_device_of_nobodys_is_shown_and_removed_where_that_is_asked_for(host):
     assert [one["removed"] for one in found["orphans"]] == [True]
     assert before - used(host) == pytest.approx(ORPHAN * seen.MIB, abs=8 * seen.MIB)
     assert reclaim(trim=False, remove_orphans=True)["orphans"] == []
+
+
+def test_what_shares_with_a_device_of_nobodys_keeps_all_of_it(host):
+    """A snapshot of a container's device that no engine knows of, as one that was made by hand."""
+    words = "{{.GraphDriver.Data.DeviceId}} {{.GraphDriver.Data.DeviceName}}"
+    number, device = seen.root(host, f"docker inspect --format '{words}' deleter").split()
+    seen.root(
+        host,
+        f"dmsetup suspend {device} && dmsetup message docker-thinpool 0 'create_snap {NUMBER} {number}'; "
+        f"dmsetup resume {device}",
+    )
+    assert [one["removed"] for one in reclaim(trim=False, remove_orphans=True)["orphans"]] == [True]
 
 
 @pytest.mark.parametrize("name", ["deleter", "writer"])

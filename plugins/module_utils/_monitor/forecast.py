@@ -20,8 +20,9 @@ HOUR, DAY = 3600, 86400
 # A minute apart for an hour, a quarter of an hour apart for a day before that: some 170 points at most.
 _FINE, _COARSE = 55, 14 * 60
 _OLDEST = HOUR + DAY
-# How much time the points of a window must span before it says anything.
-_WINDOWS = ((HOUR, 10 * 60), (DAY, 6 * HOUR))
+# For each window how much time its points must span before it says anything, and for how long up to now it must have
+# gone on: an image that was pulled half an hour ago fills nothing. A day has its nights.
+_WINDOWS = ((HOUR, 10 * 60, 15 * 60), (DAY, 6 * HOUR, DAY))
 _FEWEST = 5  # points
 
 WARNING, CRITICAL = DAY, 4 * HOUR  # from how little time left on it is a reason
@@ -85,14 +86,15 @@ def keep(points: t.Iterable[Point], new: Point) -> list[Point]:
 def of(points: t.Sequence[Point], part: str, room: float, now: float) -> Forecast | None:
     """Return when a half has used up the bytes that it can have more, by the faster growth of hour and day.
 
-    None where too little is known, or it does not grow.
+    What has slowed down within the hour counts as it is now. None where too little is known, or it does not grow.
     """
     column = 1 if part == "data" else 2
     rates = []
-    for window, least in _WINDOWS:
-        recent = [point for point in points if now - window <= point[0] <= now]
-        if len(recent) >= _FEWEST and recent[-1][0] - recent[0][0] >= least:
-            rates.append((_slope([(point[0], point[column]) for point in recent]), window))
+    for window, least, lately in _WINDOWS:
+        within = [(point[0], point[column]) for point in points if now - window <= point[0] <= now]
+        if len(within) >= _FEWEST and within[-1][0] - within[0][0] >= least:
+            late = [one for one in within if one[0] >= now - lately]
+            rates.append((min(_slope(one) for one in (within, late) if len(one) >= _FEWEST), window))
     rate, window = max(rates, default=(0.0, 0))
     return Forecast(part, max(room, 0.0) / rate, rate, window) if rate > 0 else None
 

@@ -92,6 +92,9 @@ def history(events: t.Iterable[Event], pool: PoolName, before: EventHistory | No
     for event in events:
         if event.concerns([pool], [pool.vg]):
             known = found.get(event.kind)
+            # What may be of any pool, as the kernel's line of a device that is gone, says nothing new of this one.
+            if known and known.named and event.pool is None and event.vg is None:
+                continue
             found[event.kind] = EventSummary(
                 kind=event.kind,
                 last=event.line.time,

@@ -65,6 +65,16 @@ def test_nothing_is_said_where_too_little_is_known_or_nothing_grows(points):
     assert forecast.of(points, "data", GIB, NOW) is None
 
 
+def test_what_came_at_once_and_has_ended_is_no_growth():
+    """As an image that was pulled, or a pool that was full and was given room."""
+    assert forecast.of(history((30 * 60, 100 * MIB), (20 * 60, 0)), "data", GIB, NOW) is None
+
+
+def test_what_slows_down_counts_as_it_is_now():
+    found = forecast.of(history((40 * 60, 100 * MIB), (20 * 60, MIB)), "data", GIB, NOW)
+    assert found.rate == pytest.approx(MIB, rel=0.05)
+
+
 def test_metadata_has_a_forecast_of_its_own():
     found = forecast.of(history((HOUR, MIB)), "metadata", 36 * MIB, NOW)
     assert (found.part, found.seconds) == ("metadata", pytest.approx(HOUR, rel=0.01))

@@ -67,6 +67,8 @@ EXTENDED = (
 QUEUEING = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (queue IO) mode")
 RECOVERED = ("kernel", "device-mapper: thin: 253:2: switching pool to write mode")
 ERRORING = ("kernel", "device-mapper: thin: 253:2: switching pool to out-of-data-space (error IO) mode")
+# Of a device that is not there any more, so that nobody knows which pool it was.
+GONE = [(source, line.replace("253:2", "253:9")) for source, line in (QUEUEING, ERRORING)]
 READ_ONLY = ("kernel", "device-mapper: thin: 253:2: switching pool to read-only mode")
 CORRUPT = ("kernel", "device-mapper: thin metadata: couldn't read superblock")
 KILLED = ("systemd", "dm-event.service: Main process exited, code=killed, status=9/KILL")
@@ -309,6 +311,8 @@ FAILING = status(FULL, when_full="error")
         pytest.param(FAILING, [QUEUEING, ERRORING], 0, NOON + 1, id="failing"),
         pytest.param(FAILING, [QUEUEING], 0, NOON + 60, id="failing-by-the-timeout"),
         pytest.param(FAILING, [ERRORING, RECOVERED, QUEUEING], 0, NOON + 62, id="failing-again"),
+        pytest.param(FAILING, [QUEUEING, ERRORING, *GONE], 0, NOON + 1, id="another-was-full-later-and-is-gone"),
+        pytest.param(FULL, [*GONE, QUEUEING], NOON + 2, 0, id="another-was-full-before-and-is-gone"),
         pytest.param(WELL, [QUEUEING, ERRORING, RECOVERED], 0, 0, id="not-full-any-more"),
     ],
 )

@@ -59,6 +59,16 @@ options:
         large one, so V(900) or more is advised.
     type: int
     default: 0
+  release_reserve:
+    description:
+      - Whether each run first gives every full pool that it watches what is kept for it
+        (M(devicemapper.containers.thin_pool_reserve)). Nobody is asked then, and the reserve is gone until it is kept
+        again; the journal of C(thin-pool-monitor.service) tells it.
+      - The O(interval) must be V(30) or less, since writes to a full pool wait for a minute alone. That program has all
+        rights of root, as LVM takes them; the one that writes the metrics does not.
+    type: bool
+    default: false
+    version_added: 1.2.0
   state:
     description: V(absent) takes all of it away, the metrics and what was counted included.
     type: str
@@ -115,6 +125,9 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
 )
 
 
+RELEASED_IN_TIME = 30  # seconds from one run to the next, half of the time that writes to a full pool wait
+
+
 def main() -> None:
     limits = pool_health.Limits()
     module = AnsibleModule(
@@ -127,6 +140,7 @@ def main() -> None:
             "interval": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 30},
             "usage_interval": {"type": "int", "default": 0},
+            "release_reserve": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["textfile_dir"])],
@@ -163,6 +177,11 @@ def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
             raise errors.RefusedError(f"{option} must be {least} to {most} seconds, not {params[option]}")
     if params["usage_interval"] and not 60 <= params["usage_interval"] <= 86400:
         raise errors.RefusedError(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
+    if params["release_reserve"] and params["interval"] > RELEASED_IN_TIME:
+        raise errors.RefusedError(
+            f"interval must be {RELEASED_IN_TIME} seconds or less with release_reserve, not {params['interval']}: what is "
+            "written to a full pool waits for a minute, and fails then"
+        )
     if timestamps.parse_time(params["since"], 0) is None:
         raise errors.RefusedError(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")
     if params["path"]:
@@ -175,6 +194,7 @@ def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
         interval=params["interval"],
         timeout=params["timeout"],
         usage_interval=params["usage_interval"],
+        release_reserve=params["release_reserve"],
         settings={
             "pools": sorted(set(params["pools"])),
             "limits": {limit: getattr(limits, limit) for limit in pool_health.LIMITS},

@@ -225,7 +225,7 @@ def kept(host):
         host,
         "lvcreate --quiet --yes --type thin-pool --name kept --chunksize 64k --zero n --poolmetadatasize 2m --size 20m "
         "many && dmsetup message many-kept 0 'create_thin 0' && "
-        "dmsetup create thin-many-kept --table '0 81920 thin /dev/mapper/many-kept 0'",
+        "dmsetup create thin-many-kept --table '0 245760 thin /dev/mapper/many-kept 0'",
     )
     found = seen.run_module("thin_pool_reserve", vg="many", name="kept", size="24m")
     assert (found["changed"], found["reserve"]) == (True, 24 * seen.MIB)
@@ -277,6 +277,22 @@ def test_what_was_released_is_released_once(host, kept):
     assert status == 0, output
     assert "There was nothing left to give." in output
     assert "changed=0" in output
+
+
+def test_the_timer_releases_the_reserve_where_that_is_allowed(host, kept):
+    """Once more, with nobody there; the first third of what is written fits."""
+    assert seen.run_module("thin_pool_reserve", vg="many", name="kept", size="24m")["changed"]
+    allowed = {"thin_pool_monitor_release_reserve": True, "thin_pool_monitor_interval": 10}
+    run_role(METRICS, NEVER, f"--extra-vars={json.dumps(allowed)}")
+    size = int(seen.root(host, "lvs --noheadings --nosuffix --units m -o lv_size many/kept").partition(".")[0])
+    write = f"dd if=/dev/zero of=/dev/mapper/thin-many-kept bs=1M count={size + 8 - 40} seek=40 oflag=direct status=none"
+    seen.root(host, f"timeout 250 {write}")
+    assert "give thin pool many/kept the 24.00 MiB that was kept for it" in seen.root(
+        host, "journalctl --no-pager --output=cat --unit thin-pool-monitor.service"
+    )
+    assert " rw " in status_of(host, "many-kept")
+    seen.root(host, "dd if=/dev/mapper/thin-many-kept bs=1M count=40 iflag=direct status=none | cmp - /root/written")
+    run_role(METRICS, NEVER)
 
 
 def test_timer_writes_by_itself(host):

@@ -27,7 +27,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.files import Write
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter, release
 
 PROGRAM = "/usr/local/lib/devicemapper.containers"
 CONFIGURATION = "/etc/thin-pool-monitor.json"
@@ -52,6 +52,7 @@ class ExporterSpec:
     interval: int = 60  # seconds
     timeout: int = 30  # seconds
     usage_interval: int = 0  # seconds
+    release_reserve: bool = False
     settings: dict[str, t.Any] = field(default_factory=dict)  # what else the program's configuration has
 
 
@@ -178,8 +179,11 @@ def wanted_files(spec: ExporterSpec) -> dict[str, str]:
         "usage_timeout": USAGE_TIMEOUT,
         **spec.settings,
     }
+    program = sources(exporter.__name__)
+    if spec.release_reserve:
+        program = {**program, **sources(release.__name__)}
     return {
-        **{f"{os.path.join(PROGRAM, *name.split('.'))}.py": text for name, text in sources(exporter.__name__).items()},
+        **{f"{os.path.join(PROGRAM, *name.split('.'))}.py": text for name, text in program.items()},
         CONFIGURATION: json.dumps(configuration, indent=4, sort_keys=True) + "\n",
         SERVICE: _service(spec),
         TIMER: _timer(spec),
@@ -228,6 +232,12 @@ def _service(spec: ExporterSpec) -> str:
     # A metadata snapshot has a lock in /run and is written down in a folder of its own (metadata_snapshot).
     locks = "/run" if spec.usage_interval else "-/run/lock -/run/lvm"
     usage_state = f" {os.path.basename(metadata_snapshot.MARKS)}" if spec.usage_interval else ""
+    # LVM changes the group, which takes all that root may do, as the plus says (systemd.service(5)). What is limited by
+    # the service's cgroup is so for every program of it, and LVM writes to disks. Whatever comes of it, metrics follow.
+    first = (
+        f"ExecStartPre=-+{interpreter()} -m {release.__name__} {CONFIGURATION}\n" if spec.release_reserve else ""
+    )
+    disks = "rw" if spec.release_reserve else "r"
     return f"""{_HEAD}[Unit]
 Description=Write metrics of thin pools for node_exporter
 Wants=dm-event.socket
@@ -236,7 +246,7 @@ After=dm-event.socket
 [Service]
 Type=oneshot
 Environment=PYTHONPATH={PROGRAM} PYTHONPYCACHEPREFIX={CACHE}
-ExecStart={interpreter()} -m {exporter.__name__} {CONFIGURATION}
+{first}ExecStart={interpreter()} -m {exporter.__name__} {CONFIGURATION}
 # The program limits each of its steps itself; this is for what neither it nor a signal can end.
 TimeoutStartSec={3 * spec.timeout + 30 + (7200 if spec.usage_interval else 0)}
 TimeoutStopSec=5
@@ -252,7 +262,7 @@ UMask=0077
 CapabilityBoundingSet=CAP_SYS_ADMIN
 DevicePolicy=closed
 DeviceAllow=/dev/mapper/control rw
-DeviceAllow=block-* r
+DeviceAllow=block-* {disks}
 PrivateNetwork=yes
 IPAddressDeny=any
 RestrictAddressFamilies=AF_UNIX AF_NETLINK

@@ -752,6 +752,8 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
                 [*NO_INTEGERS, *((value, "usage_interval must be 60 to 86400 seconds, or 0") for value in (1, 59, -1))],
             ),
             *wrong("timeout", [*NO_INTEGERS, *((value, "timeout must be 1 to 600 seconds") for value in (0, 601))]),
+            *no_bool("release_reserve"),
+            *wrong("interval", [(31, "interval must be 30 seconds or less with release_reserve")], release_reserve=True),
             *no_choice("state", "present", "absent"),
         ],
     ),

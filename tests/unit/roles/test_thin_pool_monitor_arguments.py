@@ -41,6 +41,9 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("timeout", "soon", NO_INTEGER),
     ("usage_interval", 59, "must be 60 to 86400 seconds, or 0"),
     ("usage_interval", "daily", NO_INTEGER),
+    ("release_reserve", "perhaps", "not a valid boolean"),
+    ("release_reserve", True, "is done by the timer that thin_pool_monitor_textfile_dir asks for"),
+    ("release_reserve", True, "thin_pool_monitor_interval must be 30 seconds or less"),
     ("state", "latest", "must be one of: present, absent"),
 ]
 

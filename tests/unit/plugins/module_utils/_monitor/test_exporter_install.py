@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter_install
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import exporter_install, release
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.exporter_install import (
     ExporterSpec,
     InstalledExporter,
@@ -141,12 +141,13 @@ def test_program_runs_by_itself(tmp_path):
     assert 'thin_pool_present{vg="docker",pool="thinpool"} 0' in (tmp_path / "thin_pool.prom").read_text()
 
 
-@pytest.mark.parametrize("usage_interval", [0, 900])
-def test_the_unit_may_do_little(tmp_path, usage_interval):
+@pytest.mark.parametrize(("usage_interval", "release_reserve"), [(0, False), (900, False), (0, True)])
+def test_the_unit_may_do_little(tmp_path, usage_interval, release_reserve):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
     path = tmp_path / "thin-pool-monitor.service"
-    path.write_text(exporter_install._service(replace(WISH, usage_interval=usage_interval)), encoding="utf-8")
+    spec = replace(WISH, usage_interval=usage_interval, release_reserve=release_reserve)
+    path.write_text(exporter_install._service(spec), encoding="utf-8")
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if "unrecognized option" in done.stderr:
@@ -227,6 +228,22 @@ def test_only_the_usage_needs_more_of_the_system_to_be_writable():
     assert "ReadWritePaths=/srv/metrics -/run/lock -/run/lvm\n" in plain
     assert "ReadWritePaths=/srv/metrics /run\n" in more
     assert "StateDirectory=thin-pool-monitor devicemapper.containers\n" in more
+
+
+def test_only_where_it_is_allowed_is_there_what_releases_a_reserve():
+    plain, more = (exporter_install.wanted_files(replace(WISH, release_reserve=allowed)) for allowed in (False, True))
+    assert {path for path in more if path not in plain} == {
+        f"{exporter_install.PROGRAM}/{release.__name__.replace('.', '/')}.py",
+    }
+    assert "DeviceAllow=block-* r\n" in plain[exporter_install.SERVICE]
+    assert "ExecStartPre" not in plain[exporter_install.SERVICE]
+    assert "DeviceAllow=block-* rw\n" in more[exporter_install.SERVICE]
+    first, second = [line for line in more[exporter_install.SERVICE].splitlines() if line.startswith("ExecStart")]
+    assert first.startswith("ExecStartPre=-+/")
+    assert first.endswith(f" -m {release.__name__} {exporter_install.CONFIGURATION}")
+    assert second == next(
+        line for line in plain[exporter_install.SERVICE].splitlines() if line.startswith("ExecStart=")
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"textfile_dir": 1}'])

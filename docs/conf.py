@@ -51,6 +51,7 @@ CONTENTS = {
     "Keep it well": {
         "guides/verify": "Verify a host",
         "guides/monitor": "Look after pools",
+        "guides/reclaim": "Space that comes back",
         "guides/report": "The whole fleet",
         "guides/rulebook": "Grow by itself",
         "guides/replace_disk": "Replace a disk",

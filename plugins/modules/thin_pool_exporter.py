@@ -124,7 +124,6 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._monitor i
     timestamps,
 )
 
-
 RELEASED_IN_TIME = 30  # seconds from one run to the next, half of the time that writes to a full pool wait
 
 
@@ -179,8 +178,8 @@ def spec_of(params: t.Mapping[str, t.Any]) -> exporter_install.ExporterSpec:
         raise errors.RefusedError(f"usage_interval must be 60 to 86400 seconds, or 0, not {params['usage_interval']}")
     if params["release_reserve"] and params["interval"] > RELEASED_IN_TIME:
         raise errors.RefusedError(
-            f"interval must be {RELEASED_IN_TIME} seconds or less with release_reserve, not {params['interval']}: what is "
-            "written to a full pool waits for a minute, and fails then"
+            f"interval must be {RELEASED_IN_TIME} seconds or less with release_reserve, not {params['interval']}: what "
+            "is written to a full pool waits for a minute, and fails then"
         )
     if timestamps.parse_time(params["since"], 0) is None:
         raise errors.RefusedError(f"since {params['since']!r} is no point in time: give it one like '-1h' or '-2 days'")

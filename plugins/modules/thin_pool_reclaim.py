@@ -256,7 +256,7 @@ def main() -> None:
 
 
 def alone(module: AnsibleModule) -> dict:
-    """Work while no other run does: what one has proved to be nobody's another could remove, and an engine make anew."""
+    """Work while no other run does: what one proved to be nobody's another could remove, and an engine make anew."""
     with locks.locked(LOCK, process.TIMEOUT, create=True):
         return work(module)
 

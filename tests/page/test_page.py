@@ -101,7 +101,7 @@ def test_a_screen_reader_is_told_of_places_headings_and_figures(browser, page):
     columns = [name for _role, name in browser.names("columnheader")][:5]
     assert columns == ["Name", "What it is", "Image", "Its own", "With shared"]
     pictures = [name for _role, name in browser.names("image", "img") if name.startswith("Time line")]
-    assert pictures[0].startswith("Time line. 1: data low water, 2026-11-23 07:00:00; ")
+    assert pictures[0].startswith("Time line. 1: metadata abort, 2026-11-23 11:30:00; ")
 
 
 def test_tables_stay_tables_on_a_phone(browser, page):

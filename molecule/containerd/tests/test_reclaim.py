@@ -62,9 +62,7 @@ def test_what_was_deleted_and_what_is_nobodys_come_back_while_others_write(host,
     assert told["orphans_unclear"] is None
     before = used(host)
     found = reclaim(remove_orphans=True)
-    assert found["orphans"] == [
-        {"device_id": NUMBER, "exclusive": ORPHAN * seen.MIB, "dm_name": None, "removed": True}
-    ]
+    assert found["orphans"] == [{"device_id": NUMBER, "exclusive": ORPHAN * seen.MIB, "dm_name": None, "removed": True}]
     after = used(host)
     assert before - after == pytest.approx((GONE + ORPHAN) * seen.MIB, abs=24 * seen.MIB)  # the other one writes
     again = reclaim("--check", remove_orphans=True)
@@ -91,7 +89,7 @@ def test_a_pool_with_a_snapshot_without_its_device_has_nothing_of_nobodys(host):
         older = "import sys; text = open(sys.argv[1], 'rb').read(); " + (
             "open(sys.argv[1], 'wb').write(text.replace(b'thinpool-snap-', b'thinpool-past-'))"
         )
-        seen.root(host, f"python3 -c \"{older}\" {database}")
+        seen.root(host, f'python3 -c "{older}" {database}')
         found = reclaim(trim=False, remove_orphans=True)
         assert "layers have no device on record, such as default/" in found["orphans_unclear"]
         assert (found["orphans"], found["changed"]) == ([], False)

@@ -285,7 +285,8 @@ def test_the_timer_releases_the_reserve_where_that_is_allowed(host, kept):
     allowed = {"thin_pool_monitor_release_reserve": True, "thin_pool_monitor_interval": 10}
     run_role(METRICS, NEVER, f"--extra-vars={json.dumps(allowed)}")
     size = int(seen.root(host, "lvs --noheadings --nosuffix --units m -o lv_size many/kept").partition(".")[0])
-    write = f"dd if=/dev/zero of=/dev/mapper/thin-many-kept bs=1M count={size + 8 - 40} seek=40 oflag=direct status=none"
+    more = f"seek=40 count={size + 8 - 40}"
+    write = f"dd if=/dev/zero of=/dev/mapper/thin-many-kept bs=1M {more} oflag=direct status=none"
     seen.root(host, f"timeout 250 {write}")
     assert "give thin pool many/kept the 24.00 MiB that was kept for it" in seen.root(
         host, "journalctl --no-pager --output=cat --unit thin-pool-monitor.service"

@@ -43,7 +43,8 @@ def containers(host):
     (seen.reader() / "inventory.yml").write_text(guests.read_text(encoding="utf-8"), encoding="utf-8")
     seen.root(host, seen.IMPORT_IMAGE)
     delete = (
-        "test -e /done || { mkdir /sums && dd if=/dev/urandom of=/kept bs=1M count=50 && sha256sum /kept > /sums/kept && "
+        "test -e /done || { mkdir /sums && dd if=/dev/urandom of=/kept bs=1M count=50 && "
+        "sha256sum /kept > /sums/kept && "
         f"dd if=/dev/zero of=/gone bs=1M count={GONE} && sync && rm /gone && sync && touch /done; }}; sleep 1000000"
     )
     # A sum is there only while its file is whole, whenever the container is killed.

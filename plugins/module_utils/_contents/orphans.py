@@ -11,9 +11,9 @@ CreateThinDevice), Docker in the transaction that it opens (daemon/graphdriver/d
 until the device is deleted. So a device that is in no record before and after it was seen in the pool is nobody's, if
 the records are those of whoever uses the pool, and are whole. What speaks against either leaves nothing to nobody.
 
-A device's number is its only name, and an engine may take a number again once it is free. As long as the device is there
-nobody can make another of that number. The kernel counts for each chunk who has it, so that snapshots of a device that
-is deleted, and what it was a snapshot of, keep all of theirs.
+A device's number is its only name, and an engine may take a number again once it is free. As long as the device is
+there nobody can make another of that number. The kernel counts for each chunk who has it, so that snapshots of a device
+that is deleted, and what it was a snapshot of, keep all of theirs.
 """
 
 from __future__ import annotations

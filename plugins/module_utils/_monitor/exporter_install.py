@@ -234,9 +234,7 @@ def _service(spec: ExporterSpec) -> str:
     usage_state = f" {os.path.basename(metadata_snapshot.MARKS)}" if spec.usage_interval else ""
     # LVM changes the group, which takes all that root may do, as the plus says (systemd.service(5)). What is limited by
     # the service's cgroup is so for every program of it, and LVM writes to disks. Whatever comes of it, metrics follow.
-    first = (
-        f"ExecStartPre=-+{interpreter()} -m {release.__name__} {CONFIGURATION}\n" if spec.release_reserve else ""
-    )
+    first = f"ExecStartPre=-+{interpreter()} -m {release.__name__} {CONFIGURATION}\n" if spec.release_reserve else ""
     disks = "rw" if spec.release_reserve else "r"
     return f"""{_HEAD}[Unit]
 Description=Write metrics of thin pools for node_exporter

@@ -753,7 +753,7 @@ TABLES: dict[str, tuple[dict[str, t.Any], list[tuple]]] = {
             ),
             *wrong("timeout", [*NO_INTEGERS, *((value, "timeout must be 1 to 600 seconds") for value in (0, 601))]),
             *no_bool("release_reserve"),
-            *wrong("interval", [(31, "interval must be 30 seconds or less with release_reserve")], release_reserve=True),
+            *wrong("interval", [(31, "interval must be 30 seconds or less with release")], release_reserve=True),
             *no_choice("state", "present", "absent"),
         ],
     ),

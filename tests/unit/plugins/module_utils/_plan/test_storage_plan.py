@@ -198,9 +198,7 @@ def test_a_reserve_is_kept_behind_the_pool_and_is_no_room_for_its_extension(repo
     stages, refusals = plan(host(report("pool_and_second_disk"), VDB), spec={"reserve": Size.parse("10g")})
     assert refusals == []
     (step,) = next(stage.steps for stage in stages.stages if stage.name == "reserve")
-    assert step.action == (
-        "keep docker/thinpool_reserve: 10.00 GiB for thin pool docker/thinpool in an emergency"
-    )
+    assert step.action == ("keep docker/thinpool_reserve: 10.00 GiB for thin pool docker/thinpool in an emergency")
     assert step.rehearsal[0] == "lvcreate"
     assert stages.extension.free == 2637 - 2560
     assert "cannot be extended automatically" in stages.warning

@@ -53,15 +53,20 @@ def until(pool: Pool) -> str:
 
 def room(pool: Pool) -> tuple[str, str]:
     """Return what gives the data of a pool room, in words and as a command, what is fastest first."""
-    if pool.extension.data_possible:
-        # Without a threshold there is no policy that would extend it.
-        by = "--use-policies" if pool.policy.threshold < 100 else f"--extents +{max(pool.extension.data_needed, 1)}"
-        extend = f"lvextend --yes {by} {pool.pool_name}"
-        return f"its volume group has room, so run '{extend}'", pool.whose.shell(extend)
-    if pool.reserve:
+    extension, by = pool.extension, ""
+    if extension.data_possible and pool.policy.threshold < 100:
+        by = "--use-policies"
+    elif pool.reserve:
         words = f"give it the {human(pool.reserve)} that are kept for it (playbook release_reserve), and add a device"
         return words, pool.whose.release(pool.pool_name)
-    return make_room(pool, pool.extension.data_refusal)
+    elif extension.data_possible:
+        # Without a threshold there is no policy that would extend it: by a fifth, as the default is.
+        fifth = pool.volume.size // (extension.extent_size or pool.volume.size) // 5
+        by = f"--extents +{max(min(fifth, extension.free), 1)}"
+    if by:
+        extend = f"lvextend --yes {by} {pool.pool_name}"
+        return f"its volume group has room, so run '{extend}'", pool.whose.shell(extend)
+    return make_room(pool, extension.data_refusal)
 
 
 def less_use(pool: Pool, part: str) -> tuple[str, str]:

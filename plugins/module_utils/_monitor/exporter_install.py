@@ -113,7 +113,7 @@ def _put_there(current: InstalledExporter, spec: ExporterSpec) -> tuple[list[Ste
     moved = current.textfile_dir not in ("", spec.textfile_dir)
     if moved:
         steps.append(_removal(metrics(current.textfile_dir)))
-    steps += [_removal(path) for path in sorted(current.files) if path not in wanted]
+    unused = [_removal(path) for path in sorted(current.files) if path not in wanted]
     changed = [path for path, text in wanted.items() if current.files.get(path) != text]
     steps += [Step(f"write {path}", write=Write(path, wanted[path])) for path in changed]
     units = [path for path in changed if path in (SERVICE, TIMER)]
@@ -125,10 +125,11 @@ def _put_there(current: InstalledExporter, spec: ExporterSpec) -> tuple[list[Ste
         )
     elif TIMER in changed:
         steps.append(Step(f"start {UNIT}.timer anew", ("systemctl", "restart", f"{UNIT}.timer")))
-    if steps or not current.metrics:
+    if steps or unused or not current.metrics:
         # Waits for its end: what does not work fails here and not unseen.
         steps.append(Step("write the metrics for the first time", ("systemctl", "start", f"{UNIT}.service")))
-    return steps, InstalledExporter(
+    # Last: a run that was under way needs what its unit named when it began.
+    return [*steps, *unused], InstalledExporter(
         files=wanted, folders=(PROGRAM, STATE, CACHE), metrics=True, enabled=True, active=True, needs_reload=False
     )
 

@@ -48,7 +48,7 @@ def program(name):
         pytest.param(
             changed(f"{exporter_install.PROGRAM}/old.py"),
             WISH,
-            [f"remove {exporter_install.PROGRAM}/old.py", FIRST],
+            [FIRST, f"remove {exporter_install.PROGRAM}/old.py"],
             id="file-that-is-no-longer-used",
         ),
         pytest.param(

@@ -279,6 +279,18 @@ def test_what_becomes_of_writes_is_the_kernels_word(pool, expected):
             id="never-extended-by-itself-with-room",
         ),
         pytest.param(
+            full("error", policy=Policy(100, 20), extension=replace(WELL.extension, free=30, data_needed=0)),
+            "its volume group has room, so run 'lvextend --yes --extents +30 docker/thinpool'",
+            EXTEND.replace("--use-policies", "--extents +30"),
+            id="never-extended-by-itself-with-little-room",
+        ),
+        pytest.param(
+            full("queue", policy=Policy(100, 20), reserve=512 * MIB),
+            "Nothing is lost yet: give it the 512.00 MiB that are kept for it (playbook release_reserve)",
+            GROW.replace("grow", "release_reserve") + " -e release_vg=docker -e release_pool=thinpool",
+            id="never-extended-by-itself-with-a-reserve",
+        ),
+        pytest.param(
             full("queue", no_space_timeout=None, **NO_ROOM), "waits, and fails after a minute. Nothing", GROW, id="old"
         ),
         pytest.param(

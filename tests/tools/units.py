@@ -27,6 +27,8 @@ ONCE = ("tests/unit/fuzz",)
 # And those that a release between the oldest and the newest says nothing new of, nor its Python: what they test imports
 # nothing of Ansible (tests/unit/plugins/module_utils/test_imports.py).
 BOTH_ENDS = (
+    "tests/unit/docs",
+    "tests/unit/extensions",
     "tests/unit/tools",
     *(
         f"tests/unit/plugins/module_utils/_{room}"

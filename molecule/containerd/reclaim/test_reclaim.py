@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import pytest
 import seen
-from test_containerd import POOL, run
 
+POOL = "containerd-thinpool"
 CHUNK = 512 * 1024
 GONE, ORPHAN = 120, 20  # MiB
 NUMBER = 4242
+
+
+def run(host, name: str, script: str, options: str) -> None:
+    seen.root(host, f"{seen.CTR_RUN} {options} {seen.BUSYBOX} {name} /bin/sh -c 'exec > /dev/null 2>&1; {script}'")
 
 
 def used(host) -> int:
@@ -39,8 +43,9 @@ def containers(host):
         "mkdir /sums; i=0; while :; do rm -f /sums/$i; sync; dd if=/dev/urandom of=/w$i bs=1M count=2 conv=fsync; "
         "sha256sum /w$i > /sum; sync; mv /sum /sums/$i; sync; touch /done; i=$(((i + 1) % 6)); sleep 1; done"
     )
+    seen.root(host, seen.IMPORT_ARCHIVE)
     for name, script in (("deleter", delete), ("writer", write)):
-        run(host, name, f"exec > /dev/null 2>&1; {script}", "--detach")
+        run(host, name, script, "--detach")
     for name in ("deleter", "writer"):
         look = f"ctr tasks exec --exec-id look-{name}-$(date +%N) {name} /bin/busybox test -e /done && echo yes || true"
         seen.wait_until(180, lambda look=look: seen.root(host, look), f"{name} is ready")

@@ -77,4 +77,4 @@ def is_full(status: PoolStatus) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1]))

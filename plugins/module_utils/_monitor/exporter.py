@@ -75,12 +75,24 @@ class ExporterConfig:
             return cls(**json.load(file))
 
 
+Counters = t.Dict[str, t.Dict[str, int]]  # kind of event -> severity -> number
+
+
+def _counters_of(kept: t.Mapping[str, t.Any]) -> Counters:
+    """Return counters as they were kept; until version 1.0.0 kind and severity were one key."""
+    found: Counters = {}
+    for key, value in kept.items():
+        kind, _space, severity = key.partition(" ")
+        found.setdefault(kind, {}).update({severity: value} if severity else value)
+    return found
+
+
 @dataclass
 class ExporterState:
     """What is kept from run to run, over reboots too: where the journal was read to, and what was counted there."""
 
     cursor: str = ""
-    counters: dict[str, dict[str, int]] = field(default_factory=dict)  # "VG/NAME" -> "kind severity" -> number
+    counters: dict[str, Counters] = field(default_factory=dict)  # by "VG/NAME"
     gaps: int = 0
     last_success: float = 0
     pools: list[str] = field(default_factory=list)
@@ -95,6 +107,7 @@ class ExporterState:
         """Return what was kept; nothing if that was lost or damaged, which costs the counters and no more."""
         try:
             found = cls(**files.load(path))
+            found.counters = {name: _counters_of(kept) for name, kept in found.counters.items()}
             found._check()
         except (AttributeError, LookupError, TypeError, ValueError):
             return cls()
@@ -108,9 +121,9 @@ class ExporterState:
         for points in self.history.values():
             forecast.valid(points)
         for counted in self.counters.values():
-            for words, number in counted.items():
-                _kind, _severity = words.split()
-                _all_numbers(number)
+            for by_severity in counted.values():
+                _all_text(*by_severity)
+                _all_numbers(*by_severity.values())
         for kept in self.usage.values():
             _all_numbers(kept["asked"], kept["told"])
             for name, labels, value in kept["samples"]:
@@ -287,9 +300,8 @@ class Run:
         for event in events:
             name = str(PoolName(event.vg or "", event.pool or ""))
             if name in names:
-                counted = memory.counters.setdefault(name, {})
-                kind = f"{event.kind} {event.severity}"
-                counted[kind] = counted.get(kind, 0) + 1
+                counted = memory.counters.setdefault(name, {}).setdefault(event.kind, {})
+                counted[event.severity] = counted.get(event.severity, 0) + 1
         since = timestamps.parse_time(self._configuration.since, self._now) or 0
         past = {}
         for name in known:
@@ -333,9 +345,10 @@ class Run:
         known = self._memory.pools or self._configuration.pools
         for name in sorted({*known, "/", *self._memory.counters}):
             from_the_start = metrics.FROM_THE_START if name in known else metrics.WITHOUT_A_POOL if name == "/" else ()
-            counted = {f"{kind} {dm_events.KINDS[kind]}": 0 for kind in from_the_start}
-            for words, number in sorted({**counted, **self._memory.counters.get(name, {})}.items()):
-                kind, severity = words.split()
+            counted = {(kind, dm_events.KINDS[kind]): 0 for kind in from_the_start}
+            for kind, by_severity in self._memory.counters.get(name, {}).items():
+                counted.update({(kind, severity): number for severity, number in by_severity.items()})
+            for (kind, severity), number in sorted(counted.items()):
                 yield Sample("thin_pool_events_total", {**labels_of(name), "kind": kind, "severity": severity}, number)
 
 

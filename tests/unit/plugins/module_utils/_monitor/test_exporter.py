@@ -329,6 +329,22 @@ def test_a_damaged_memory_costs_the_counters_and_no_more(host, text):
     assert host.run()[f"thin_pool_present{POOL}"] == 1
 
 
+def test_what_version_1_0_counted_is_counted_on(host):
+    host.journal += [SHORT, FAILED]
+    before = host.run()
+    path = os.path.join(host.folder, exporter.STATE)
+    with open(path, encoding="utf-8") as file:
+        kept = json.load(file)
+    assert kept["counters"]["docker/thinpool"]["autoextend_failed"] == {"error": 1}
+    kept["counters"]["docker/thinpool"] = {"autoextend_failed error": 41}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(kept, file)
+    host.journal.append(FAILED)
+    samples = host.run()
+    assert events(samples, "autoextend_failed") == 42
+    assert samples.keys() == before.keys()
+
+
 def test_a_state_that_is_not_regular_costs_the_counters_and_no_more(host):
     os.mkfifo(os.path.join(host.folder, exporter.STATE))
     samples = host.run()

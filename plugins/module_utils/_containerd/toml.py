@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 Path = t.Tuple[str, ...]
 Values = t.Dict[str, t.Any]
 
+_LIMIT = 1 << 63
+
 
 class TomlError(ValueError):
     """A text that is not TOML, with the number of the line."""
@@ -416,10 +418,13 @@ class _Reader:
                 raise self.fail(f"{date[0]!r} is no date or time ({error})", start) from error
         if word in ("true", "false"):
             return word == "true"
-        if _INTEGER.fullmatch(word):
-            return int(word.replace("_", ""))
-        if _BASED.fullmatch(word):
-            return int(word.replace("_", ""), 0)
+        if _INTEGER.fullmatch(word) or _BASED.fullmatch(word):
+            # Of 64 bits with a sign (TOML 1.0, "Integer"), as containerd's parsers have it.
+            digits = word.replace("_", "")
+            number = int(digits, 10 if _INTEGER.fullmatch(word) else 0) if len(digits) < 70 else _LIMIT
+            if not -_LIMIT <= number < _LIMIT:
+                raise self.fail(f"{word[:30]!r} is a number of more than 64 bits", start)
+            return number
         if _FLOAT.fullmatch(word):
             return float(word.replace("_", ""))
         raise self.fail(f"{word or self.text[start : start + 1]!r} is no value", start)

@@ -86,7 +86,8 @@ class CopyStatus:
 
 # 0 16384 mirror 2 98:16 98:32 4/4 1 AA 1 core
 _STATUS = re.compile(
-    r"^(?P<name>\S+): \d+ \d+ mirror 2 \S+ \S+ (?P<done>\d+)/(?P<total>\d+) \d+ (?P<health>[A-Z]+) ", re.MULTILINE
+    r"^(?P<name>\S+): \d+ \d+ mirror 2 \S+ \S+ (?P<done>[0-9]{1,19})/(?P<total>[0-9]{1,19}) \d+ (?P<health>[A-Z]+) ",
+    re.MULTILINE,
 )
 
 

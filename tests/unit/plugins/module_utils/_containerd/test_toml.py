@@ -205,3 +205,10 @@ def test_a_long_text_is_read_in_time_in_proportion_to_it():
         assert [entry.line for entry in document.entries[:3]] == [2, 4, 6]
         assert document.entries[-1].line == 2 * number
     assert durations[1] < 4 * 3 * durations[0] + 0.3
+
+
+@pytest.mark.parametrize("number", [str(2**63), hex(2**63), str(-(2**63) - 1), "9" * 5000, "0b" + "1" * 20000])
+def test_numbers_of_more_than_64_bits_are_refused(number):
+    """As by the parsers of containerd; Python's takes them."""
+    with pytest.raises(toml.TomlError, match="line 2: .* is a number of more than 64 bits"):
+        toml.parse(f"a = {2**63 - 1}\nb = {number}\n")

@@ -68,6 +68,7 @@ def test_the_kernels_count_is_read(captured):
     text = "docker-pvmove0: 98304 425984 mirror 2 254:0 98:48 47/104 1 SA 1 core\n"
     assert extent_moves.copies(text, "docker")[0].failed
     assert extent_moves.copies(text, "other") == []
+    assert extent_moves.copies(text.replace("104", "9" * 5000), "docker") == []
     assert extent_moves.copies(text.replace("docker-pvmove0", "my--vg-pvmove0"), "my-vg") != []
     assert extent_moves.copies("No devices found\n", "docker") == []
 

@@ -353,8 +353,8 @@ def answer(
         why = pool_health.Reason(
             "no_pools",
             "unknown",
-            "there is no thin pool on this host: make one (role direct_lvm), or name those that should be here in "
-            "thin_pool_monitor_pools",
+            "there is no thin pool on this host: make one (role direct_lvm or containerd_devmapper), or name those "
+            "that should be here in thin_pool_monitor_pools",
         )
         host = [*host, why]
     return {

@@ -57,9 +57,15 @@ def decide(
         raise RefusedErrors(obstacle.message for obstacle in in_the_way)
     if new is not None and new.path == old.path:
         raise RefusedError(f"old and new are the same device, {new.label}: name the one that takes its place")
+    cleared = [step for left in left_over for step in _clear(left)]
+    for empty in extent_moves.emptied(lvm, vg):
+        words = f"remove {empty.full_name}, left by an interrupted pvmove"
+        cleared.append(Step(words, ("lvremove", "--yes", empty.full_name)))
+        lvm = lvm.without(volume=(vg, empty.name))
     volume = lvm.device(old.path)
     if volume is None or not volume.vg:
-        return _is_out(lvm, group, old, new, volume, interrupted)
+        steps, after = _is_out(lvm, group, old, new, volume, interrupted)
+        return [*cleared, *steps], after
     if not lvm.holds(group, volume):
         raise RefusedError(f"{old.label} belongs to volume group {volume.vg}, not to {vg}: correct vg or old")
     moving = extent_moves.moving(lvm, vg)
@@ -68,7 +74,6 @@ def decide(
             f"extents are being moved away from {moving.moves_from} of volume group {vg}, or were when pvmove was "
             f"interrupted: name it in old to begin that anew or to end it, before {old.label} has its turn"
         )
-    cleared = [step for left in left_over for step in _clear(left)]
     if interrupted == "abort":
         steps, after = _abort(lvm, volume, is_moving=moving is not None)
     else:

@@ -106,6 +106,18 @@ def moving(lvm: LvmState, vg: str) -> LogicalVolume | None:
     return next((volume for volume in lvm.volumes_of(vg) if volume.moves_from), None)
 
 
+def emptied(lvm: LvmState, vg: str) -> list[LogicalVolume]:
+    """Return what is left of moves that were killed after nothing lay on their volume, and before it was removed.
+
+    LVM makes an extent of errors of it first (lib/metadata/lv_manip.c, replace_lv_with_error_segment(); seen).
+    """
+    return [
+        volume
+        for volume in lvm.volumes_of(vg)
+        if re.fullmatch("pvmove[0-9]+", volume.name) and volume.type == "error" and not volume.moves_from
+    ]
+
+
 def left_over(lvm: LvmState, vg: str) -> list[LeftOver]:
     """Return the kernel's devices of moves in a group that LVM knows nothing of.
 

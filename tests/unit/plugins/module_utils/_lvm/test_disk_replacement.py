@@ -12,7 +12,10 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core.erro
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import actions
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import disk_replacement, extent_moves
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
-from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import PhysicalVolume
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_state import (
+    LogicalVolume,
+    PhysicalVolume,
+)
 
 GIB = 1024**3
 B, C, D = (BlockDevice(path, path, size=GIB) for path in ("/dev/ubdb", "/dev/ubdc", "/dev/ubdd"))
@@ -85,6 +88,13 @@ def decide(lvm, **options):
             {"new": D},
             ["add /dev/ubdd to volume group docker", KEEP_OFF, MOVE.replace("/dev/ubdc", "/dev/ubdd"), *OUT],
             id="killed-when-the-new-one-had-its-label",
+        ),
+        pytest.param(
+            "two_disks",
+            lambda lvm: lvm.with_volume(LogicalVolume(vg="docker", name="pvmove0", type="error", size=4 * 1024**2)),
+            {"old": D, "new": C},
+            ["remove docker/pvmove0, left by an interrupted pvmove"],
+            id="killed-before-lvm-removed-its-volume",
         ),
         pytest.param(
             "two_disks",

@@ -236,12 +236,16 @@ def _complete(vg: str, area: Area) -> None:
 def _moved(lvm: LvmState, volume: LogicalVolume, source: Area, target: Area) -> list[UnreadablePlace]:
     """Copy a piece, and complete it where all of it arrived; return the places that could not be read, if any."""
     health = _copied(volume.vg, source, target)
+    if health == "AA":
+        arrived = is_same(lvm, source, target)
+        # Where a device fails from here on, the kernel does not forget it.
+        health = _word(volume.vg)
+        if arrived and health == "AA":
+            _complete(volume.vg, source)
+            return []
     if not health:
+        # LVM completed it before or while the two were compared: what was written since is on the new device alone.
         _check_the_source_of_what_lvm_completed(lvm, volume, source)
-        return []
-    # Where a device fails from here on, the kernel does not forget it.
-    if not health.strip("A") and is_same(lvm, source, target) and not _word(volume.vg).strip("A"):
-        _complete(volume.vg, source)
         return []
     abort(source.device)
     found = unreadable(lvm, volume, source)
@@ -367,7 +371,9 @@ class _Direct:
 
     def read(self, offset: int, length: int) -> bytes:
         with memoryview(self.buffer) as whole, whole[:length] as part:
-            os.preadv(self.descriptor, [part], self.begin + offset)
+            if os.preadv(self.descriptor, [part], self.begin + offset) < length:
+                # The buffer would have what was read before, and two of them be the same.
+                raise OSError(errno.EIO, "the device ends here")
         return self.buffer[:length]
 
     def close(self) -> None:

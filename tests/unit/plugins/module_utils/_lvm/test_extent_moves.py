@@ -279,17 +279,27 @@ def test_a_copy_that_does_not_begin_has_an_end(report, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [set(), {0}])
-def test_a_copy_that_lvm_completed_by_itself_is_no_error_but_of_a_bad_disk(report, monkeypatch, bad):
-    kernel = Kernel(report("two_disks"), monkeypatch, bad=bad)
+@pytest.mark.parametrize("meanwhile", ["vgs", "compared"])
+def test_a_copy_that_lvm_completed_by_itself_is_no_error_but_of_a_bad_disk(report, monkeypatch, bad, meanwhile):
+    kernel = Kernel(report("two_disks"), monkeypatch)
     run = kernel.run
 
-    def completes_at_once(*command, **limits):
-        if command[0] == "vgs":
+    def complete(what):
+        if what == meanwhile:
+            kernel.bad = bad
             kernel.complete()
             kernel.copying = None
+
+    def runs(*command, **limits):
+        complete(command[0])
         return run(*command, **limits)
 
-    monkeypatch.setattr(extent_moves.process, "run", completes_at_once)
+    def compares(*_what):
+        complete("compared")
+        return meanwhile != "compared"  # what is written after it was completed is on one of them
+
+    monkeypatch.setattr(extent_moves.process, "run", runs)
+    monkeypatch.setattr(extent_moves, "is_same", compares)
     with contextlib.ExitStack() as stack:
         if bad:
             words = "LVM completed the move of extents /dev/ubdb:0-1 .*\n4.00 KiB at byte 1048576 of /dev/ubdb"
@@ -370,6 +380,14 @@ def test_a_block_that_is_being_written_is_looked_at_again(two_files, monkeypatch
     monkeypatch.setattr(extent_moves.time, "sleep", arrives)
     assert extent_moves.is_same(lvm, Area(str(old), 2, 2, 0), Area(str(new), 2, 2, 0))
     assert len(looks) == 3
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_what_a_device_that_ends_does_not_have_is_not_the_same(two_files, which):
+    lvm, (old, new) = two_files
+    for path in ([old], [new], [old, new])[which]:
+        os.truncate(path, 10 * MIB)
+    assert not extent_moves.is_same(lvm, Area(str(old), 2, 2, 0), Area(str(new), 2, 2, 0))
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -169,7 +169,7 @@ thin_pools:
           at first: after a minute the kernel fails what waited."
       type: str
       sample: ok
-      version_added: 1.2.0
+      version_added: 1.1.0
     needs_check:
       description: Whether the metadata must be checked before the pool can be written again.
       type: bool

@@ -39,7 +39,7 @@ options:
       - Empty for the name that the host has for itself.
     type: str
     default: ""
-    version_added: 1.2.0
+    version_added: 1.1.0
 extends_documentation_fragment:
   - devicemapper.containers.attributes.events
   - devicemapper.containers.health
@@ -148,33 +148,33 @@ pools:
               known whose pool it is.
           type: str
           sample: ansible-playbook devicemapper.containers.grow -i inventory.yml --limit node1.example.org
-          version_added: 1.2.0
+          version_added: 1.1.0
         guide:
           description: The address of the place in the guides that is about it, V(null) where there is none.
           type: str
           sample: https://github.com/devicemapper/ansible-collection-containers/blob/main/docs/guides/full_pool.md
-          version_added: 1.2.0
+          version_added: 1.1.0
     engine:
       description:
         - Whose pool it is, V(docker) or V(containerd). V(null) where that is not known, and where nothing is wrong, for
           then it is not looked up.
       type: str
       sample: docker
-      version_added: 1.2.0
+      version_added: 1.1.0
     writes:
       description:
         - "What becomes of a write that needs room, by the kernel's own word: V(ok), V(waiting) (nothing is lost yet) or
           V(failing). V(null) where that is not known."
       type: str
       sample: ok
-      version_added: 1.2.0
+      version_added: 1.1.0
     writes_since:
       description:
         - Since when writes wait or fail, as ISO 8601 in UTC, by the kernel's line. V(null) where they do not, or the
           line is not among the events since O(since).
       type: str
       sample: "2026-11-23T09:59:10Z"
-      version_added: 1.2.0
+      version_added: 1.1.0
     repair:
       description:
         - What may be set right while the pool is in use, as options of M(devicemapper.containers.lvm_thin_pool);
@@ -239,7 +239,7 @@ pools:
           Empty where that does not run, or has not for ten minutes.
       type: list
       elements: dict
-      version_added: 1.2.0
+      version_added: 1.1.0
       contains:
         part:
           description: "V(data) or V(metadata)."

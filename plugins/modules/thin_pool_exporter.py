@@ -68,7 +68,7 @@ options:
         rights of root, as LVM takes them; the one that writes the metrics does not.
     type: bool
     default: false
-    version_added: 1.2.0
+    version_added: 1.1.0
   state:
     description: V(absent) takes all of it away, the metrics and what was counted included.
     type: str

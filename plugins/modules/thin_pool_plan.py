@@ -250,7 +250,7 @@ options:
       - Where a new pool leaves no room for it, that is refused. For one that is there it is a warning, since a reserve
         that was given to the pool cannot be kept again until the group has room.
     type: str
-    version_added: 1.2.0
+    version_added: 1.1.0
   docker_packages:
     description:
       - Packages that bring Docker, to be installed once pool and C(daemon.json) are there. Their version is checked

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: thin_pool_reclaim
 short_description: Give a thin pool back what its containers do not need any more
-version_added: 1.2.0
+version_added: 1.1.0
 author: devicemapper.containers contributors (@devicemapper)
 description:
   - What a container deletes stays in use in the pool until its filesystem discards it. This module has the filesystems

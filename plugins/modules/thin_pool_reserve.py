@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: thin_pool_reserve
 short_description: Keep room for a thin pool in an emergency, and give it to the pool at once
-version_added: 1.2.0
+version_added: 1.1.0
 author: devicemapper.containers contributors (@devicemapper)
 description:
   - Keeps a part of a volume group for a thin pool that is full one night (O(state=present)). It is a volume that is

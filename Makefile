@@ -25,7 +25,7 @@ test: prepare ## everything: lint, docs, units, sanity, every scenario; LIST=yes
 unit: prepare ## unit tests, with every ansible-core that runs here; quick: make unit CORE=2.19
 	@$(TOOL)/units.py $(CORE)
 
-fuzz: prepare ## every parser fed with damaged and with long texts, for half an hour; FUZZ_SECONDS, FUZZ_SEED and FUZZ_MB change that
+fuzz: prepare ## every parser fed with damaged texts, for half an hour, and with long ones; FUZZ_SECONDS, FUZZ_SEED and FUZZ_MB change that
 	@FUZZ_SECONDS="$${FUZZ_SECONDS:-1800}" FUZZ_MB="$${FUZZ_MB:-10}" $(TOOL)/units.py 2.19 -s tests/unit/fuzz
 
 page: prepare ## the page of the playbook report in a headless Chromium, which it installs

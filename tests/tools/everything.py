@@ -11,6 +11,7 @@ Usage: everything.py [yes], which lists what would run, one a line, with the kin
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import subprocess
@@ -99,9 +100,17 @@ def check(words: list[str], *, niceness: int = 0) -> Finished:
     command = ["nice", f"--adjustment={niceness}", "make", "--no-print-directory", *words]
     tell(f"make {name}")
     RUNNING.add(name)
+    # Molecule folds what it passes on at the width of the terminal, and a line that says why is worth having whole.
+    variables = {**os.environ, "COLUMNS": "400"} if words[0] == "molecule" else None
     with log_of(words).open("wb") as log:
         finished = subprocess.run(
-            command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            check=False,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     done = Finished(finished.returncode == 0, time.monotonic() - start)
     RUNNING.discard(name)
@@ -114,7 +123,7 @@ def reasons(log: str) -> str:
     lines = [COLOUR.sub("", line) for line in log.splitlines()]
     # Molecule draws a line before what it passes on.
     lines = [re.sub(r"^\s*\u2502 ?", "", line).rstrip() for line in lines]
-    return "\n".join([line[:300] for line in lines if WHY.search(line)][-30:])
+    return "\n".join([line[:400] for line in lines if WHY.search(line)][-30:])
 
 
 def tell(text: str) -> None:

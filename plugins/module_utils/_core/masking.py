@@ -41,7 +41,7 @@ def masked(value: t.Any, name: str = "") -> t.Any:
         return {key: masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list):
         return [masked(inner) for inner in value]
-    return _in_text(value) if isinstance(value, str) else value
+    return in_text(value) if isinstance(value, str) else value
 
 
 def without_users(text: str) -> str:
@@ -49,7 +49,8 @@ def without_users(text: str) -> str:
     return _USER.sub(rf"\1{HIDDEN}@", text)
 
 
-def _in_text(text: str) -> str:
+def in_text(text: str) -> str:
+    """Return a text without the secrets in it: what ``NAME=`` assigns to such a name, and user information in URLs."""
     text = without_users(text)
     return _ASSIGNED.sub(lambda match: f"{match[1]}={HIDDEN}" if is_secret(match[1]) else match[0], text)
 

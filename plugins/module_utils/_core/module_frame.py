@@ -11,7 +11,13 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, files, locks, process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import (
+    errors,
+    files,
+    locks,
+    process,
+    systemd,
+)
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.steps import Step, actions, take_steps
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -49,7 +55,7 @@ def run(module: AnsibleModule, work: t.Callable[[], State], *, only_reads: bool 
     except errors.RefusedError as refusal:
         module.fail_json(msg=str(refusal))
     except process.ProcessError as error:
-        module.fail_json(**error.as_result())
+        module.fail_json(**systemd.with_journal(error).as_result())
     raise AssertionError("unreachable")
 
 

@@ -8,12 +8,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import typing as t
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import masking, process
+
+_LAST_LINES = 5  # of a unit's journal, told with the error of systemctl
+_STARTS = {"start", "restart", "enable"}
 
 
 def is_service(name: str) -> bool:
@@ -32,6 +36,22 @@ def read_unit(service: str) -> dict[str, str]:
     for key, _equals, value in pairs:
         found[key] = f"{found[key]}\n{value}" if key in found else value
     return found
+
+
+def with_journal(error: process.ProcessError) -> process.ProcessError:
+    """Return the error of a unit that did not start with the last lines of its journal: systemctl tells no reason."""
+    if error.command[:1] != ("systemctl",) or not _STARTS & set(error.command[1:2]):
+        return error
+    units = [f"--unit={word}" for word in error.command[2:] if not word.startswith("-")]
+    said = ""
+    with contextlib.suppress(process.ProcessError):
+        said = process.run("journalctl", "--no-pager", "--output=cat", f"--lines={_LAST_LINES}", *units, timeout=30)
+    lines = [masking.in_text(line.strip()) for line in said.splitlines() if line.strip()]
+    if not lines:
+        return error
+    return process.ProcessError(
+        f"{error}. The last lines of its journal: {'; '.join(lines)}", error.command, error.rc, error.stderr
+    )
 
 
 def flags(unit: t.Mapping[str, str]) -> tuple[str, ...]:

@@ -64,8 +64,10 @@ def test_a_first_run_that_fails_is_told(run_module, commands, host):
     commands.expect("systemctl daemon-reload")
     commands.expect("systemctl enable")
     commands.expect("systemctl start", stderr="Job for thin-pool-monitor.service failed.", rc=1)
+    commands.expect("journalctl --no-pager --output=cat --lines=5 --unit=thin-pool-monitor.service", "no such folder\n")
     result = run_module(thin_pool_exporter, textfile_dir=str(host / "metrics"))
     assert "Job for thin-pool-monitor.service failed." in result["msg"]
+    assert result["msg"].endswith("The last lines of its journal: no such folder")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777])

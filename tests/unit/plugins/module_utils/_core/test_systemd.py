@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.devicemapper.containers.plugins.module_utils._core import systemd
+from ansible_collections.devicemapper.containers.plugins.module_utils._core import process, systemd
 
 
 def unit_of(text):
@@ -60,3 +60,50 @@ def test_the_environment_file_counts_more_than_the_unit(captured, tmp_path):
 @pytest.mark.parametrize("unit", [{}, {"LoadState": "not-found"}, {"ExecStart": ""}])
 def test_a_unit_that_is_not_there_has_no_flags(unit):
     assert systemd.flags(unit) == ()
+
+
+class TestAUnitThatDoesNotStart:
+    STARTED = ("systemctl", "start", "thin-pool-monitor.service")
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Have a journal, and return the commands that ask it."""
+        commands = []
+
+        def run(*command, timeout):
+            commands.append(command)
+            return "first\n\nhttps://me:secret@host failed, token=abc\n"
+
+        monkeypatch.setattr(process, "run", run)
+        return commands
+
+    def test_its_journal_tells_why(self, asked):
+        error = process.ProcessError("it failed", self.STARTED, 1, "Job failed.")
+        told = systemd.with_journal(error)
+        assert str(told) == (
+            "it failed. The last lines of its journal: first; https://********@host failed, token=********"
+        )
+        assert (told.command, told.rc, told.stderr) == (error.command, 1, "Job failed.")
+        assert [command[-1] for command in asked] == ["--unit=thin-pool-monitor.service"]
+
+    def test_options_are_no_units(self, asked):
+        systemd.with_journal(
+            process.ProcessError("it failed", ("systemctl", "enable", "--now", "--quiet", "a.timer"), 1)
+        )
+        assert [word for word in asked[0] if word.startswith("--unit")] == ["--unit=a.timer"]
+
+    @pytest.mark.parametrize(
+        "command", [("systemctl", "daemon-reload"), ("systemctl", "stop", "docker.service"), ("lvs",), ()]
+    )
+    def test_other_errors_are_as_they_were(self, asked, command):
+        error = process.ProcessError("it failed", command, 1)
+        assert systemd.with_journal(error) is error
+        assert not asked
+
+    def test_a_journal_that_cannot_be_read_hides_no_error(self, monkeypatch):
+        def run(*command, timeout):
+            raise process.ProcessError("no journal", command)
+
+        monkeypatch.setattr(process, "run", run)
+        error = process.ProcessError("it failed", self.STARTED, 1)
+        assert systemd.with_journal(error) is error

@@ -12,6 +12,7 @@ The timer of the exporter runs it before that. It is one process more while no p
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import typing as t
 
@@ -23,7 +24,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.lvm_s
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.pool_status import PoolStatus
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.exporter import ExporterConfig
 
-SECONDS = 30  # that a module which changes something is waited for; the next run tries again
+SECONDS = 5  # that a module which changes something is waited for; it may wait for this program itself
 
 
 class CommandRunner:
@@ -39,9 +40,17 @@ class CommandRunner:
 def main(path: str) -> int:
     wanted = ExporterConfig.read(path).pools
     try:
-        if not any(map(is_full, pool_status.read().values())):
+        statuses = pool_status.read()
+        if not any(map(is_full, statuses.values())) or not full_with_reserve(lvm_state.read(), statuses):
             return 0
-        with locks.locked(locks.RUN, SECONDS, create=True) as lock, process.inherit_lock(lock):
+        with contextlib.ExitStack() as held:
+            try:
+                lock = held.enter_context(locks.locked(locks.RUN, SECONDS, create=True))
+            except RefusedError as error:
+                # Not a failure: where the unit was changed meanwhile, systemd would have forgotten that it may fail.
+                sys.stdout.write(f"{error}; the next run tries again\n")
+                return 0
+            held.enter_context(process.inherit_lock(lock))
             return release(lvm_state.read(), pool_status.read(), wanted)
     except (RefusedError, process.ProcessError) as error:
         sys.stderr.write(f"{error}\n")

@@ -98,8 +98,17 @@ def test_a_pool_that_does_not_get_it_has_it_back_and_is_told(host, commands, cap
     assert "docker/thinpool: " in capsys.readouterr().err
 
 
-def test_who_changes_something_just_now_is_waited_for(host, commands, monkeypatch, tmp_path, capsys):
+def test_who_changes_something_just_now_is_waited_for_until_the_next_run(host, commands, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(release, "SECONDS", 0)
     with locks.locked(str(tmp_path / "lock"), 0, create=True):
-        assert host.run() == 1
-    assert "is locked by another process" in capsys.readouterr().err
+        assert host.run() == 0
+    said = capsys.readouterr().out
+    assert "is locked by another process" in said
+    assert said.endswith("; the next run tries again\n")
+
+
+def test_who_changes_something_is_not_waited_for_where_nothing_is_kept(host, commands, tmp_path, capsys):
+    host.lvm = host.lvm.without(volume=("docker", "thinpool_reserve"))
+    with locks.locked(str(tmp_path / "lock"), 0, create=True):
+        assert host.run() == 0
+    assert capsys.readouterr().out == ""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import process
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedErrors
@@ -95,7 +96,10 @@ def check_replacement(planned: LvmState, found: LvmState, vg: str, old: str) -> 
     check_group(planned, found, vg)
     for pool in planned.volumes_of(vg):
         if pool.is_pool:
-            check_pool(planned, found, vg, pool.name)
+            # What was not monitored may be so now: LVM sees to it when it takes tables into use (seen).
+            there = found.volume(vg, pool.name)
+            as_monitored = replace(pool, monitored=pool.monitored or bool(there and there.monitored))
+            check_pool(planned.with_volume(as_monitored), found, vg, pool.name)
 
 
 def check_group(planned: LvmState, found: LvmState, name: str) -> None:

@@ -157,3 +157,26 @@ def test_a_group_whose_devices_did_not_grow_is_told(report):
     planned = found.with_group(replace(group, extents=group.extents + 5))
     with pytest.raises(RefusedErrors, match="volume group docker has 2559 extents and not 2564"):
         effects.check_group(planned, found, "docker")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(False, True, id="monitored-since"),
+        pytest.param(True, True, id="monitored-all-the-while"),
+        pytest.param(False, False, id="never-monitored"),
+    ],
+)
+def test_a_replacement_may_leave_a_pool_better_monitored(report, before, after):
+    planned = report("pool")
+    pool = planned.volume("docker", "thinpool")
+    planned, found = (planned.with_volume(replace(pool, monitored=state)) for state in (before, after))
+    effects.check_replacement(planned, found, "docker", "/dev/gone")
+
+
+def test_a_replacement_may_not_leave_a_pool_unmonitored(report, commands):
+    planned = report("pool")
+    found = planned.with_volume(replace(planned.volume("docker", "thinpool"), monitored=False))
+    commands.expect("lvmconfig --typeconfig full activation/monitoring activation/volume_list", "monitoring=1\n")
+    with pytest.raises(RefusedErrors, match="is not monitored"):
+        effects.check_replacement(planned, found, "docker", "/dev/gone")

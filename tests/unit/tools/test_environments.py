@@ -123,6 +123,24 @@ def test_debians_python_is_found_once_it_is_whole(tmp_path: Path, monkeypatch: p
     assert environments.interpreters.__wrapped__() == {"3.13": str(program)}
 
 
+def test_the_machines_own_python_goes_before_pyenvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever pyenv puts first on the PATH of what it starts."""
+    own, shims = tmp_path / "usr" / "bin", tmp_path / "pyenv" / "shims"
+    selected, another = (tmp_path / "pyenv" / "versions" / version / "bin" for version in ("3.11.7", "3.12.1"))
+    for folder, version in ((own, "3.11"), (shims, "3.11"), (selected, "3.11"), (another, "3.12")):
+        folder.mkdir(parents=True)
+        program = folder / f"python{version}"
+        program.write_text(f"#!/bin/sh\necho {program}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{selected}:{shims}:{own}")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setattr(debian_python, "FOLDER", tmp_path / "nowhere")
+    assert environments.interpreters.__wrapped__() == {
+        "3.11": str(own / "python3.11"),
+        "3.12": str(another / "python3.12"),
+    }
+
+
 def test_every_environment_says_which_pythons_it_is_for() -> None:
     names = [path.stem[len("requirements-") :] for path in (ROOT / "tests" / "tools").glob("requirements-*.txt")]
     assert names

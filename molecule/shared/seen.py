@@ -14,6 +14,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import preloaded
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MIB = 1024 * 1024
 # What Ansible prints is read here, so lines must be whole.
@@ -167,29 +169,38 @@ def wait_until(seconds: float, look, what: str):
         time.sleep(2)
 
 
-def start_module(module: str, *flags: str, **options) -> subprocess.Popen[str]:
-    """Start a module of the collection on the scenario's guest."""
+def module_words(module: str, *flags: str, **options) -> list[str]:
+    """Return the command that runs a module of the collection on the scenario's guest."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     command = ["ansible", "all", f"--inventory={folder}/inventory", "--become", *flags]
     command.append(f"--module-name=devicemapper.containers.{module}")
-    if options:
-        command.append(f"--args={json.dumps(options)}")
-    variables = {**os.environ, **PLAIN}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+    return [*command, f"--args={json.dumps(options)}"] if options else command
+
+
+def start_module(module: str, *flags: str, **options) -> subprocess.Popen[str]:
+    """Start a module of the collection on the scenario's guest."""
+    words = module_words(module, *flags, **options)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **PLAIN})
 
 
 def run_module(module: str, *flags: str, **options) -> dict:
     """Run a module of the collection on the scenario's guest, and return its result."""
-    return json.loads(start_module(module, *flags, **options).communicate()[0].partition("=>")[2])
+    output = preloaded.run(module_words(module, *flags, **options), PLAIN, only_output=True)[1]
+    return json.loads(output.partition("=>")[2])
 
 
-def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
-    """Start a playbook, by its path under molecule/ or its name in the collection, against the scenario's guest."""
+def playbook_words(playbook: str, *options: str) -> list[str]:
+    """Return the command that runs a playbook, by its path under molecule/ or its name in the collection."""
     folder = os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]
     if "/" in playbook:
         playbook = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), playbook)
+    return ["ansible-playbook", f"--inventory={folder}/inventory", playbook, *options]
+
+
+def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
+    """Start a playbook against the scenario's guest."""
     return subprocess.Popen(
-        ["ansible-playbook", f"--inventory={folder}/inventory", playbook, *options],
+        playbook_words(playbook, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -199,9 +210,7 @@ def start_playbook(playbook: str, *options: str) -> subprocess.Popen[str]:
 
 def run_playbook(playbook: str, *options: str) -> tuple[int, str]:
     """Run a playbook to its end, and return its status and what it printed."""
-    running = start_playbook(playbook, *options)
-    output = running.communicate()[0]
-    return running.returncode, output
+    return preloaded.run(playbook_words(playbook, *options), PLAIN)
 
 
 def journal(host, since: str) -> str:

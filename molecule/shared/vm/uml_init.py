@@ -26,12 +26,15 @@ from pathlib import Path
 
 # Both are seen in the guest's own namespace only.
 HERE, GUEST = "192.168.77.1", "192.168.77.2"
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 # What the kernel says last before it ends at a reboot.
 REBOOTS = b"reboot: Restarting system"
 
 
 def prepare(kernel: str, folder: Path) -> None:
     """Make the network device, and what the kernel needs in its tree, of which it sees nothing else of this machine."""
+    # With huge pages a guest takes a tenth less of the processor.
+    pages = ",huge=within_size" if HUGE_PAGES.exists() else ""
     commands = [
         ["ip", "link", "set", "lo", "up"],
         ["ip", "tuntap", "add", "dev", "tap0", "mode", "tap"],
@@ -39,8 +42,8 @@ def prepare(kernel: str, folder: Path) -> None:
         ["ip", "link", "set", "tap0", "up"],
         ["mount", "-t", "proc", "proc", f"{kernel}/proc"],
         ["mount", "--rbind", "/dev", f"{kernel}/dev"],
-        # The guest's memory is a file here, which must be executable; in huge pages a tenth of the time is saved.
-        ["mount", "-t", "tmpfs", "-o", "size=100%,exec,huge=within_size", "memory", f"{kernel}/tmp"],
+        # The guest's memory is a file here, which must be executable.
+        ["mount", "-t", "tmpfs", "-o", f"size=100%,exec{pages}", "memory", f"{kernel}/tmp"],
         ["mount", "--bind", str(folder), f"{kernel}/guest"],
     ]
     for command in commands:

@@ -43,6 +43,7 @@ CONTENTS = {
     },
     "Make a pool": {
         "guides/containerd": "For containerd",
+        "guides/containerd_configurations": "Configurations of containerd",
         "guides/disks": "Disks by rule",
         "guides/docker_options": "Options of the driver",
         "guides/docker_managed": "Made by Docker itself",

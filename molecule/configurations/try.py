@@ -4,8 +4,8 @@
 
 """Start containerd with each configuration of a folder, as it is and as the module makes it, and tell what works.
 
-Runs on the guest, beside the collection's code. Prints JSON: by file what worked before, what no longer does, what was
-said where it was refused, and whether the way back gives the file back.
+Runs on the guest, beside the collection's code. Prints JSON: by file what worked before and after, what no longer does,
+what was said where it was refused, and whether the way back gives the file back.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def tried(path: Path) -> dict:
     except (RefusedError, process.ProcessError) as refusal:
         return {**found, "said": str(refusal), "is_as_it_was": files() == as_it_was}
     after = start()
+    found["after"] = [plugin.uri for plugin in after if not plugin.error]
     found["lost"] = containerd_daemon.lost(before, after) if after else ["it does not start"]
     found["devmapper"] = containerd_daemon.state_of(after)
     change(containerd_daemon.configured(str(CONFIG)), runtimes, "absent")

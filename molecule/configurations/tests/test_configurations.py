@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ HERE = Path(__file__).resolve().parents[1]
 COLLECTION = HERE.parents[1]
 FILES = sorted(path.stem for path in (HERE / "files").iterdir())
 # Of version 3, which containerd 1.7 does not start with; 1.6 takes any number, and heeds none.
+TABLE = COLLECTION / "docs" / "guides" / "containerd_configurations.md"
 OF_VERSION_3 = {"k3s", "kata_deploy_3", "kubespray", "version_alone_3"}
 # With the handler, containerd 2.1 would read keys that it does not heed by now.
 REFUSED = {
@@ -64,6 +66,21 @@ def test_what_works_with_a_configuration_works_with_the_pool_in_it(results, vers
     else:
         assert (found.get("said"), found["lost"], found["devmapper"]) == (None, [], "ok")
     assert found["is_as_it_was"] == (name not in WITH_A_POOL)
+
+
+def test_the_table_in_the_guide_says_how_it_went(results, version):
+    column = ("1.6", "1.7", "2.1").index(version[:3])
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \| (.+) \| (.+) \|$", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {name: cells[column] for name, *cells in rows}
+    assert sorted(told) == FILES
+    for name, cell in told.items():
+        found = results[name]
+        assert (cell == "does not start") == (not found["before"]), name
+        assert cell.endswith("refused") == (bool(found["before"]) and "said" in found), name
+        if "after" in found:
+            before, after = map(int, cell.split(", "))
+            assert after > before, name
+            assert set(found["before"]) < set(found["after"]), name
 
 
 def test_there_are_thirty_and_they_were_tried(results):

@@ -320,6 +320,25 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+health:
+  description:
+    - How the pool is now, before anything is done, as the module
+      M(devicemapper.containers.thin_pool_check_info) judges it with its defaults, and what happened to it within a day;
+      V(null) where there is none. It is also shown while the play runs, in one line if the pool is well.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    verdict:
+      description: V(ok), V(warning), V(unknown) or V(critical).
+      type: str
+    sentence:
+      description: What is worst and what to do, or for how much more there is room.
+      type: str
+    lines:
+      description: What a person reads. The word and the figures, then each reason, and what happened.
+      type: list
+      elements: str
 actions:
   description: Every step of the chain, as sentences in their order; empty on a host that needs nothing.
   returned: success
@@ -666,6 +685,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devicemapper.containers.plugins.module_utils._containerd import cri_runtimes, layouts
 from ansible_collections.devicemapper.containers.plugins.module_utils._core import errors, module_frame
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import loop_files
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.devicemapper.containers.plugins.module_utils._plan.storage_plan import HostState
 
 
 def main() -> None:
@@ -739,7 +763,18 @@ def planned(options: dict[str, t.Any], warn: t.Callable[[str], None]) -> dict:
         from ansible_collections.devicemapper.containers.plugins.module_utils._plan.gather_docker import result
 
         options["zero"] = bool(options["zero"])
-    return result(options, warn)
+    found, host = result(options, warn)
+    return {**found, "health": health_of(host, options) if options["state"] == "present" else None}
+
+
+def health_of(host: HostState, options: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
+    """Return how the pool is now, before anything is done; None where there is none."""
+    engine = "" if options["engine"] == "none" else options["engine"]
+    name = PoolName(options["vg"], options["pool"])
+    verdict = collect.look_at(host.lvm, host.pool_status, name, engine, since="-1d")
+    if verdict is None:
+        return None
+    return {"verdict": verdict.health, "sentence": verdict.sentence, "lines": verdict.lines}
 
 
 if __name__ == "__main__":

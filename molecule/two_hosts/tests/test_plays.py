@@ -54,6 +54,24 @@ def traces(host) -> str:
     )
 
 
+def test_each_run_shows_how_the_pools_are(east, west):
+    status, output = seen.run_playbook("devicemapper.containers.direct_lvm")
+    assert status == 0, output
+    lines = re.findall(r"^(two-\w+): (\S+): (\w+), data [\d.]+ % of ", output, re.MULTILINE)
+    assert set(lines) == {
+        ("two-east", "docker-east/thin-pool-1", "OK"),
+        ("two-west", "west/docker", "OK"),
+    }
+    assert not [counts for counts in recap(output).values() if counts["changed"]], output
+
+
+def test_metrics_are_written_where_that_is_asked_for_alone(east, west):
+    seen.root(west, "systemctl start thin-pool-monitor.service")
+    assert 'thin_pool_health{vg="west",pool="docker",health="ok"} 1' in seen.root(west, "cat /run/thin_pool.prom")
+    assert seen.root(west, "systemctl is-active thin-pool-monitor.timer").strip() == "active"
+    assert seen.root(east, "systemctl list-timers --all --no-legend thin-pool-monitor.timer") == ""
+
+
 def test_a_reset_that_is_limited_to_one_host_leaves_the_other_alone(east, west):
     before = traces(east)
     status, output = seen.run_playbook("devicemapper.containers.reset", "--limit=two-west")

@@ -97,8 +97,8 @@ def check_replacement(planned: LvmState, found: LvmState, vg: str, old: str) -> 
     for pool in planned.volumes_of(vg):
         if pool.is_pool:
             # What was not monitored may be so now: LVM sees to it when it takes tables into use (seen).
-            there = found.volume(vg, pool.name)
-            as_monitored = replace(pool, monitored=pool.monitored or bool(there and there.monitored))
+            now = found.volume(vg, pool.name)
+            as_monitored = replace(pool, monitored=pool.monitored or bool(now and now.monitored))
             check_pool(planned.with_volume(as_monitored), found, vg, pool.name)
 
 

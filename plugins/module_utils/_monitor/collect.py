@@ -20,12 +20,14 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._core impo
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.devicemapper.containers.plugins.module_utils._docker import docker_layers
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm import lvm_state, pool_status, profiles
+from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     dm_events,
     forecast,
     journal,
     log_files,
     pool_health,
+    verdicts,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.journal import Reading
@@ -45,7 +47,15 @@ def look() -> PoolSnapshot:
         # Also where LVM has no pool: the kernel may still run one whose devices are gone.
         with contextlib.suppress(process.ProcessError):
             statuses = pool_status.read()
-    pools = pool_health.pools(lvm, (volume for volume in lvm.volumes if volume.is_pool), statuses)
+    return _snapshot(lvm, (volume for volume in lvm.volumes if volume.is_pool), statuses)
+
+
+def _snapshot(
+    lvm: lvm_state.LvmState,
+    volumes: t.Iterable[lvm_state.LogicalVolume],
+    statuses: t.Mapping[str, pool_status.PoolStatus],
+) -> PoolSnapshot:
+    pools = pool_health.pools(lvm, volumes, statuses)
     own = {}
     for pool in pools:
         if not pool.profile and pool.policy.threshold >= 100:
@@ -53,6 +63,27 @@ def look() -> PoolSnapshot:
             if policy.found and policy.threshold < 100:
                 own[pool.pool_name] = policy
     return PoolSnapshot(lvm, statuses, pools, own)
+
+
+def look_at(
+    lvm: lvm_state.LvmState, status: pool_status.PoolStatus | None, name: PoolName, engine: str, since: str
+) -> verdicts.Verdict | None:
+    """Return how one pool is, and what happened to it since a point in time; None where LVM has no such pool.
+
+    For who has read LVM and the kernel already: two processes more. ``engine`` is docker, containerd or nothing.
+    """
+    volume = lvm.volume(name.vg, name.name)
+    if volume is None or not volume.is_pool:
+        return None
+    events: list[Event] = []
+    # Its state tells most by itself.
+    with contextlib.suppress(RefusedError, process.ProcessError):
+        events = read_events(since=since)[0]
+    snapshot = _snapshot(lvm, [volume], {volume.dm_name: status} if status else {})
+    snapshot = with_engines(snapshot, {str(name): engine}, os.uname().nodename)
+    snapshot = with_forecasts(snapshot, forecast.HISTORY, time.time())
+    (found,) = verdicts.of_host(snapshot, [name], pool_health.Limits(), lambda pool: verdicts.history(events, pool))
+    return found
 
 
 def with_whose(snapshot: PoolSnapshot, host: str) -> PoolSnapshot:

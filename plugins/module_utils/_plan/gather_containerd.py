@@ -103,8 +103,8 @@ def read(names: list, spec: containerd_plan.ContainerdSpec, family: str) -> cont
     )
 
 
-def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
-    """Return what thin_pool_plan tells of a pool for containerd."""
+def result(options: dict[str, t.Any], warn: gather.Warn) -> tuple[dict[str, t.Any], storage_plan.HostState]:
+    """Return what thin_pool_plan tells, and what it was decided by, of a pool for containerd."""
     spec = spec_of(options)
     names = options["devices"] or []
     if options["state"] == "absent":
@@ -137,7 +137,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
     found = gather.plan_result(host, spec, plan, manager, containerd_plan.service(host), options)
     found["zero"] = spec.zero
     found["packages"]["docker"] = list(host.missing_docker_packages)
-    return {
+    told = {
         **found,
         "docker": {
             **gather.docker_result(host.docker, host.data, [str(path) for path in image_store.records(host.data)]),
@@ -158,3 +158,4 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
             "running": ["/".join(name) for name in host.records.tasks],
         },
     }
+    return told, host

@@ -25,6 +25,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._plan impo
     docker_request,
     gather,
     package_manager,
+    storage_plan,
 )
 
 # The options of thin_pool_plan that are for Docker.
@@ -122,8 +123,8 @@ def from_it(options: dict[str, t.Any], spec: docker_request.DockerSpec) -> tuple
     return host, plan, None
 
 
-def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
-    """Return what thin_pool_plan tells of a pool for Docker, or for nobody."""
+def result(options: dict[str, t.Any], warn: gather.Warn) -> tuple[dict[str, t.Any], storage_plan.HostState]:
+    """Return what thin_pool_plan tells, and what it was decided by, of a pool for Docker, or for nobody."""
     spec = spec_of(options)
     host, plan, manager = from_it(options, spec) if options["state"] == "absent" else to_it(options, spec, warn)
     service = docker_plan.service(host, spec)
@@ -137,7 +138,7 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
         "metadata_size": options["loop_metadata_size"],
     }
     found["packages"]["docker"] = list(host.missing_docker_packages)
-    return {
+    told = {
         **found,
         "storage_opts": list(docker_plan.storage_opts(host, spec)),
         "loop_files": loop_files.as_result(host.loop_files) if host.loop_files else None,
@@ -147,3 +148,4 @@ def result(options: dict[str, t.Any], warn: gather.Warn) -> dict[str, t.Any]:
             "aside": plan.aside,
         },
     }
+    return told, host

@@ -60,6 +60,7 @@ def test_containerds_pool_grows_by_its_own_variables_and_their_defaults():
     assert {key.partition("direct_lvm_")[2] for key in given} == {"devices", *both} - {
         "daemon_options",
         "existing_data",
+        "monitor",
         "state",
         "stop_containers",
     }

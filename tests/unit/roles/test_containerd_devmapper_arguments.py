@@ -62,6 +62,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("existing_data", "remove", "must be one of: refuse, backup"),
     ("state", "latest", "must be one of: present, absent"),
     ("stop_containers", "maybe", NO_BOOLEAN),
+    ("monitor", "maybe", NO_BOOLEAN),
 ]
 PLAYBOOK = """
 - hosts: wrong*

@@ -60,6 +60,7 @@ WRONG: list[tuple[str, t.Any, str]] = [
     ("direct_lvm_existing_data", "remove", "must be one of: refuse, backup, keep"),
     ("direct_lvm_state", "latest", "must be one of: present, absent"),
     ("direct_lvm_stop_containers", "maybe", NO_BOOLEAN),
+    ("direct_lvm_monitor", "maybe", NO_BOOLEAN),
 ]
 
 # In check mode and with a disk that is nowhere, so that what is wrongly let through cannot do any harm either.

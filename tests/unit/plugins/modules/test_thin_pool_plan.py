@@ -22,12 +22,15 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
     profiles,
 )
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.block_devices import BlockDevice, Signature
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import collect
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor.dm_events import Event, Line
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import gather as whole
 from ansible_collections.devicemapper.containers.plugins.module_utils._plan import package_manager
 from ansible_collections.devicemapper.containers.plugins.modules import thin_pool_plan
 
 VDB = BlockDevice("/dev/vdb", "/dev/vdb", size=10737418240)
 DPKG = "dpkg-query --show --showformat"
+POLICY = "thin_pool_autoextend_threshold=52\nthin_pool_autoextend_percent=20\n"
 STORAGE = "lvm2 installed\nthin-provisioning-tools installed\ndmeventd installed\n"
 
 
@@ -41,6 +44,7 @@ def machine(monkeypatch, commands, no_dmeventd, captured, disks, tmp_path):
     monkeypatch.setattr(daemon_json, "DEFAULT_PATH", str(tmp_path / "daemon.json"))
     monkeypatch.setattr(data_root, "DEFAULT_ROOT", str(tmp_path / "docker"))
     monkeypatch.setattr(boot_drop_in, "path", lambda service, vg, pool: str(tmp_path / f"{service}.conf"))
+    monkeypatch.setattr(collect, "look_at", lambda *_arguments, since: None)
 
 
 @pytest.fixture
@@ -87,6 +91,32 @@ def test_a_converged_host_answers_in_one_call_with_no_steps(run_module, commands
     assert result["packages"] == {"manager": "apt", "storage": [], "docker": [], "unknown": []}
     assert result["thin_pool"]["size"] == 10305404928
     assert commands.writing == []
+
+
+LOOK_AT = collect.look_at
+
+
+def test_how_the_pool_is_and_what_happened_to_it_comes_with_the_plan(run_module, commands, in_use, monkeypatch):
+    line = Line(1795428000.0, "WARNING: Thin pool docker-thinpool data is now 83.00% full.", "dmeventd")
+    happened = Event(line, "data_usage_high", "docker-thinpool", "docker", "thinpool", percent=83.0)
+    monkeypatch.setattr(collect, "look_at", LOOK_AT)
+    monkeypatch.setattr(collect, "read_events", lambda since: ([happened] if since == "-1d" else [], None))
+    commands.expect("lvmconfig --typeconfig full --metadataprofile docker-thinpool", POLICY)
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], autoextend_threshold=52, autoextend_room="ignore")
+    assert result["actions"] == []
+    health = result["health"]
+    assert health["verdict"] == "warning"
+    assert health["sentence"].startswith("the data of docker/thinpool cannot be extended")
+    assert health["lines"][0].startswith("docker/thinpool: WARNING, data ")
+    assert any("83.00% full" in line for line in health["lines"][1:])
+    assert commands.writing == []
+
+
+def test_where_there_is_no_pool_nothing_is_told_of_its_health(run_module, blank, commands, monkeypatch):
+    monkeypatch.setattr(collect, "look_at", LOOK_AT)
+    commands.expect("vgcreate --test")
+    result = run_module(thin_pool_plan, devices=["/dev/vdb"], docker_packages=["docker.io"])
+    assert result["health"] is None
 
 
 def test_what_is_short_is_said_as_a_warning(run_module, in_use):

@@ -8,13 +8,16 @@
 
 Names and messages come from the hosts and may hold anything. The template escapes all that it is given
 (``autoescape``), and what no HTML file may hold is replaced before (``clean``), so neither is left to its author.
+The page's few lines of script are the template's own, and its policy runs no others: it names them by their hash.
 Neither is the form of an answer relied on: what is of another type than it should be is not known, so much of each list
 and text is shown, and a host whose answer makes no sense at all has a card that says so.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import re
 import typing as t
 from dataclasses import dataclass, replace
@@ -25,7 +28,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ansible_collections.devicemapper.containers.plugins.module_utils._core.sizes import human
-from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import remedies
+from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import forecast, remedies
 from ansible_collections.devicemapper.containers.plugins.plugin_utils import _untrusted as untrusted
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -104,6 +107,8 @@ class Holder:
     images: str
     exclusive: str
     mapped: str
+    percent: float | None = None  # of the pool's size, what its removal would give back
+    is_orphan: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,20 @@ class TimeLine:
 
 
 @dataclass(frozen=True)
+class TimeLeft:
+    """When one half of a pool is full, if it grows as it did."""
+
+    part: str  # data or metadata
+    seconds: float
+    level: str  # critical, warning or ok
+    words: str
+
+    @property
+    def short(self) -> str:
+        return forecast.in_words(self.seconds)
+
+
+@dataclass(frozen=True)
 class Why:
     """One thing that is wrong, and what helps."""
 
@@ -172,8 +191,12 @@ class Card:
     holders: tuple[Holder, ...] = ()
     devices: int = 0  # how many there are
     no_holders: str = ""  # why they could not be told
+    orphans: str = ""  # the command that tells of those that nobody has on record
+    times_left: tuple[TimeLeft, ...] = ()  # the shortest first
     time_line: TimeLine | None = None
     asked: str = ""
+    asked_at: float | None = None  # seconds since 1970, by the host's clock
+    age: str = ""  # of the answer, when the page was written
     was_asked: bool = True
     id: str = ""
 
@@ -181,6 +204,10 @@ class Card:
     def has_more(self) -> bool:
         """Whether there is something to unfold."""
         return bool(self.reasons or self.time_line or self.holders or self.no_holders)
+
+    @property
+    def has_orphans(self) -> bool:
+        return any(holder.is_orphan for holder in self.holders)
 
     @property
     def fullness(self) -> float:
@@ -224,6 +251,7 @@ def _cards_of(host: str, check: t.Any, usage: t.Any) -> list[Card]:
     asked = _minute(check.get("time"), seconds=True)
     cards = [_of_pool(host, pool, check, _usage_of(usage, pool), asked) for pool in untrusted.some(pools, _MOST_POOLS)]
     left_out = len(pools) - len(cards)
+    cards = [replace(card, asked_at=_moment(check.get("time"))) for card in cards]
     if left_out:
         sentence = f"of {left_out} more things that it calls pools nothing is shown"
         cards.append(Card(host, "", "unknown", sentence, asked=asked))
@@ -296,10 +324,11 @@ def _of_pool(host: str, pool: Answer, check: Answer, usage: Answer | None, asked
         )
 
     usage = untrusted.answer(usage)
+    size = untrusted.number(pool.get("size"))
     reasons = _reasons(host, pool)
     devices = untrusted.some(usage.get("devices"))
     # LVM does not know a pool without a size: there is nothing to measure.
-    gauges = () if untrusted.number(pool.get("size")) is None else (gauge("Data"), gauge("Metadata"))
+    gauges = () if size is None else (gauge("Data"), gauge("Metadata"))
     if not gauges or (threshold < 100 and any(half.needed is None for half in gauges)):
         free = None
     return Card(
@@ -314,9 +343,11 @@ def _of_pool(host: str, pool: Answer, check: Answer, usage: Answer | None, asked
         vg=untrusted.text(pool.get("vg")),
         free=None if free is None else free * extent,
         autoextends=None if free is None else threshold < 100,
-        holders=tuple(_holder(device) for device in devices),
+        holders=tuple(_holder(device, size) for device in devices),
         devices=int(untrusted.number(usage.get("total")) or len(devices)),
         no_holders=untrusted.text(usage.get("msg")),
+        orphans=_orphans_of(host, pool.get("vg"), pool.get("name")),
+        times_left=_times_left(pool.get("forecasts")),
         time_line=_time_line(untrusted.some(pool.get("events")), check.get("since"), check.get("time")),
         asked=asked,
     )
@@ -334,12 +365,39 @@ def _usage_of(usage: t.Any, pool: Answer) -> Answer | None:
     return None
 
 
-def _holder(device: Answer) -> Holder:
+_LONGEST = 10 * 365 * forecast.DAY  # what is later than this is no forecast
+
+
+def _times_left(forecasts: t.Any) -> tuple[TimeLeft, ...]:
+    found = []
+    for one in untrusted.some(forecasts, 2):
+        part = one.get("part")
+        seconds, rate = (untrusted.number(one.get(key)) for key in ("full_in", "rate"))
+        if part in ("data", "metadata") and seconds is not None and rate is not None and 0 <= seconds < _LONGEST:
+            told = forecast.Forecast(part, seconds, rate, 0)
+            found.append(TimeLeft(part, seconds, told.severity or "ok", told.words))
+    return tuple(sorted(found, key=lambda one: one.seconds))
+
+
+def _orphans_of(host: str, vg: t.Any, name: t.Any) -> str:
+    """Return the command that tells of devices on nobody's record, and changes nothing; empty for odd names."""
+    if not untrusted.is_plain(host, vg, name):
+        return ""
+    of_pool = (f"reclaim_vg={vg}", f"reclaim_pool={name}")
+    return f"{remedies.Whose(host).playbook('reclaim', *of_pool)} --check"
+
+
+def _holder(device: Answer, size: float | None) -> Holder:
     owner = untrusted.answer(device.get("owner"))
-    numbers = [untrusted.number(device.get(key)) for key in ("exclusive", "mapped")]
-    sizes = ["?" if number is None else human(number) for number in numbers]
+    exclusive, mapped = (untrusted.number(device.get(key)) for key in ("exclusive", "mapped"))
+    sizes = tuple("?" if number is None else human(number) for number in (exclusive, mapped))
+    percent = None
+    if exclusive is not None and size is not None and size > 0:
+        percent = min(max(100 * exclusive / size, 0.0), 100.0)
     if not owner:
-        return Holder(untrusted.text(f"device {device.get('device_id')}"), "nobody's", "", *sizes)
+        return Holder(
+            untrusted.text(f"device {device.get('device_id')}"), "nobody's", "", sizes[0], sizes[1], percent, True
+        )
     kind = untrusted.text(owner.get("kind"))
     images = owner.get("images")
     return Holder(
@@ -348,7 +406,9 @@ def _holder(device: Answer) -> Holder:
         untrusted.text(", ".join(str(image) for image in images[: untrusted.MOST]))
         if isinstance(images, (list, tuple))
         else "",
-        *sizes,
+        sizes[0],
+        sizes[1],
+        percent,
     )
 
 
@@ -463,31 +523,47 @@ def check(answers: t.Any, generated: t.Any, title: t.Any) -> None:
         raise ValueError(f"'title' must be a text, not {title!r:.80}")
 
 
+_SCRIPT = re.compile("<script>(.*)</script>", re.DOTALL)
+
+
 @functools.lru_cache(maxsize=None)
 def _template() -> Template:
     environment = Environment(
         autoescape=True, finalize=clean, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["human"] = human
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    text = TEMPLATE.read_text(encoding="utf-8")
+    (script,) = _SCRIPT.findall(text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals["script_hash"] = f"sha256-{digest}"
+    environment.globals["orphans_guide"] = f"{remedies.GUIDES}/reclaim.md#devices-that-nobody-has-on-record"
+    return environment.from_string(text)
+
+
+def _age(card: Card, written: float | None) -> str:
+    """Return how old an answer is when the page is written; empty where a clock goes wrong, or it is not known."""
+    if card.asked_at is None or written is None or written < card.asked_at:
+        return ""
+    return forecast.in_words(written - card.asked_at)
 
 
 def render(answers: t.Iterable[t.Sequence[t.Any]], *, generated: str, title: str) -> str:
     """Return the page for what hosts answered: name, result of thin_pool_check_info, results of the usage."""
     by_host = {str(host): cards_of(str(host), check, usage) for host, check, usage in answers}
     unnumbered = sorted((card for cards in by_host.values() for card in cards), key=lambda card: card.danger)
-    cards = [replace(card, id=f"card{number}") for number, card in enumerate(unnumbered, 1)]
+    written = _moment(generated)
+    cards = [replace(card, id=f"card{number}", age=_age(card, written)) for number, card in enumerate(unnumbered, 1)]
     groups = [(word, shown, [card for card in cards if card.verdict == word]) for word, shown in VERDICTS.items()]
     # The cards are sorted, so the first of a host is its worst.
     worst: dict[str, Card] = {}
     for card in cards:
         worst.setdefault(card.host, card)
-    times = sorted(card.asked for card in cards if card.asked)
+    oldest = min((card for card in cards if card.age), key=lambda card: card.asked_at or 0, default=None)
     return _template().render(
         title=title,
         generated=_minute(generated, seconds=True),
         generated_iso=generated,
-        asked=(times[0], times[-1]) if times else None,
+        oldest=oldest,
         words=VERDICTS,
         groups=groups,
         hosts=sorted(worst.items()),

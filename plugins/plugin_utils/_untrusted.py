@@ -40,6 +40,14 @@ def answer(value: t.Any) -> Answer:
     return value if isinstance(value, t.Mapping) else {}
 
 
+_WORD = re.compile(r"\w[\w+.-]*", re.ASCII)
+
+
+def is_plain(*words: t.Any) -> bool:
+    """Whether words can stand in a command as they are, and mean nothing else there: no option, no pattern."""
+    return all(isinstance(word, str) and _WORD.fullmatch(word) for word in words)
+
+
 # What a command may do that a host asks a person to copy: no host makes the page tell of another one.
 _PLAYBOOKS = "grow|monitor|release_reserve"
 _VERBS = r"(?:lvextend|lvchange|pvchange|pvresize|vgck|dmsetup clear)(?: [\w+./:-]+)+"

@@ -25,6 +25,7 @@ from ansible_collections.devicemapper.containers.plugins.module_utils._lvm impor
 from ansible_collections.devicemapper.containers.plugins.module_utils._lvm.device_names import PoolName
 from ansible_collections.devicemapper.containers.plugins.module_utils._monitor import (
     dm_events,
+    forecast,
     pool_health,
     remedies,
     timestamps,
@@ -100,7 +101,13 @@ def pool(data: float = 40.0, metadata: float = 14.0, *, size: int = 100, free: i
     extension = pool_sizing.auto_extension(group, volume, None, policy.percent)
     running = status if volume.active else None
     whose = remedies.Whose(HOST, "containerd" if volume.vg == "containerd" else "docker")
-    return pool_health.Pool(volume, group, running, policy, extension, whose=whose, no_space_timeout=60).held_back()
+    found = pool_health.Pool(volume, group, running, policy, extension, whose=whose, no_space_timeout=60)
+    return replace(found, forecasts=tuple(changes.get("forecasts", ()))).held_back()
+
+
+def full_in(seconds: float, rate: float, part: str = "data") -> forecast.Forecast:
+    """Return a half that is full in so many seconds, at so many MiB an hour."""
+    return forecast.Forecast(part, seconds, rate * MIB / 3600, 3600)
 
 
 def check(*pools: t.Any, lines: Lines = (), wanted: t.Sequence[tuple[str, str]] = (), now: float = NOW) -> Answer:
@@ -180,7 +187,7 @@ def _in_trouble(chance: random.Random, now: float) -> list[tuple[str, Answer, An
     hour, asked = 3600.0, functools.partial(check, now=now)
     repeated = [(before * 60.0, *line) for before in (9, 7, 5, 3) for line in (FULL, FAILED)]
     full = [(5 * hour, *LOW), (4.9 * hour, *HIGH), (2 * hour, *QUEUE), (1.98 * hour, *ERROR)]
-    thin_group = pool(91.4, 41.0, free=3)
+    thin_group = pool(91.4, 41.0, free=3, forecasts=[full_in(2.6 * hour, 3400)])
     lost = usage(
         device(7, 41200, 900, name="builder-3", images=["registry.example.org/ci/builder:latest"]),
         device(12, 9100, 0),
@@ -214,7 +221,14 @@ def _in_trouble(chance: random.Random, now: float) -> list[tuple[str, Answer, An
         ("edge-paris-03", UNREACHABLE, NO_USAGE),
         ("edge-osaka-01", NO_PYTHON, NO_USAGE),
         ("new-host-11", asked(), NO_USAGE),
-        ("shop-web-04", asked(pool(61.0, free=4), lines=[(20 * hour, *GREW), (20.01 * hour, *LOW)]), _holders(chance)),
+        (
+            "shop-web-04",
+            asked(
+                pool(61.0, free=4, forecasts=[full_in(15 * hour, 2600)]),
+                lines=[(20 * hour, *GREW), (20.01 * hour, *LOW)],
+            ),
+            _holders(chance),
+        ),
         ("shop-web-05", asked(pool(77.9, 31.0)), _holders(chance)),
         ("mail-01", asked(pool(35.0, monitored=False)), _holders(chance)),
         ("mail-02", asked(pool(35.0, profile="", threshold=100)), _holders(chance)),
@@ -231,7 +245,14 @@ def answers(number: int, *, now: float = NOW) -> list[tuple[str, Answer, Answer]
         name = f"{kind}-{place}-{len(found):03}"
         size, grew = chance.choice((40, 100, 200, 500)), chance.random() < 0.3
         lines = [(chance.uniform(3600, DAY), *LOW), (chance.uniform(600, 3500), *GREW)] if grew else []
-        one = pool(chance.uniform(2, 74), chance.uniform(10.1, 40), size=size, free=chance.randint(size // 4, size))
+        grows = [full_in(len(found) * 0.7 * DAY, 90)] if len(found) % 3 == 0 else []
+        one = pool(
+            chance.uniform(2, 74),
+            chance.uniform(10.1, 40),
+            size=size,
+            free=chance.randint(size // 4, size),
+            forecasts=grows,
+        )
         found.append((name, check(one, lines=lines, now=now - chance.randint(0, 90)), _holders(chance)))
     for name, told, _usage in found:
         for reason in [reason for one in told.get("pools", []) for reason in one["reasons"]]:

@@ -97,9 +97,11 @@ def test_a_screen_reader_is_told_of_places_headings_and_figures(browser, page):
     assert headings[:3] == ["Thin pools", "Critical 4", "backup-01 docker/thinpool"]
     meters = [name for _role, name in browser.names("meter")]
     assert set(meters) == {"Data", "Metadata"}
-    assert len(meters) == 2 * 36
+    # Those of the pools that are well are folded away, and their figures in a table.
+    assert len(meters) == 2 * 8
     columns = [name for _role, name in browser.names("columnheader")][:5]
     assert columns == ["Name", "What it is", "Image", "Its own", "With shared"]
+    assert ("columnheader", "Host and pool") in browser.names("columnheader")
     pictures = [name for _role, name in browser.names("image", "img") if name.startswith("Time line")]
     assert pictures[0].startswith("Time line. 1: metadata abort, 2026-11-23 11:30:00; ")
 
@@ -131,6 +133,79 @@ def test_critical_pools_are_unfolded_and_others_are_not(browser, page):
     assert set(browser.evaluate(script % "critical")) == {True}
     for verdict in ("warning", "ok"):
         assert set(browser.evaluate(script % verdict)) == {False}
+    assert browser.evaluate("document.querySelector('.their-cards').open") is False
+
+
+def test_a_row_leads_to_its_card_though_that_is_folded(browser, page):
+    opened(browser, page)
+    browser.evaluate("document.querySelector('.well tbody a').click()")
+    time.sleep(0.5)
+    assert browser.evaluate("document.querySelector('.their-cards').open") is True
+    assert browser.evaluate("document.querySelector(location.hash).offsetHeight") > 0
+
+
+def test_thirty_pools_that_are_well_take_little_room(browser, page):
+    opened(browser, page)
+    assert browser.evaluate("document.querySelectorAll('.well tbody tr').length") == 28
+    assert browser.evaluate("document.querySelector('[aria-labelledby=ok]').offsetHeight") < 1200
+
+
+def test_the_table_is_sorted_by_a_click_or_a_key_and_what_is_not_known_comes_last(browser, page):
+    opened(browser, page)
+    head = "document.querySelectorAll('.well thead th')[%d]"
+    keys = "[...document.querySelectorAll('.well tbody tr')].map(row => row.cells[%d].%s)"
+    browser.evaluate(head % 1 + ".querySelector('button').click()")
+    told = [float(key) for key in browser.evaluate(keys % (1, "dataset.by"))]
+    assert told == sorted(told, reverse=True)
+    browser.evaluate(head % 3 + ".querySelector('button').focus()")
+    for order in ("ascending", "descending"):
+        browser.press("Enter", 13, "\r")
+        assert browser.evaluate(head % 3 + ".getAttribute('aria-sort')") == order
+        told = browser.evaluate(keys % (3, "dataset.by"))
+        known = [float(key) for key in told if key]
+        assert 5 < len(known) < len(told)
+        assert told[len(known) :] == [""] * (len(told) - len(known))
+        assert known == sorted(known, reverse=order == "descending")
+    assert browser.evaluate("document.querySelectorAll('[aria-sort]').length") == 1
+    browser.evaluate(head % 0 + ".querySelector('button').click()")
+    names = browser.evaluate(keys % (0, "textContent"))
+    assert names == sorted(names)
+    assert browser.evaluate("document.getElementById('told').textContent") == "Sorted by Host and pool, ascending"
+
+
+def test_a_button_copies_the_command_before_it(browser, page):
+    opened(browser, page)
+    browser.evaluate("""
+        document.addEventListener('copy', () => { globalThis.copied = getSelection().toString(); });
+        document.querySelector('.copy').focus();
+    """)
+    # A browser lets a page copy only while its user presses something.
+    browser.press("Enter", 13, "\r")
+    wanted = browser.evaluate("document.querySelector('pre.run').textContent")
+    assert browser.evaluate("globalThis.copied") == wanted != ""
+    assert browser.evaluate("document.querySelector('.copy > span').textContent") == "Copied"
+    assert browser.evaluate("document.getElementById('told').textContent") == "Copied"
+    assert browser.evaluate("document.querySelectorAll('.copy').length") > 5
+
+
+def test_the_age_is_told_by_the_clock_of_the_reader(browser, tmp_path):
+    for before, says in ((0, ""), (300, ", 5 min ago"), (3 * 3600, ", 3 h ago"), (3 * 86400, ", 3 days ago")):
+        path = tmp_path / "report.html"
+        written = fleet.timestamps.iso_seconds(time.time() - before)
+        path.write_text(_page.render([], generated=written, title="Thin pools"), encoding="utf-8")
+        opened(browser, path)
+        assert browser.evaluate("document.getElementById('age').textContent") == says
+
+
+def test_without_script_all_of_it_is_there(browser, page):
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        opened(browser, page)
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert set(browser.evaluate("[...document.querySelectorAll('.copy')].map(one => one.offsetHeight)")) == {0}
+    assert browser.evaluate("document.querySelectorAll('.well thead button').length") == 0
+    assert browser.evaluate("getComputedStyle(document.querySelector('pre.run')).userSelect") == "all"
 
 
 def test_print_shows_what_is_folded_of_those_in_trouble(browser, page, tmp_path):
@@ -158,7 +233,8 @@ def test_hostile_names_are_read_and_not_run(browser, tmp_path):
     opened(browser, path)
     assert troubles(browser) == []
     assert requests(browser) == [path.resolve().as_uri()]
-    assert browser.evaluate("document.querySelectorAll('img, script, [onerror]').length") == 0
+    assert browser.evaluate("document.querySelectorAll('img, [onerror]').length") == 0
+    assert browser.evaluate("document.scripts.length") == 1
     assert browser.evaluate("document.querySelector('h1').textContent") == HOSTILE
     assert browser.evaluate("document.title") == f"1 critical, 1 not known, {HOSTILE}"
     assert browser.evaluate("document.querySelector('article h3 bdi').textContent") == HOSTILE

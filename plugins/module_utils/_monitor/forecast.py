@@ -47,10 +47,11 @@ class Forecast:
 
     @property
     def words(self) -> str:
-        return f"in about {_time(self.seconds)} at {human(round(self.rate * HOUR))}/h"
+        return f"in about {in_words(self.seconds)} at {human(round(self.rate * HOUR))}/h"
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """Return a span of time for a person, in the largest unit that it has two of."""
     for unit, length in (("days", DAY), ("h", HOUR), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

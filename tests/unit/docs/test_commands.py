@@ -35,6 +35,7 @@ ON_HOSTS = {
         "lvcreate",
         "lvextend",
         "lvremove",
+        "ls",
         "lvs",
         "mkdir",
         "mv",

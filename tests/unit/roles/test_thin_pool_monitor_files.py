@@ -119,6 +119,46 @@ def test_nothing_advises_to_remove_all_that_does_not_run_just_now():
                 assert RASH not in path.read_text(encoding="utf-8"), path
 
 
+def test_rules_that_join_series_join_those_of_one_cluster():
+    joined = [labels for rule in RULES for labels in re.findall(r"\bon \(([^)]*)\)", rule["expr"])]
+    assert len(joined) > 3
+    assert {labels.split(", ")[0] for labels in joined} == {"cluster"}
+
+
+def test_every_query_is_of_the_clusters_that_are_chosen():
+    selectors = [selector for query in QUERIES for selector in re.findall(r"\bthin_pool_\w+({[^}]*})?", query)]
+    assert len(selectors) > 15
+    assert [selector for selector in selectors if not selector.startswith('{cluster=~"$cluster"')] == []
+    assert [query for query in QUERIES if re.search(r"\bby \((?!cluster, )", query)] == []
+    chain = ["cluster", "instance", "vg", "pool"]
+    asked = [variable for variable in VARIABLES if variable["type"] == "query"]
+    assert [variable["name"] for variable in asked] == chain
+    for place, variable in enumerate(asked):
+        assert re.findall(r"(\w+)=~", variable["definition"]) == chain[:place]
+        assert variable["query"]["query"] == variable["definition"]
+        # So that series without the label are among all.
+        assert variable["allValue"] == ".*"
+
+
+def test_every_panel_is_described_and_the_time_left_is_on_one():
+    assert [panel["title"] for panel in PANELS if len(panel["description"]) < 20] == []
+    assert "thin_pool_full_in_seconds" in {name for query in QUERIES for name in metrics_in(query)}
+
+
+@pytest.mark.parametrize("link", DASHBOARD["links"], ids=lambda link: link["title"])
+def test_links_of_the_dashboard_lead_to_guides(link):
+    address, name = link["url"].rsplit("/", 1)
+    assert address == remedies.GUIDES
+    assert (FILES.parents[2] / "docs" / "guides" / name).is_file()
+
+
+def test_silence_raises_an_alert():
+    expressions = {rule["alert"]: rule["expr"] for rule in RULES}
+    last = "thin_pool_monitor_last_success_timestamp_seconds"
+    assert expressions["ThinPoolMetricsAbsent"] == f"absent({last})"
+    assert expressions["ThinPoolMetricsGone"] == f"last_over_time({last}[1d]) unless {last}"
+
+
 def test_panels_lie_side_by_side_on_the_grid():
     taken = set()
     for panel in PANELS:
@@ -136,7 +176,7 @@ def test_panels_lie_side_by_side_on_the_grid():
 
 def test_panels_take_the_data_source_and_the_variables_that_are_chosen():
     names = {variable["name"] for variable in VARIABLES}
-    assert names == {"datasource", "instance", "vg", "pool"}
+    assert names == {"datasource", "cluster", "instance", "vg", "pool"}
     for panel in PANELS:
         assert panel["type"] in ("stat", "table", "timeseries")
         for asked in (panel, *panel["targets"]):
@@ -144,6 +184,6 @@ def test_panels_take_the_data_source_and_the_variables_that_are_chosen():
         references = [target["refId"] for target in panel["targets"]]
         assert len(set(references)) == len(references)
     used = {name for query in QUERIES for name in re.findall(r"\$(\w+)", query)}
-    assert used == {"instance", "vg", "pool", "__rate_interval"}
+    assert used == {"cluster", "instance", "vg", "pool", "__rate_interval"}
     asked = [variable["definition"] for variable in VARIABLES if variable["type"] == "query"]
     assert {name for query in asked for name in metrics_in(query)} == {"thin_pool_health"}

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
 import re
 import subprocess
@@ -72,7 +74,7 @@ class Seen(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.texts.append(data)
 
     @property
@@ -167,8 +169,8 @@ def test_holders_are_named_with_image_and_bytes():
         fleet.device(7, 2048, 100, name="web", images=["nginx:1", "nginx:latest"]), fleet.device(9, 512, 0), total=12
     )
     found = seen(host("node1", fleet.pool(), usage=used))
-    assert "web container nginx:1, nginx:latest 2.00 GiB 2.10 GiB" in found.text
-    assert "device 9 nobody's 512.00 MiB 512.00 MiB" in found.text
+    assert "web container nginx:1, nginx:latest 2.00 GiB 2.10 GiB 2.0 %" in found.text
+    assert "device 9 nobody's 512.00 MiB 512.00 MiB 0.5 %" in found.text
     assert "2 of 12 devices" in found.text
 
 
@@ -260,7 +262,82 @@ def test_the_title_tells_how_it_is():
 def test_when_it_was_made_and_asked_is_said():
     found = seen(host("a", fleet.pool()), ("b", fleet.check(fleet.pool(), now=fleet.NOW - 90), {}))
     assert "2026-11-23 12:00:40\u00a0UTC" in " ".join(found.texts)
-    assert "from answers of 2026-11-23 11:58:30 to 2026-11-23 12:00:00" in found.text
+    assert "the oldest answer is of 2026-11-23 11:58:30, 2 min before that, by its host's clock" in found.text
+    assert "asked 2026-11-23 12:00:00, 40 s before this was written" in found.text
+
+
+def test_an_answer_from_the_future_has_no_age():
+    found = seen(("a", fleet.check(fleet.pool(), now=fleet.NOW + 3600), {}))
+    assert "asked 2026-11-23 13:00:00" in found.text
+    assert "before th" not in found.text
+
+
+def test_how_long_a_pool_has_got_is_told_the_shorter_first():
+    forecasts = [fleet.full_in(9 * fleet.DAY, 90), fleet.full_in(10800.0, 1024, "metadata")]
+    found = seen(host("node1", fleet.pool(forecasts=forecasts)))
+    words = "The metadata is full in about 3 h at 1.00 GiB/h , the data is full in about 9 days at 90.00 MiB/h"
+    assert f"{words} , with all that it can be extended by." in found.text
+    assert "is full" not in seen(host("node1", fleet.pool())).text
+
+
+@pytest.mark.parametrize(
+    "forecast",
+    [
+        {"part": "data", "full_in": -1, "rate": 1},
+        {"part": "data", "full_in": "soon", "rate": 1},
+        {"part": "data", "full_in": 10**12, "rate": 1},
+        {"part": "data", "full_in": 60},
+        {"part": "<b>", "full_in": 60, "rate": 1},
+        "soon",
+    ],
+)
+def test_a_forecast_that_is_none_is_not_told(forecast):
+    answer = fleet.check(fleet.pool())
+    answer["pools"][0]["forecasts"] = [forecast]
+    assert "is full" not in seen(("node1", answer, {})).text
+
+
+def test_pools_that_are_well_are_rows_of_a_table_and_lead_to_their_cards():
+    used = fleet.usage(fleet.device(7, 2048, 100, name="web"))
+    pool = fleet.pool(40.0, 14.0, forecasts=[fleet.full_in(9 * fleet.DAY, 90)])
+    html = page(host("node1", pool, usage=used), host("node2", fleet.pool(95.0)))
+    (table,) = re.findall(r'<table class="well">.*?</table>', html, re.DOTALL)
+    assert re.findall(r'data-by="(.*?)"', table) == ["40.0", "14.0", "777600", str(100 * 1024**3), str(60 * 1024**3)]
+    row = Seen(table).text
+    assert "node1 docker/thinpool 40.0 % 14.0 % 9 days 100.00 GiB 60.00 GiB web 2.00 GiB" in row.replace("  ", " ")
+    assert "node2" not in table
+    (target,) = re.findall(r'<a href="#(card\d+)">', table)
+    assert f'<article class="ok" id="{target}"' in html
+
+
+def test_a_holder_has_its_share_of_the_pool():
+    used = fleet.usage(fleet.device(7, 25 * 1024, 100, name="web"), fleet.device(8, 999 * 1024, 0, name="liar"))
+    found = seen(host("node1", fleet.pool(95.0), usage=used))
+    assert "web container 25.00 GiB 25.10 GiB 25.0 %" in found.text
+    assert [one["width"] for one in found.all("rect") if one["class"] == "part"] == ["25.0%", "100.0%"]
+
+
+def test_orphans_are_explained_with_a_command_that_only_looks():
+    used = fleet.usage(fleet.device(9, 512, 0))
+    found = seen(host("node1", fleet.pool(95.0), usage=used))
+    assert "Nobody's is a device that no record of Docker or containerd names" in found.text.replace("  ", " ")
+    command = (
+        "ansible-playbook devicemapper.containers.reclaim -i inventory.yml --limit node1 "
+        "-e reclaim_vg=docker -e reclaim_pool=thinpool --check"
+    )
+    assert found.text.count(command) == 1
+    known = fleet.usage(fleet.device(9, 512, 0, name="web"))
+    assert "Nobody's" not in seen(host("node1", fleet.pool(95.0), usage=known)).text
+
+
+@pytest.mark.parametrize("name", ["all:!node1", "*", "-e", "a b", "a;id", "a\nb", "$(id)", "~x", "@x", ""])
+def test_orphans_of_an_odd_name_have_no_command(name):
+    used = {"results": [{"item": {"vg": name, "name": "p"}, "thin_pools": [{"devices": [fleet.device(9, 5, 0)]}]}]}
+    answer = fleet.check(fleet.pool(95.0))
+    answer["pools"][0].update(vg=name, name="p")
+    assert "Nobody's" in seen(("node1", answer, used)).text
+    assert "reclaim_vg" not in seen(("node1", answer, used)).text
+    assert _page._orphans_of(name, "docker", "thinpool") == ""
 
 
 # --- Whether it is safe -----------------------------------------------------------------------------------------------
@@ -301,14 +378,21 @@ def test_the_page_can_always_be_written(text):
 
 def test_the_template_leaves_escaping_to_jinja():
     text = _page.TEMPLATE.read_text(encoding="utf-8")
-    assert re.findall(r"\|\s*safe|autoescape|Markup|<script|\son\w+=", text.partition("#}")[2]) == []
+    body = text.partition("#}")[2]
+    assert re.findall(r"\|\s*safe|autoescape|Markup|\son\w+=", body) == []
+    (script,) = re.findall("<script.*?</script>", body, re.DOTALL)
+    assert re.findall("{{|{%|{#|innerHTML|eval|insertAdjacent", script) == []
 
 
 def test_the_page_runs_nothing_and_loads_nothing():
     found = seen(*fleet.answers(40))
-    assert found.all("script") == []
+    assert found.all("script") == [{}]
     (policy,) = (one["content"] for one in found.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    (script,) = re.findall("<script>(.*)</script>", page(), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith(
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    )
     for _tag, attributes in found.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("href", "src"):

@@ -467,12 +467,19 @@ def test_counters_are_kept_over_a_reboot(host):
     failures = f"thin_pool_events_total{of('short/pool', kind='autoextend_failed', severity='error')}"
     assert after[failures] >= before[failures] > 0
     assert after["thin_pool_monitor_journal_gaps_total"] == 0
-    # Once more, and at rest: the counters are the numbers of lines in the journal of both boots.
-    seen.root(host, "systemctl stop thin-pool-monitor.timer; systemctl start thin-pool-monitor.service")
-    samples, lines = metrics(host), seen.root(host, "journalctl --no-pager --output=cat _COMM=dmeventd").splitlines()
-    assert samples[failures] == lines.count("Failed command for short-pool.")
+    # At rest the counters are the numbers of lines in the journal of both boots, once dmeventd has said all it has to.
+    seen.root(host, "systemctl stop thin-pool-monitor.timer")
     warned = [f"thin_pool_events_total{of('many/warned', kind='data_usage_high', severity=word)}" for word in WARNED]
-    assert sum(samples[name] for name in warned) == warnings(host, "many-warned")
+
+    def at_rest() -> dict[str, float] | None:
+        seen.root(host, "systemctl start thin-pool-monitor.service")
+        samples = metrics(host)
+        lines = seen.root(host, "journalctl --no-pager --output=cat _COMM=dmeventd").splitlines()
+        counted = (samples[failures], sum(samples[name] for name in warned))
+        logged = (lines.count("Failed command for short-pool."), warnings(host, "many-warned"))
+        return samples if counted == logged else None
+
+    samples = seen.wait_until(60, at_rest, "the counters are those of the journal")
     # The disk is back. How the pool is depends on what it was told when it was gone, and on a race at boot between LVM
     # and dmeventd (seen both ways): what is said is that there is one.
     assert before[f"thin_pool_present{of('gone/pool')}"] == 0

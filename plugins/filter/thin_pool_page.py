@@ -13,8 +13,8 @@ description:
   - Makes one HTML page of the results of M(devicemapper.containers.thin_pool_check_info) and
     M(devicemapper.containers.thin_pool_usage_info) of many hosts. Those in danger come first, and hosts that could not
     be asked are on it with the reason. The playbook C(devicemapper.containers.report) uses it.
-  - The page is one file that loads nothing, and is whole without its few lines of script, which its policy names by
-      their hash. All that is written into it is escaped.
+  - The page is one file that loads nothing. It is whole without its few lines of script, which its policy names by
+    their hash. All that is written into it is escaped.
 positional: generated
 options:
   _input:
